@@ -1,0 +1,34 @@
+//! The steps that cargo does.
+
+use anyhow::Result;
+
+use crate::{
+    python,
+    workspace::{command, run},
+};
+
+/// Is everything formatted?
+pub(crate) fn fmt() -> Result<()> {
+    run(command("cargo").args(["fmt", "--all", "--check"]))
+}
+
+/// Lints of libraries, binaries, tests and benches.
+pub(crate) fn clippy() -> Result<()> {
+    run(command("cargo").args(["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))
+}
+
+/// Documentation of our own crates.
+pub(crate) fn docs() -> Result<()> {
+    run(command("cargo")
+        .args(["doc", "--workspace", "--no-deps", "--locked"])
+        .env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+/// Unit, integration and documentation tests of the workspace, or of what `args` select.
+pub(crate) fn test(args: &[&str]) -> Result<()> {
+    let selection: &[&str] = if args.is_empty() { &["--workspace"] } else { args };
+    run(command("cargo")
+        .args(["test", "--locked"])
+        .args(selection)
+        .env(python::VARIABLE, python::interpreter()))
+}
