@@ -1,0 +1,157 @@
+//! Building a cache: limits with their defaults, checked once.
+
+use crate::authority::Authority;
+use crate::cache::{Cache, Inner};
+use crate::clock::{Clock, SystemClock};
+use crate::error::Error;
+use crate::fairness::Budget;
+use crate::key::is_name;
+use crate::operation::{Operation, Operations};
+use crate::tenants::{Limits, Tenants};
+use crate::truth::Truth;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use tokio_util::task::TaskTracker;
+
+/// Bytes of the memory tier, all scopes together.
+const MAX_BYTES: u64 = 256 << 20;
+
+/// Most of the memory tier that one scope may hold while others want room.
+const TENANT_MAX_PERCENT: u8 = 50;
+
+/// The largest body that is stored: a larger one would cost hundreds of ordinary ones their place.
+const MAX_VALUE_BYTES: usize = 8 << 20;
+
+/// Readers that wait for one computation; the next computes for itself. A waiter costs about 1 KiB.
+const MAX_WAITERS: usize = 4096;
+
+/// Scopes that are known at once; beyond, the one read longest ago is forgotten, its counters too.
+const MAX_TENANTS: usize = 10_000;
+
+/// Settings of a cache that is not built yet.
+#[derive(Debug)]
+pub struct Builder {
+    authority: Arc<dyn Authority>,
+    clock: Arc<dyn Clock>,
+    namespace: String,
+    operations: Vec<Operation>,
+    max_bytes: u64,
+    tenant_max_percent: u8,
+    max_value_bytes: usize,
+    max_waiters: usize,
+    max_tenants: usize,
+    enabled: bool,
+}
+
+impl Builder {
+    pub(crate) fn new(authority: Arc<dyn Authority>) -> Self {
+        Self {
+            authority,
+            clock: Arc::new(SystemClock),
+            namespace: "cache".into(),
+            operations: Vec::new(),
+            max_bytes: MAX_BYTES,
+            tenant_max_percent: TENANT_MAX_PERCENT,
+            max_value_bytes: MAX_VALUE_BYTES,
+            max_waiters: MAX_WAITERS,
+            max_tenants: MAX_TENANTS,
+            enabled: true,
+        }
+    }
+
+    /// Adds operations to the table.
+    #[must_use]
+    pub fn operations(mut self, operations: impl IntoIterator<Item = Operation>) -> Self {
+        self.operations.extend(operations);
+        self
+    }
+
+    /// The first part of every key, `[a-z0-9][a-z0-9_-]*`; `cache` by default.
+    #[must_use]
+    pub fn namespace(mut self, namespace: &str) -> Self {
+        self.namespace = namespace.into();
+        self
+    }
+
+    /// The clocks; those of the machine by default.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Bytes of all entries of all scopes; 256 MiB by default.
+    #[must_use]
+    pub fn max_bytes(mut self, bytes: u64) -> Self {
+        self.max_bytes = bytes;
+        self
+    }
+
+    /// Most of these bytes, in percent, that one scope may hold while others want room; 50 by default.
+    #[must_use]
+    pub fn tenant_max_percent(mut self, percent: u8) -> Self {
+        self.tenant_max_percent = percent;
+        self
+    }
+
+    /// Bytes of the largest body that is stored; larger ones are served only. 8 MiB by default.
+    #[must_use]
+    pub fn max_value_bytes(mut self, bytes: usize) -> Self {
+        self.max_value_bytes = bytes;
+        self
+    }
+
+    /// Readers that wait for one computation before the next computes for itself; 4096 by default.
+    #[must_use]
+    pub fn max_waiters(mut self, waiters: usize) -> Self {
+        self.max_waiters = waiters;
+        self
+    }
+
+    /// Scopes known at once; 10,000 by default. Each of the 16 parts of the map holds its share of them.
+    #[must_use]
+    pub fn max_tenants(mut self, tenants: usize) -> Self {
+        self.max_tenants = tenants;
+        self
+    }
+
+    /// The master switch, as [`Cache::set_enabled`].
+    #[must_use]
+    pub fn enabled(mut self, enabled: bool) -> Self {
+        self.enabled = enabled;
+        self
+    }
+
+    /// Builds the cache. All its tasks run on `tracker`, which the caller closes and waits for at shutdown.
+    ///
+    /// If the authority is not the sole owner of its versions, spawn [`Cache::run`] as well.
+    pub fn build(self, tracker: TaskTracker) -> Result<Cache, Error> {
+        if !is_name(&self.namespace) {
+            return Err(Error::InvalidName { what: "namespace", name: self.namespace });
+        }
+        if !(1..=100).contains(&self.tenant_max_percent) {
+            return Err(Error::Configuration("tenant_max_percent is 1 to 100".into()));
+        }
+        let operations = Operations::new(self.operations)?;
+        let budget = Arc::new(Budget::new(self.max_bytes, self.tenant_max_percent));
+        let limits = Limits {
+            operations: operations.len(),
+            max_waiters: self.max_waiters,
+            max_tenants: self.max_tenants.max(1),
+        };
+        let inner = Inner {
+            sole_owner: self.authority.sole_owner(),
+            authority: self.authority,
+            clock: self.clock,
+            tracker,
+            namespace: self.namespace.into(),
+            operations,
+            tenants: Tenants::new(limits, Arc::clone(&budget)),
+            budget,
+            truth: Truth::default(),
+            max_value_bytes: self.max_value_bytes,
+            enabled: AtomicBool::new(self.enabled),
+        };
+        Ok(Cache { inner: Arc::new(inner) })
+    }
+}

@@ -1,0 +1,261 @@
+//! The order of a read: what it needs, memory, then one computation. Nothing else.
+
+use crate::authority::Authority;
+use crate::builder::Builder;
+use crate::clock::{BootTime, Clock};
+use crate::compute::{Landing, Origin, Plan};
+use crate::error::{BoxError, Error};
+use crate::fairness::Budget;
+use crate::fence::Fence;
+use crate::key::{EntryKey, Scope};
+use crate::mirror::{LEASE, Needed};
+use crate::operation::{Operation, OperationId, Operations};
+use crate::outcome::{Answer, Outcome};
+use crate::read::{Computed, Read};
+use crate::tenants::{Tenant, Tenants};
+use crate::truth::Truth;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio_util::task::TaskTracker;
+
+/// A read-through cache; see the [crate documentation](crate) for what it guarantees. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Cache {
+    pub(crate) inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) authority: Arc<dyn Authority>,
+    pub(crate) sole_owner: bool,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) tracker: TaskTracker,
+    pub(crate) namespace: Box<str>,
+    pub(crate) operations: Operations,
+    pub(crate) budget: Arc<Budget>,
+    pub(crate) tenants: Tenants,
+    pub(crate) truth: Truth,
+    pub(crate) max_value_bytes: usize,
+    pub(crate) enabled: AtomicBool,
+}
+
+impl Cache {
+    /// Begins to build a cache over the authority that holds its versions.
+    pub fn builder(authority: Arc<dyn Authority>) -> Builder {
+        Builder::new(authority)
+    }
+
+    /// The operation of this name, to be kept: looking it up is not part of a read.
+    pub fn operation(&self, name: &str) -> Result<OperationId, Error> {
+        self.inner.operations.named(name)
+    }
+
+    /// The policy of an operation.
+    pub fn policy(&self, operation: OperationId) -> Result<&Operation, Error> {
+        self.inner.operations.get(operation)
+    }
+
+    /// The operations whose whole name matches `pattern`: `*` is any run of characters, `?` any one, everything
+    /// else literal, at most 128 characters.
+    pub fn matching(&self, pattern: &str) -> Result<Vec<OperationId>, Error> {
+        self.inner.operations.matching(pattern)
+    }
+
+    /// Answers `read` for `scope` from memory, from a computation under way, or by `compute`.
+    ///
+    /// A value is served only if its computation saw everything that was acknowledged before this call. `compute`
+    /// is given the versions that it has to see; it runs on a task of the tracker, at most one per key runs and
+    /// one waits, and it goes on when the caller hangs up.
+    pub async fn get_or_compute<F, Fut>(
+        &self,
+        scope: &Scope,
+        read: Read<'_>,
+        compute: F,
+    ) -> Result<Answer, Error>
+    where
+        F: FnOnce(Fence) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<Computed, BoxError>> + Send + 'static,
+    {
+        let operation = self.inner.operations.get(read.operation)?;
+        let now = self.inner.clock.boot();
+        if let Some(answer) = self.inner.hit(scope, operation, &read, now) {
+            return Ok(answer);
+        }
+        // Boxed: the future of a hit stays small.
+        Box::pin(self.inner.miss(scope, operation, read, compute)).await
+    }
+
+    /// The text under which a tier shared by several nodes keeps the entry: `{namespace}:{scope}:{operation}:{hash}`.
+    pub fn key(&self, scope: &Scope, operation: OperationId, params: &str) -> Result<String, Error> {
+        let key = EntryKey::new(self.inner.tenants.epoch(), operation, params);
+        Ok(key.name(&self.inner.namespace, scope, &self.inner.operations.get(operation)?.name))
+    }
+
+    /// How old a value may be that a read gets which asks for no minimum version and no staleness, counted from
+    /// the acknowledgement of what it misses, on any node: zero when this process is the sole owner.
+    pub fn staleness_bound(&self) -> Duration {
+        if self.inner.sole_owner { Duration::ZERO } else { LEASE }
+    }
+
+    /// The master switch. Switched off, every read computes and what is held is dropped.
+    pub fn set_enabled(&self, enabled: bool) {
+        self.inner.enabled.store(enabled, Ordering::SeqCst);
+        if !enabled {
+            self.inner.tenants.all().iter().for_each(|tenant| tenant.memory.clear(false));
+        }
+    }
+
+    /// Whether the cache is switched on.
+    pub fn is_enabled(&self) -> bool {
+        self.inner.enabled()
+    }
+
+    /// The authority's credentials version as last read; when it has grown, credentials were revoked.
+    pub fn auth_version(&self) -> u64 {
+        self.inner.truth.auth_version()
+    }
+
+    /// The clock's reading now, to be taken before the statement that locks a scope's row is sent; see
+    /// [`Commit::read_at`](crate::Commit::read_at).
+    pub fn now(&self) -> BootTime {
+        self.inner.clock.boot()
+    }
+}
+
+impl Inner {
+    pub(crate) fn enabled(&self) -> bool {
+        self.enabled.load(Ordering::SeqCst)
+    }
+
+    /// The whole of a memory hit: no await, no allocation, one reading of the clock.
+    fn hit(&self, scope: &Scope, operation: &Operation, read: &Read<'_>, now: BootTime) -> Option<Answer> {
+        if read.directives.no_cache || !self.enabled() {
+            return None;
+        }
+        self.tenants.with(scope, |tenant| {
+            if !tenant.mirror.trusted(self.trust(now), self.truth.floor(), read.directives.min_version) {
+                return None;
+            }
+            let follows_data = read.depends_on_data.unwrap_or(operation.depends_on_data);
+            let needed = tenant.mirror.need(read.operation.index(), follows_data);
+            self.serve(tenant, read, &needed, now)
+        })
+    }
+
+    /// The entry in memory, if this read may have it.
+    fn serve(&self, tenant: &Tenant, read: &Read<'_>, needed: &Needed, now: BootTime) -> Option<Answer> {
+        let key = EntryKey::new(needed.fence.epoch, read.operation, read.params);
+        let entry = tenant.memory.ring().get(&key, read.params)?;
+        if !entry.fresh(now) {
+            return None;
+        }
+        let counters = tenant.counters.of(read.operation);
+        if entry.label.covers(&needed.fence) {
+            tenant.touch(now);
+            if counters.count_hit() {
+                counters.hit.record(self.clock.boot().since(now));
+            }
+            let outcome = Outcome::HitMemory { ttl: entry.expires.since(now) };
+            return Some(Answer { entry, outcome, now, current_to: needed.known });
+        }
+        let age = entry.age(now);
+        let allowed = read.directives.max_stale.is_some_and(|max| age <= max)
+            && entry.label.covers_but_data(&needed.fence)
+            && entry.contains >= read.directives.min_version;
+        if !allowed {
+            return None;
+        }
+        tenant.touch(now);
+        counters.stale.fetch_add(1, Ordering::Relaxed);
+        Some(Answer { entry, outcome: Outcome::Overtaken { age }, now, current_to: 0 })
+    }
+
+    async fn miss<F, Fut>(
+        self: &Arc<Self>,
+        scope: &Scope,
+        operation: &Operation,
+        read: Read<'_>,
+        compute: F,
+    ) -> Result<Answer, Error>
+    where
+        F: FnOnce(Fence) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<Computed, BoxError>> + Send + 'static,
+    {
+        let follows_data = read.depends_on_data.unwrap_or(operation.depends_on_data);
+        let tenant = self.current(scope, read.directives.min_version).await?;
+        let needed = tenant.mirror.need(read.operation.index(), follows_data);
+        let now = self.clock.boot();
+        tenant.touch(now);
+        let enabled = self.enabled();
+        if enabled
+            && !read.directives.no_cache
+            && let Some(answer) = self.serve(&tenant, &read, &needed, now)
+        {
+            return Ok(answer);
+        }
+        if read.directives.only_if_cached {
+            return Err(Error::NotCached);
+        }
+        let plan = Plan {
+            scope: scope.clone(),
+            operation: read.operation,
+            params: read.params.into(),
+            follows_data,
+            ttl: read.ttl.map_or(operation.ttl, |ttl| ttl.min(operation.ttl)),
+            grace: operation.grace,
+        };
+        if !enabled {
+            let landing = self.compute(&tenant, &plan, needed, compute).await?;
+            return Ok(self.answer(&tenant, &read, needed, landing, Outcome::Bypass));
+        }
+        let fresh = read.directives.no_cache;
+        match self.fly(Arc::clone(&tenant), plan, needed, fresh, compute).await {
+            Ok(landing) => {
+                let outcome = outcome(fresh, landing.origin);
+                Ok(self.answer(&tenant, &read, needed, landing, outcome))
+            }
+            Err(error) if fresh => Err(error),
+            Err(error) => self.stand_in(&tenant, &read, &needed).ok_or(error),
+        }
+    }
+
+    fn answer(
+        &self,
+        tenant: &Tenant,
+        read: &Read<'_>,
+        needed: Needed,
+        landing: Landing,
+        outcome: Outcome,
+    ) -> Answer {
+        let counters = tenant.counters.of(read.operation);
+        let counter = match landing.origin {
+            Origin::Computed { .. } => &counters.misses,
+            Origin::Shared => &counters.collapsed,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        Answer { entry: landing.entry, outcome, now: self.clock.boot(), current_to: needed.known }
+    }
+
+    /// After a failed computation: a value that expired within its grace. Never one that was overtaken.
+    fn stand_in(&self, tenant: &Tenant, read: &Read<'_>, needed: &Needed) -> Option<Answer> {
+        let now = self.clock.boot();
+        let key = EntryKey::new(needed.fence.epoch, read.operation, read.params);
+        let entry = tenant.memory.ring().get(&key, read.params)?;
+        if entry.dead(now) || !entry.label.covers(&needed.fence) {
+            return None;
+        }
+        tenant.counters.of(read.operation).stale.fetch_add(1, Ordering::Relaxed);
+        let outcome = Outcome::StaleOnError { expired: now.since(entry.expires) };
+        Some(Answer { entry, outcome, now, current_to: needed.known })
+    }
+}
+
+fn outcome(requested: bool, origin: Origin) -> Outcome {
+    match (requested, origin) {
+        (false, Origin::Computed { stored }) => Outcome::Miss { stored },
+        (false, Origin::Shared) => Outcome::Collapsed,
+        (true, Origin::Computed { stored }) => Outcome::Requested { stored, collapsed: false },
+        (true, Origin::Shared) => Outcome::Requested { stored: None, collapsed: true },
+    }
+}

@@ -1,0 +1,33 @@
+//! The beat: keeps the mirrors of live scopes within their lease when others write, too.
+
+use crate::cache::Cache;
+use std::time::Duration;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+/// A quarter of the lease: three beats may fail before a read has to wait for the authority.
+const BEAT: Duration = Duration::from_millis(250);
+
+impl Cache {
+    /// Reads the versions of live scopes every 250 ms until `stop` is cancelled. Spawn it on the tracker.
+    ///
+    /// For a sole owner there is nothing to read: it returns when told to.
+    pub async fn run(self, stop: CancellationToken) {
+        if self.inner.sole_owner {
+            stop.cancelled().await;
+            return;
+        }
+        let mut beat = tokio::time::interval(BEAT);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut answered = true;
+        while stop.run_until_cancelled(beat.tick()).await.is_some() {
+            let Some(read) = stop.run_until_cancelled(self.refresh()).await else { return };
+            if let Err(error) = &read
+                && answered
+            {
+                tracing::warn!(%error, "cache versions cannot be read");
+            }
+            answered = read.is_ok();
+        }
+    }
+}

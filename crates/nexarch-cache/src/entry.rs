@@ -1,0 +1,93 @@
+//! A stored value and what is known of it.
+
+use crate::clock::BootTime;
+use crate::fence::Fence;
+use bytes::Bytes;
+use std::time::Duration;
+use xxhash_rust::xxh3::xxh3_128;
+
+/// What an entry costs beyond its body and parameters, in bytes: the entry itself, its slot and its place in the
+/// index, rounded up.
+const OVERHEAD: usize = 320;
+
+/// The most of a TTL that jitter takes away: one part in ten, so that what was computed together does not expire
+/// together.
+const JITTER_PARTS: u64 = 10;
+
+/// A computed value. Never changed once it is shared.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    /// Compared on every read: two parameters with the same hash are two entries.
+    pub(crate) params: Box<str>,
+    pub(crate) body: Bytes,
+    /// `W/"32 hex digits"`, of the body alone.
+    pub(crate) etag: Box<str>,
+    /// What the computation saw.
+    pub(crate) label: Fence,
+    /// The newest version that the content surely contains.
+    pub(crate) contains: u64,
+    /// When the computation *began*: what came later may be missing.
+    pub(crate) computed_at: BootTime,
+    /// Until when it is served.
+    pub(crate) expires: BootTime,
+    /// Until when it may stand in for a failed computation.
+    pub(crate) dies: BootTime,
+    /// What it took to compute.
+    pub(crate) cost: Duration,
+}
+
+impl Entry {
+    /// Bytes that keeping it takes.
+    pub(crate) fn weight(&self) -> u64 {
+        (OVERHEAD + self.params.len() + self.etag.len() + self.body.len()) as u64
+    }
+
+    pub(crate) fn fresh(&self, now: BootTime) -> bool {
+        now < self.expires
+    }
+
+    pub(crate) fn dead(&self, now: BootTime) -> bool {
+        now >= self.dies
+    }
+
+    pub(crate) fn age(&self, now: BootTime) -> Duration {
+        now.since(self.computed_at)
+    }
+}
+
+/// A weak validator: the same body, the same text, on every node.
+pub(crate) fn etag(body: &[u8]) -> Box<str> {
+    format!("W/\"{:032x}\"", xxh3_128(body)).into()
+}
+
+/// `ttl` less 0 to 10 %, chosen by `chance`.
+pub(crate) fn jittered(ttl: Duration, chance: u64) -> Duration {
+    const STEPS: u64 = 1 << 20;
+    let span = crate::clock::nanos(ttl) / JITTER_PARTS;
+    let step = chance % STEPS;
+    let less = u128::from(span) * u128::from(step) / u128::from(STEPS);
+    ttl.saturating_sub(Duration::from_nanos(u64::try_from(less).unwrap_or(span)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn jitter_takes_at_most_a_tenth(seconds in 0u64..1_000_000_000, chance: u64) {
+            let ttl = Duration::from_secs(seconds);
+            let shorter = jittered(ttl, chance);
+            prop_assert!(shorter <= ttl && shorter >= ttl.mul_f64(0.9) - Duration::from_nanos(1000.min(ttl.as_nanos() as u64)));
+        }
+    }
+
+    #[test]
+    fn jitter_spreads() {
+        let ttl = Duration::from_secs(100);
+        let seconds: std::collections::BTreeSet<u64> =
+            (0..1000u64).map(|n| jittered(ttl, n.wrapping_mul(0x9E37_79B9_7F4A_7C15)).as_secs()).collect();
+        assert!(seconds.len() >= 9, "{seconds:?}");
+    }
+}

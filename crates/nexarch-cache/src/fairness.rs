@@ -1,0 +1,135 @@
+//! One byte budget for all scopes, and who gives way when it is full.
+//!
+//! The scope that holds the most loses an entry, so nobody who holds less than an equal part ever loses one to
+//! somebody else's flood. A scope alone may fill the whole budget. Above its cap (`tenant_max_percent`) a scope
+//! takes nothing from others: it makes room among its own entries.
+
+use crate::clock::BootTime;
+use crate::entry::Entry;
+use crate::key::EntryKey;
+use crate::memory::{Inserted, Ring};
+use crate::sync::lock;
+use std::sync::{Arc, Mutex};
+
+#[derive(Debug)]
+pub(crate) struct Budget {
+    max_bytes: u64,
+    /// Most bytes of a scope while others want room.
+    cap: u64,
+    holdings: Mutex<Holdings>,
+}
+
+/// Every change of what a ring holds is made and counted under one lock. Insertions are as rare as computations;
+/// hits never come here.
+#[derive(Debug, Default)]
+struct Holdings {
+    total: u64,
+    /// Bytes by [`Account`], apart from the rings so that looking for the largest reads one array.
+    bytes: Vec<u64>,
+    rings: Vec<Option<Arc<Ring>>>,
+    free: Vec<usize>,
+}
+
+/// One ring's place in the budget; gives back what it holds when dropped.
+#[derive(Debug)]
+pub(crate) struct Account {
+    budget: Arc<Budget>,
+    ring: Arc<Ring>,
+    at: usize,
+}
+
+impl Budget {
+    pub(crate) fn new(max_bytes: u64, tenant_max_percent: u8) -> Self {
+        let cap = u128::from(max_bytes) * u128::from(tenant_max_percent.min(100)) / 100;
+        Self { max_bytes, cap: u64::try_from(cap).unwrap_or(max_bytes), holdings: Mutex::default() }
+    }
+
+    pub(crate) fn max_bytes(&self) -> u64 {
+        self.max_bytes
+    }
+
+    pub(crate) fn total(&self) -> u64 {
+        lock(&self.holdings).total
+    }
+
+    pub(crate) fn open(self: &Arc<Self>, ring: Ring) -> Account {
+        let ring = Arc::new(ring);
+        let mut holdings = lock(&self.holdings);
+        let at = holdings.free.pop().unwrap_or_else(|| {
+            holdings.bytes.push(0);
+            holdings.rings.push(None);
+            holdings.rings.len() - 1
+        });
+        holdings.rings[at] = Some(Arc::clone(&ring));
+        Account { budget: Arc::clone(self), ring, at }
+    }
+
+    /// Whose entry goes next when the scope at `at` wants room.
+    fn victim(&self, holdings: &Holdings, at: usize) -> usize {
+        if holdings.bytes[at] > self.cap {
+            return at;
+        }
+        // Among equals the newcomer itself, so that nobody loses to somebody who holds as much.
+        let mut largest = at;
+        for (other, &bytes) in holdings.bytes.iter().enumerate() {
+            if bytes > holdings.bytes[largest] {
+                largest = other;
+            }
+        }
+        largest
+    }
+}
+
+impl Account {
+    pub(crate) fn ring(&self) -> &Ring {
+        &self.ring
+    }
+
+    /// Stores `entry` and makes room for it; says whether it is kept.
+    pub(crate) fn store(&self, key: EntryKey, entry: Arc<Entry>, now: BootTime) -> bool {
+        let weight = entry.weight();
+        if weight > self.budget.max_bytes {
+            return false;
+        }
+        let mut holdings = lock(&self.budget.holdings);
+        let Inserted::Kept { freed } = self.ring.insert(key, entry) else { return false };
+        holdings.change(self.at, freed, weight);
+        while holdings.total > self.budget.max_bytes {
+            let victim = self.budget.victim(&holdings, self.at);
+            let spare = (victim == self.at).then_some(&key);
+            let evicted = holdings.rings[victim].as_ref().and_then(|ring| ring.evict_one(spare, now));
+            let Some(evicted) = evicted else {
+                // Nothing else of its own to give, and nobody holds more: it is this value that does not fit.
+                let own = self.ring.remove(&key);
+                holdings.change(self.at, own, 0);
+                return false;
+            };
+            holdings.change(victim, evicted, 0);
+        }
+        true
+    }
+
+    /// Drops every entry; with `close` for good.
+    pub(crate) fn clear(&self, close: bool) {
+        let mut holdings = lock(&self.budget.holdings);
+        self.ring.clear(close);
+        let held = holdings.bytes[self.at];
+        holdings.change(self.at, held, 0);
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        self.clear(true);
+        let mut holdings = lock(&self.budget.holdings);
+        holdings.rings[self.at] = None;
+        holdings.free.push(self.at);
+    }
+}
+
+impl Holdings {
+    fn change(&mut self, at: usize, less: u64, more: u64) {
+        self.total = self.total - less + more;
+        self.bytes[at] = self.bytes[at] - less + more;
+    }
+}

@@ -1,0 +1,139 @@
+//! Names: of a scope, of an entry, and the text under which a shared tier keeps it. The only file that formats keys.
+
+use crate::error::Error;
+use crate::fence::Epoch;
+use crate::operation::OperationId;
+use std::fmt;
+use std::hash::{BuildHasherDefault, Hash, Hasher};
+use std::sync::Arc;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128_with_seed};
+
+/// The longest name of a scope or an operation, in bytes.
+pub(crate) const MAX_NAME: usize = 63;
+
+/// Whose entries they are: a validated tenant name, `[a-z0-9][a-z0-9_-]*`, 1 to 63 bytes. Cheap to clone.
+///
+/// The alphabet has no character that means anything in a key, a pattern or a cluster's hash tag.
+///
+/// ```
+/// use nexarch_cache::Scope;
+///
+/// assert_eq!(Scope::new("acme")?.as_str(), "acme");
+/// assert!(Scope::new("acme:x").is_err());
+/// # Ok::<(), nexarch_cache::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Scope {
+    name: Arc<str>,
+    hash: u64,
+}
+
+impl Scope {
+    /// Validates a name.
+    pub fn new(name: &str) -> Result<Self, Error> {
+        if !is_name(name) {
+            return Err(Error::InvalidName { what: "scope", name: name.chars().take(MAX_NAME).collect() });
+        }
+        Ok(Self { name: name.into(), hash: xxh3_64(name.as_bytes()) })
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.name
+    }
+
+    /// A hash of the name, the same in every process.
+    pub(crate) fn hash64(&self) -> u64 {
+        self.hash
+    }
+}
+
+/// Whether `name` is `[a-z0-9][a-z0-9_-]*` and 1 to 63 bytes long.
+pub(crate) fn is_name(name: &str) -> bool {
+    let bytes = name.as_bytes();
+    let alnum = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    bytes.len() <= MAX_NAME
+        && bytes.first().is_some_and(|&b| alnum(b))
+        && bytes.iter().all(|&b| alnum(b) || b == b'_' || b == b'-')
+}
+
+impl PartialEq for Scope {
+    fn eq(&self, other: &Self) -> bool {
+        self.hash == other.hash && self.name == other.name
+    }
+}
+
+impl Eq for Scope {}
+
+impl Hash for Scope {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+impl fmt::Debug for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Scope({})", self.name)
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+/// An entry inside its scope. The hash finds it, the full parameters kept in the entry confirm it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct EntryKey {
+    pub(crate) operation: OperationId,
+    pub(crate) hash: u128,
+}
+
+impl EntryKey {
+    /// The hash is keyed by the epoch, so that a name in a shared tier is of one database only.
+    pub(crate) fn new(epoch: Epoch, operation: OperationId, params: &str) -> Self {
+        Self { operation, hash: xxh3_128_with_seed(params.as_bytes(), epoch.get()) }
+    }
+
+    /// `{namespace}:{scope}:{operation}:{32 hex digits}`.
+    pub(crate) fn name(&self, namespace: &str, scope: &Scope, operation: &str) -> String {
+        format!("{namespace}:{scope}:{operation}:{:032x}", self.hash)
+    }
+
+    /// A number as good as random, the same for the same entry.
+    pub(crate) fn chance(&self) -> u64 {
+        #[expect(clippy::cast_possible_truncation, reason = "the upper half of a 128-bit hash")]
+        let upper = (self.hash >> 64) as u64;
+        upper
+    }
+}
+
+impl Hash for EntryKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        #[expect(clippy::cast_possible_truncation, reason = "the lower half of a 128-bit hash")]
+        let lower = self.hash as u64;
+        // Spread by an odd constant (2^64 / golden ratio): operations differ in their lowest bits only.
+        state.write_u64(lower ^ (self.operation.index() as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    }
+}
+
+/// Hands on the one `u64` it is given: these keys are hashes already.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Hashed(u64);
+
+impl Hasher for Hashed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = xxh3_64(bytes);
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+}
+
+pub(crate) type BuildHashed = BuildHasherDefault<Hashed>;

@@ -1,0 +1,45 @@
+#![doc = include_str!("../README.md")]
+
+mod authority;
+mod builder;
+mod cache;
+mod clock;
+mod compute;
+mod counters;
+mod driver;
+mod entry;
+mod error;
+mod fairness;
+mod fence;
+mod flight;
+mod histogram;
+mod invalidate;
+mod key;
+mod local;
+mod memory;
+mod mirror;
+mod operation;
+mod outcome;
+mod read;
+mod report;
+mod stats;
+mod sync;
+mod tenants;
+mod truth;
+
+#[cfg(test)]
+mod tests;
+
+pub use authority::{Authority, Invalidation, ScopeVersions, TruthRead};
+pub use builder::Builder;
+pub use cache::Cache;
+pub use clock::{BootTime, Clock, ManualClock, SystemClock};
+pub use error::{BoxError, Error, SharedError};
+pub use fence::{Epoch, Fence};
+pub use invalidate::{Changed, Commit, Invalidated};
+pub use key::Scope;
+pub use local::LocalAuthority;
+pub use operation::{Operation, OperationId};
+pub use outcome::{Answer, Outcome};
+pub use read::{Computed, Directives, Read};
+pub use stats::{Cause, LastInvalidated, MemoryStats, OperationStats, Quantiles, ScopeStats, Totals};

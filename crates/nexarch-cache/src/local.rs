@@ -1,0 +1,113 @@
+//! The authority of a program that has no database: versions in memory.
+
+use crate::authority::{Authority, Invalidation, ScopeVersions, TruthRead};
+use crate::clock::{Clock, SystemClock, micros};
+use crate::error::BoxError;
+use crate::fence::Epoch;
+use crate::key::Scope;
+use crate::sync::lock;
+use async_trait::async_trait;
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, Mutex};
+
+/// Versions kept by this process alone.
+///
+/// ```
+/// use nexarch_cache::{LocalAuthority, Scope};
+///
+/// let authority = LocalAuthority::new();
+/// let acme = Scope::new("acme")?;
+/// let first = authority.change_data(&acme);
+/// assert!(authority.change_data(&acme).data > first.data);
+/// # Ok::<(), nexarch_cache::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct LocalAuthority {
+    clock: Arc<dyn Clock>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    epoch: Epoch,
+    scopes: HashMap<Scope, ScopeVersions>,
+}
+
+impl LocalAuthority {
+    /// For one process: a new random epoch, and versions that begin at the time of the first change, so nothing
+    /// that an earlier run left anywhere is ever met.
+    pub fn new() -> Self {
+        Self::with_clock(random_epoch(), Arc::new(SystemClock))
+    }
+
+    /// For several processes that share values under one `epoch` without sharing a database. Each knows only
+    /// its own changes: what *another* process invalidated may be served until its TTL ends, and nothing bounds
+    /// it more tightly. Use a database behind [`Authority`] when that is not enough.
+    pub fn shared(epoch: Epoch) -> Self {
+        Self::with_clock(epoch, Arc::new(SystemClock))
+    }
+
+    /// With the clock that versions are taken from.
+    pub fn with_clock(epoch: Epoch, clock: Arc<dyn Clock>) -> Self {
+        Self { clock, state: Mutex::new(State { epoch, scopes: HashMap::new() }) }
+    }
+
+    /// The data of `scope` have changed. Call it after the change is visible to readers, then
+    /// [`announce`](crate::Cache::announce) what it returns, then acknowledge the change.
+    pub fn change_data(&self, scope: &Scope) -> ScopeVersions {
+        self.raise(scope, |versions, next| versions.data = next)
+    }
+
+    fn raise(&self, scope: &Scope, set: impl FnOnce(&mut ScopeVersions, u64)) -> ScopeVersions {
+        let now = micros(self.clock.wall());
+        let mut state = lock(&self.state);
+        let versions = state.scopes.entry(scope.clone()).or_default();
+        versions.clock = now.max(versions.clock.saturating_add(1));
+        let next = versions.clock;
+        set(versions, next);
+        versions.clone()
+    }
+}
+
+impl Default for LocalAuthority {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Random enough to be of one run: the seed of the standard library's hash maps is drawn by the system.
+fn random_epoch() -> Epoch {
+    Epoch::new(RandomState::new().hash_one("epoch").max(1))
+}
+
+#[async_trait]
+impl Authority for LocalAuthority {
+    fn sole_owner(&self) -> bool {
+        true
+    }
+
+    async fn read(&self, scopes: &[Scope]) -> Result<TruthRead, BoxError> {
+        let state = lock(&self.state);
+        let versions = |scope| state.scopes.get(scope).cloned().unwrap_or_default();
+        Ok(TruthRead { epoch: state.epoch, auth_version: 0, scopes: scopes.iter().map(versions).collect() })
+    }
+
+    async fn invalidate(&self, scope: &Scope, what: &Invalidation) -> Result<ScopeVersions, BoxError> {
+        Ok(self.raise(scope, |versions, next| match what {
+            Invalidation::All => versions.all = next,
+            Invalidation::Operations(names) => {
+                versions.operations.retain(|(name, _)| !names.contains(name));
+                versions.operations.extend(names.iter().map(|name| (name.clone(), next)));
+            }
+        }))
+    }
+
+    async fn replace_epoch(&self, seen: Epoch) -> Result<Epoch, BoxError> {
+        let mut state = lock(&self.state);
+        if state.epoch == seen {
+            state.epoch = random_epoch();
+        }
+        Ok(state.epoch)
+    }
+}

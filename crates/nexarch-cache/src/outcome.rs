@@ -1,0 +1,177 @@
+//! What a read gets: the value, where it came from, and what may be said of it.
+
+use crate::clock::BootTime;
+use crate::entry::Entry;
+use crate::fence::Fence;
+use bytes::Bytes;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Where an answer came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// Found in memory.
+    HitMemory {
+        /// Time left to live.
+        ttl: Duration,
+    },
+    /// Found in memory, overtaken by data; the request's `max_stale` allows it.
+    Overtaken {
+        /// Time since its computation began: it was overtaken at most this long ago.
+        age: Duration,
+    },
+    /// Computed for this read.
+    Miss {
+        /// Time to live in memory; `None` when it was not stored.
+        stored: Option<Duration>,
+    },
+    /// Answered by a computation that another reader began.
+    Collapsed,
+    /// Computed because the request asked for it (`no_cache`).
+    Requested {
+        /// Time to live in memory; `None` when it was not stored.
+        stored: Option<Duration>,
+        /// Whether several such requests shared the computation, and another one of them began it.
+        collapsed: bool,
+    },
+    /// The computation failed; an expired value stands in, newer than every invalidation.
+    StaleOnError {
+        /// Time since it expired.
+        expired: Duration,
+    },
+    /// The cache is switched off.
+    Bypass,
+}
+
+impl Outcome {
+    /// The member of a `Cache-Status` header (RFC 9211) that tells it, for the cache of this name.
+    ///
+    /// ```
+    /// use nexarch_cache::Outcome;
+    /// use std::time::Duration;
+    ///
+    /// let hit = Outcome::HitMemory { ttl: Duration::from_secs(117) };
+    /// assert_eq!(hit.cache_status("nexarch").to_string(), "nexarch; hit; detail=memory; ttl=117");
+    /// ```
+    pub fn cache_status(self, cache: &str) -> impl fmt::Display {
+        CacheStatus { outcome: self, cache }
+    }
+}
+
+struct CacheStatus<'a> {
+    outcome: Outcome,
+    cache: &'a str,
+}
+
+impl fmt::Display for CacheStatus<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.cache)?;
+        let stored = |f: &mut fmt::Formatter<'_>, ttl: Option<Duration>| match ttl {
+            Some(ttl) => write!(f, "; stored; ttl={}", ttl.as_secs()),
+            None => Ok(()),
+        };
+        match self.outcome {
+            Outcome::HitMemory { ttl } => write!(f, "; hit; detail=memory; ttl={}", ttl.as_secs()),
+            Outcome::Overtaken { age } => write!(f, "; hit; detail=memory; ttl=-{}", age.as_secs().max(1)),
+            Outcome::Miss { stored: ttl } => {
+                f.write_str("; fwd=miss")?;
+                stored(f, ttl)
+            }
+            Outcome::Collapsed => f.write_str("; fwd=miss; collapsed"),
+            Outcome::Requested { collapsed: true, .. } => f.write_str("; fwd=request; collapsed"),
+            Outcome::Requested { stored: ttl, .. } => {
+                f.write_str("; fwd=request")?;
+                stored(f, ttl)
+            }
+            Outcome::StaleOnError { expired } => write!(f, "; fwd=stale; ttl=-{}", expired.as_secs().max(1)),
+            Outcome::Bypass => f.write_str("; fwd=bypass"),
+        }
+    }
+}
+
+/// The answer to a read. Cheap to clone; the body is shared with the cache.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub(crate) entry: Arc<Entry>,
+    pub(crate) outcome: Outcome,
+    pub(crate) now: BootTime,
+    /// What the authority's clock was known to be when the read asked what it needs; 0 when the answer does not
+    /// contain all of that.
+    pub(crate) current_to: u64,
+}
+
+impl Answer {
+    /// The value.
+    pub fn body(&self) -> &Bytes {
+        &self.entry.body
+    }
+
+    /// A weak validator of the body, `W/"…"`: equal bytes have equal validators on every node.
+    pub fn etag(&self) -> &str {
+        &self.entry.etag
+    }
+
+    /// Where it came from.
+    pub fn outcome(&self) -> Outcome {
+        self.outcome
+    }
+
+    /// Time since its computation began.
+    pub fn age(&self) -> Duration {
+        self.entry.age(self.now)
+    }
+
+    /// Time left to live; zero when it is expired or lives nowhere.
+    pub fn ttl(&self) -> Duration {
+        self.entry.expires.since(self.now)
+    }
+
+    /// The newest version that the answer surely contains: every change of its scope up to this version is in it.
+    pub fn version(&self) -> u64 {
+        self.entry.contains.max(self.current_to)
+    }
+
+    /// The versions that its computation saw.
+    pub fn label(&self) -> Fence {
+        self.entry.label
+    }
+
+    /// What computing it took, whoever did so.
+    pub fn compute_time(&self) -> Duration {
+        self.entry.cost
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cache_status_is_as_promised() {
+        let s = Duration::from_secs;
+        let cases = [
+            (
+                Outcome::HitMemory { ttl: Duration::from_millis(117_900) },
+                "nexarch; hit; detail=memory; ttl=117",
+            ),
+            (Outcome::Overtaken { age: s(3) }, "nexarch; hit; detail=memory; ttl=-3"),
+            (Outcome::Overtaken { age: s(0) }, "nexarch; hit; detail=memory; ttl=-1"),
+            (Outcome::Miss { stored: Some(s(120)) }, "nexarch; fwd=miss; stored; ttl=120"),
+            (Outcome::Miss { stored: None }, "nexarch; fwd=miss"),
+            (Outcome::Collapsed, "nexarch; fwd=miss; collapsed"),
+            (
+                Outcome::Requested { stored: Some(s(9)), collapsed: false },
+                "nexarch; fwd=request; stored; ttl=9",
+            ),
+            (Outcome::Requested { stored: None, collapsed: false }, "nexarch; fwd=request"),
+            (Outcome::Requested { stored: Some(s(9)), collapsed: true }, "nexarch; fwd=request; collapsed"),
+            (Outcome::StaleOnError { expired: s(12) }, "nexarch; fwd=stale; ttl=-12"),
+            (Outcome::Bypass, "nexarch; fwd=bypass"),
+        ];
+        for (outcome, text) in cases {
+            assert_eq!(outcome.cache_status("nexarch").to_string(), text);
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! What a read asks for, and what its computation brings.
+
+use crate::operation::OperationId;
+use bytes::Bytes;
+use std::time::Duration;
+
+/// One read: which operation, which parameters, and on what terms.
+///
+/// Everything but [`Directives`] is a property of the entry: reads of the same operation and parameters must
+/// give the same `ttl` and `depends_on_data`, and compute the same thing.
+#[derive(Clone, Copy, Debug)]
+pub struct Read<'a> {
+    pub(crate) operation: OperationId,
+    pub(crate) params: &'a str,
+    pub(crate) ttl: Option<Duration>,
+    pub(crate) depends_on_data: Option<bool>,
+    pub(crate) directives: Directives,
+}
+
+impl<'a> Read<'a> {
+    /// A read on the terms of the operation. `params` are canonical: equal requests give equal text.
+    pub fn new(operation: OperationId, params: &'a str) -> Self {
+        Self { operation, params, ttl: None, depends_on_data: None, directives: Directives::default() }
+    }
+
+    /// Lets this entry live at most `ttl`; the operation's TTL holds when it is shorter.
+    #[must_use]
+    pub fn max_ttl(mut self, ttl: Duration) -> Self {
+        self.ttl = Some(ttl);
+        self
+    }
+
+    /// Whether this entry becomes old when data change, in place of what the operation says.
+    #[must_use]
+    pub fn depends_on_data(mut self, depends: bool) -> Self {
+        self.depends_on_data = Some(depends);
+        self
+    }
+
+    /// What the caller asks of this one answer.
+    #[must_use]
+    pub fn directives(mut self, directives: Directives) -> Self {
+        self.directives = directives;
+        self
+    }
+}
+
+/// What a caller asks of one answer; the default asks nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Directives {
+    /// The answer contains every change up to this version; 0 asks nothing.
+    pub min_version: u64,
+    /// Only a computation that began after the call will do.
+    pub no_cache: bool,
+    /// An entry that was overtaken by *data*, at most this long ago, will do. Never one that was invalidated by
+    /// hand, has expired or lacks `min_version`.
+    pub max_stale: Option<Duration>,
+    /// Fail with [`Error::NotCached`](crate::Error::NotCached) rather than compute.
+    pub only_if_cached: bool,
+}
+
+/// What a computation brings.
+#[derive(Clone, Debug)]
+pub struct Computed {
+    pub(crate) body: Bytes,
+    pub(crate) data_version: Option<u64>,
+}
+
+impl Computed {
+    /// A value that saw the data as they were when the computation began, or later.
+    pub fn new(body: impl Into<Bytes>) -> Self {
+        Self { body: body.into(), data_version: None }
+    }
+
+    /// The data version that the *first* statement of its snapshot read, or the smallest version of anything it
+    /// took from elsewhere. Read before computing, never after.
+    #[must_use]
+    pub fn with_data_version(mut self, version: u64) -> Self {
+        self.data_version = Some(version);
+        self
+    }
+}

@@ -1,0 +1,189 @@
+//! What was counted, as one document per scope.
+
+use crate::counters::OperationCounters;
+use crate::memory::Usage;
+use crate::operation::Operation;
+use crate::sync::lock;
+use serde::{Serialize, Serializer};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
+
+/// Why values became old.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Cause {
+    /// New data.
+    Ingest,
+    /// Published numbers were corrected.
+    Settle,
+    /// Somebody asked for it.
+    Manual,
+    /// A workflow was generated.
+    Workflow,
+    /// Old data were dropped.
+    Retention,
+    /// The database was set back, or replaced.
+    Restore,
+}
+
+impl Cause {
+    /// Whether it counts as an invalidation: those that somebody asked for and was answered.
+    pub(crate) fn counts(self) -> bool {
+        matches!(self, Self::Ingest | Self::Manual | Self::Workflow)
+    }
+}
+
+/// One scope on this node since the cache was built.
+#[derive(Clone, Debug, Serialize)]
+pub struct ScopeStats {
+    /// All operations together.
+    pub totals: Totals,
+    /// By name; every operation of the cache is there.
+    pub operations: BTreeMap<String, OperationStats>,
+    /// The memory tier.
+    pub memory: MemoryStats,
+}
+
+/// Sums over the operations.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Totals {
+    /// Answered reads: hits + misses + collapsed + stale.
+    pub requests: u64,
+    /// Hits of all tiers.
+    pub hits: u64,
+    /// Reads that computed.
+    pub misses: u64,
+    /// hits / requests; 0 when there are none.
+    pub hit_ratio: f64,
+    /// Sum over operations of hits × (mean computation − median hit), in milliseconds.
+    pub time_saved_ms: f64,
+}
+
+/// One operation of one scope.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct OperationStats {
+    /// The TTL of the operation, in seconds.
+    pub ttl_seconds: u64,
+    /// Answered reads; each is one of the next five.
+    pub requests: u64,
+    /// Served from memory.
+    pub hits_memory: u64,
+    /// Served from the remote tier.
+    pub hits_redis: u64,
+    /// Computed.
+    pub misses: u64,
+    /// Answered by the computation of another reader.
+    pub collapsed: u64,
+    /// Served although overtaken or expired, as the request or the operation allows.
+    pub stale: u64,
+    /// Computations that failed.
+    pub errors: u64,
+    /// Acknowledged invalidations that had this operation in scope.
+    pub invalidations: u64,
+    /// hits / requests; 0 when there are none.
+    pub hit_ratio: f64,
+    /// Time of a hit, sampled.
+    pub hit_ms: Quantiles,
+    /// Time of a computation.
+    pub compute_ms: Quantiles,
+    /// 100 × (1 − median hit / median computation); 0 while one of them is missing.
+    pub reduction_percent: f64,
+    /// Entries in memory, dead ones included until their room is wanted.
+    pub entries: u64,
+    /// Bytes of these entries.
+    pub bytes: u64,
+    /// The latest invalidation, if any.
+    pub last_invalidated: Option<LastInvalidated>,
+}
+
+/// A median and a 99th percentile, in milliseconds; 0 when nothing was measured. Within 12 %.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Quantiles {
+    /// The median.
+    pub p50: f64,
+    /// The 99th percentile.
+    pub p99: f64,
+}
+
+/// When and why values became old.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct LastInvalidated {
+    /// Wall-clock time, serialised as RFC 3339.
+    #[serde(serialize_with = "rfc3339")]
+    pub at: SystemTime,
+    /// The reason.
+    pub cause: Cause,
+}
+
+/// The memory tier as one scope sees it.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct MemoryStats {
+    /// Entries of the scope.
+    pub entries: u64,
+    /// Bytes of the scope.
+    pub bytes: u64,
+    /// The budget of all scopes together.
+    pub max_bytes: u64,
+    /// Entries of the scope that gave way to others.
+    pub evictions: u64,
+}
+
+fn rfc3339<S: Serializer>(at: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+    let at = jiff::Timestamp::try_from(*at).map_err(serde::ser::Error::custom)?;
+    // Whole milliseconds: what people read and every parser takes.
+    serializer.collect_str(&format_args!("{at:.3}"))
+}
+
+fn ratio(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+}
+
+impl OperationStats {
+    pub(crate) fn new(operation: &Operation, counters: &OperationCounters, usage: Usage) -> Self {
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let hits_memory = counters.hits();
+        let (misses, collapsed, stale) =
+            (load(&counters.misses), load(&counters.collapsed), load(&counters.stale));
+        let requests = hits_memory + misses + collapsed + stale;
+        let hit_ms = Quantiles { p50: counters.hit.quantile_ms(0.5), p99: counters.hit.quantile_ms(0.99) };
+        let compute_ms =
+            Quantiles { p50: counters.compute.quantile_ms(0.5), p99: counters.compute.quantile_ms(0.99) };
+        let measured = hit_ms.p50 > 0.0 && compute_ms.p50 > 0.0;
+        Self {
+            ttl_seconds: operation.ttl.as_secs(),
+            requests,
+            hits_memory,
+            hits_redis: 0,
+            misses,
+            collapsed,
+            stale,
+            errors: load(&counters.errors),
+            invalidations: load(&counters.invalidations),
+            hit_ratio: ratio(hits_memory, requests),
+            hit_ms,
+            compute_ms,
+            reduction_percent: if measured { 100.0 * (1.0 - hit_ms.p50 / compute_ms.p50) } else { 0.0 },
+            entries: usage.entries,
+            bytes: usage.bytes,
+            last_invalidated: lock(&counters.last_invalidated)
+                .map(|(at, cause)| LastInvalidated { at, cause }),
+        }
+    }
+
+    /// Milliseconds that its hits did not take.
+    pub(crate) fn saved_ms(&self, counters: &OperationCounters) -> f64 {
+        let hits = self.hits_memory + self.hits_redis;
+        hits as f64 * (counters.compute.mean_ms() - self.hit_ms.p50).max(0.0)
+    }
+}
+
+impl Totals {
+    pub(crate) fn add(&mut self, operation: &OperationStats, saved_ms: f64) {
+        self.requests += operation.requests;
+        self.hits += operation.hits_memory + operation.hits_redis;
+        self.misses += operation.misses;
+        self.time_saved_ms += saved_ms;
+        self.hit_ratio = ratio(self.hits, self.requests);
+    }
+}

@@ -1,0 +1,181 @@
+//! The scopes this process knows: their mirror, entries, flights and counters.
+
+use crate::clock::BootTime;
+use crate::compute::{FlightKey, Handle};
+use crate::counters::Counters;
+use crate::fairness::{Account, Budget};
+use crate::fence::Epoch;
+use crate::flight::Flights;
+use crate::key::{BuildHashed, Scope};
+use crate::memory::Ring;
+use crate::mirror::Mirror;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
+
+/// The map is in this many parts, each under its own lock.
+const SHARDS: usize = 16;
+
+/// A scope that was read within this time takes part in the beat.
+const LIVE: Duration = Duration::from_secs(60);
+
+/// The time of the latest read is kept to this precision, so that hits do not write to it.
+const READ_STAMP: Duration = Duration::from_secs(1);
+
+/// One scope under one epoch. Replaced as a whole when the epoch changes, so nothing of it is ever lowered.
+#[derive(Debug)]
+pub(crate) struct Tenant {
+    pub(crate) scope: Scope,
+    pub(crate) mirror: Mirror,
+    pub(crate) memory: Account,
+    pub(crate) flights: Flights<FlightKey, Arc<Handle>>,
+    pub(crate) counters: Arc<Counters>,
+    last_read: AtomicU64,
+}
+
+/// Sizes that every scope is made with.
+#[derive(Debug)]
+pub(crate) struct Limits {
+    pub(crate) operations: usize,
+    pub(crate) max_waiters: usize,
+    pub(crate) max_tenants: usize,
+}
+
+#[derive(Debug)]
+pub(crate) struct Tenants {
+    limits: Limits,
+    budget: Arc<Budget>,
+    /// Written only while every shard is locked, read under any of them.
+    epoch: AtomicU64,
+    shards: [RwLock<Shard>; SHARDS],
+}
+
+type Shard = HashMap<Scope, Arc<Tenant>, BuildHashed>;
+
+impl Tenant {
+    /// Notes that it was read.
+    pub(crate) fn touch(&self, now: BootTime) {
+        let last = BootTime::from_nanos(self.last_read.load(Ordering::Relaxed));
+        if now.since(last) >= READ_STAMP {
+            self.last_read.store(now.as_nanos(), Ordering::Relaxed);
+        }
+    }
+
+    fn live(&self, now: BootTime) -> bool {
+        let read = self.last_read.load(Ordering::Relaxed);
+        (read > 0 && now.since(BootTime::from_nanos(read)) <= LIVE)
+            || self.memory.ring().usage().iter().any(|u| u.entries > 0)
+    }
+}
+
+impl Tenants {
+    pub(crate) fn new(limits: Limits, budget: Arc<Budget>) -> Self {
+        Self { limits, budget, epoch: AtomicU64::new(0), shards: Default::default() }
+    }
+
+    /// The epoch read last; 0 before the first.
+    pub(crate) fn epoch(&self) -> Epoch {
+        Epoch::new(self.epoch.load(Ordering::SeqCst))
+    }
+
+    /// Runs `then` on the scope if it is known, under the lock of its shard: no count of references on the way.
+    pub(crate) fn with<T>(&self, scope: &Scope, then: impl FnOnce(&Tenant) -> Option<T>) -> Option<T> {
+        self.read(scope).get(scope).and_then(|tenant| then(tenant))
+    }
+
+    pub(crate) fn get(&self, scope: &Scope) -> Option<Arc<Tenant>> {
+        self.read(scope).get(scope).cloned()
+    }
+
+    pub(crate) fn get_or_create(&self, scope: &Scope) -> Arc<Tenant> {
+        if let Some(tenant) = self.get(scope) {
+            return tenant;
+        }
+        let mut shard = self.write(self.shard(scope));
+        if let Some(tenant) = shard.get(scope) {
+            return Arc::clone(tenant);
+        }
+        self.make_room(&mut shard);
+        let tenant =
+            Arc::new(self.create(scope, self.epoch(), Arc::new(Counters::new(self.limits.operations))));
+        shard.insert(scope.clone(), Arc::clone(&tenant));
+        tenant
+    }
+
+    /// Drops the scope, its entries and its counters.
+    pub(crate) fn remove(&self, scope: &Scope) {
+        let removed = self.write(self.shard(scope)).remove(scope);
+        if let Some(tenant) = removed {
+            // Its flights may hold it yet.
+            tenant.memory.clear(true);
+        }
+    }
+
+    /// Every scope, or those that were read lately or hold entries.
+    pub(crate) fn scopes(&self, live_at: Option<BootTime>) -> Vec<Scope> {
+        self.all()
+            .into_iter()
+            .filter(|t| live_at.is_none_or(|now| t.live(now)))
+            .map(|t| t.scope.clone())
+            .collect()
+    }
+
+    pub(crate) fn all(&self) -> Vec<Arc<Tenant>> {
+        let shards = self.shards.iter();
+        shards
+            .flat_map(|s| {
+                s.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect::<Vec<_>>()
+            })
+            .collect()
+    }
+
+    /// Replaces every scope by one of `epoch` that knows nothing and holds nothing but its counters. Returns the
+    /// epoch before.
+    pub(crate) fn adopt(&self, epoch: Epoch) -> Epoch {
+        let mut guards: Vec<_> = self.shards.iter().map(|shard| self.write(shard)).collect();
+        let before = self.epoch.swap(epoch.get(), Ordering::SeqCst);
+        for tenant in guards.iter_mut().flat_map(|shard| shard.values_mut()) {
+            tenant.memory.clear(true);
+            *tenant = Arc::new(self.create(&tenant.scope, epoch, Arc::clone(&tenant.counters)));
+        }
+        Epoch::new(before)
+    }
+
+    fn create(&self, scope: &Scope, epoch: Epoch, counters: Arc<Counters>) -> Tenant {
+        let ring = Ring::new(self.limits.operations, Arc::clone(&counters.evictions));
+        Tenant {
+            scope: scope.clone(),
+            mirror: Mirror::new(epoch, self.limits.operations),
+            memory: self.budget.open(ring),
+            flights: Flights::new(self.limits.max_waiters),
+            counters,
+            last_read: AtomicU64::new(0),
+        }
+    }
+
+    /// Forgets the scope that was read longest ago when the shard is full. It costs that scope its entries and
+    /// counters, never correctness: it is read anew like any scope that was not met yet.
+    fn make_room(&self, shard: &mut Shard) {
+        while shard.len() >= self.limits.max_tenants.div_ceil(SHARDS) {
+            let oldest =
+                shard.values().min_by_key(|t| t.last_read.load(Ordering::Relaxed)).map(|t| t.scope.clone());
+            let Some(tenant) = oldest.and_then(|scope| shard.remove(&scope)) else { return };
+            tenant.memory.clear(true);
+        }
+    }
+
+    fn shard(&self, scope: &Scope) -> &RwLock<Shard> {
+        // The map inside uses the lowest and the highest bits.
+        &self.shards[(scope.hash64() >> 32) as usize % SHARDS]
+    }
+
+    fn read(&self, scope: &Scope) -> RwLockReadGuard<'_, Shard> {
+        self.shard(scope).read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    #[expect(clippy::unused_self, reason = "reads like its sibling")]
+    fn write<'a>(&self, shard: &'a RwLock<Shard>) -> RwLockWriteGuard<'a, Shard> {
+        shard.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,235 @@
+//! Reading the versions from the authority: at most one read runs and one waits, shared by all who wait.
+
+use crate::authority::{ScopeVersions, TruthRead};
+use crate::cache::Inner;
+use crate::clock::{BootTime, Clock};
+use crate::error::{BoxError, Error, SharedError};
+use crate::fence::Epoch;
+use crate::key::Scope;
+use crate::mirror::Trust;
+use crate::stats::Cause;
+use crate::sync::lock;
+use crate::tenants::Tenant;
+use futures_util::FutureExt;
+use std::collections::HashSet;
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+use tokio::sync::watch;
+
+/// How long one read of the authority may take, retries after a change of epoch included.
+const DEADLINE: Duration = Duration::from_millis(500);
+
+/// How far the boot clock and the wall clock may drift apart between two reads. More means that one of them was
+/// not running (a machine that was moved or suspended), so leases mean nothing.
+const MAX_DRIFT: Duration = Duration::from_millis(250);
+
+/// A read that finds another epoch is repeated; more than this many changes in a row is a broken authority.
+const MAX_EPOCHS: usize = 3;
+
+/// What is needed to read, and what was read beside versions of scopes.
+#[derive(Debug, Default)]
+pub(crate) struct Truth {
+    queue: Mutex<Queue>,
+    /// What was read before this moment is not trusted. 0 = everything is.
+    floor: AtomicU64,
+    auth_version: AtomicU64,
+    clocks: Mutex<Option<(BootTime, SystemTime)>>,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    running: bool,
+    waiting: Option<Batch>,
+}
+
+type Reply = Option<Result<(), SharedError>>;
+
+/// One read that was not sent yet.
+#[derive(Debug)]
+struct Batch {
+    scopes: HashSet<Scope>,
+    reply: watch::Sender<Reply>,
+}
+
+impl Truth {
+    pub(crate) fn floor(&self) -> BootTime {
+        BootTime::from_nanos(self.floor.load(Ordering::SeqCst))
+    }
+
+    pub(crate) fn auth_version(&self) -> u64 {
+        self.auth_version.load(Ordering::SeqCst)
+    }
+
+    /// From now on only what is read later is trusted.
+    pub(crate) fn distrust(&self, now: BootTime) {
+        self.floor.fetch_max(now.as_nanos().saturating_sub(1), Ordering::SeqCst);
+    }
+
+    /// Withdraws trust when the two clocks drifted apart since the last call.
+    fn check_drift(&self, clock: &dyn Clock) {
+        let (boot, wall) = (clock.boot(), clock.wall());
+        let Some((boot_before, wall_before)) = lock(&self.clocks).replace((boot, wall)) else { return };
+        // A wall clock that was set back counts as one that stood still.
+        let wall_passed = wall.duration_since(wall_before).unwrap_or_default();
+        if wall_passed.abs_diff(boot.since(boot_before)) > MAX_DRIFT {
+            self.distrust(boot);
+        }
+    }
+}
+
+impl Inner {
+    /// The scope, its mirror good for a read that began before this call: trusted as it is, or raised by a read
+    /// of the authority that is sent from now on.
+    pub(crate) async fn current(
+        self: &Arc<Self>,
+        scope: &Scope,
+        min_version: u64,
+    ) -> Result<Arc<Tenant>, Error> {
+        let tenant = self.tenants.get_or_create(scope);
+        if tenant.mirror.trusted(self.trust(self.clock.boot()), self.truth.floor(), min_version) {
+            return Ok(tenant);
+        }
+        for _ in 0..MAX_EPOCHS {
+            self.truth_read([scope.clone()]).await.map_err(Error::Unverified)?;
+            let tenant = self.tenants.get_or_create(scope);
+            if !tenant.mirror.is_complete() {
+                continue; // forgotten or set back between the read and here
+            }
+            let known = tenant.mirror.known();
+            if known < min_version {
+                return Err(Error::VersionUnknown { wanted: min_version, known });
+            }
+            return Ok(tenant);
+        }
+        Err(Error::Unverified(Arc::from(BoxError::from("the scope was forgotten while it was read"))))
+    }
+
+    pub(crate) fn trust(&self, now: BootTime) -> Trust {
+        if self.sole_owner { Trust::Sole } else { Trust::Lease(now) }
+    }
+
+    /// Reads the versions of `scopes` (and of whatever others ask for meanwhile) in a statement that is sent
+    /// after this call, and raises the mirrors. Ends within two deadlines.
+    pub(crate) async fn truth_read(
+        self: &Arc<Self>,
+        scopes: impl IntoIterator<Item = Scope>,
+    ) -> Result<(), SharedError> {
+        let mut reply = {
+            let mut queue = lock(&self.truth.queue);
+            let new = || Batch { scopes: HashSet::new(), reply: watch::Sender::new(None) };
+            let batch = queue.waiting.get_or_insert_with(new);
+            batch.scopes.extend(scopes);
+            let reply = batch.reply.subscribe();
+            if !queue.running {
+                queue.running = true;
+                self.tracker.spawn(Arc::clone(self).send_batches(Running(Arc::clone(self))));
+            }
+            reply
+        };
+        let answered = reply.wait_for(Option::is_some).await.map(|reply| reply.clone());
+        match answered {
+            Ok(Some(result)) => result,
+            _ => Err(Arc::from(BoxError::from("the read of versions was dropped"))),
+        }
+    }
+
+    async fn send_batches(self: Arc<Self>, running: Running) {
+        while let Some(batch) = running.next() {
+            let scopes: Vec<Scope> = batch.scopes.into_iter().collect();
+            let read =
+                AssertUnwindSafe(tokio::time::timeout(DEADLINE, self.read_once(&scopes))).catch_unwind();
+            let result = match read.await {
+                Ok(Ok(result)) => result,
+                Ok(Err(_elapsed)) => Err(BoxError::from(format!("no answer within {DEADLINE:?}"))),
+                Err(_panic) => Err(BoxError::from("the authority panicked")),
+            };
+            batch.reply.send_replace(Some(result.map_err(Arc::from)));
+        }
+    }
+
+    async fn read_once(&self, scopes: &[Scope]) -> Result<(), BoxError> {
+        for _ in 0..MAX_EPOCHS {
+            self.truth.check_drift(&*self.clock);
+            // All of this before the read is sent. The very tenants are kept: one that takes their place
+            // meanwhile may have missed an announcement that this read misses too.
+            let sent = self.clock.boot();
+            let tenants: Vec<_> = scopes.iter().map(|scope| self.tenants.get_or_create(scope)).collect();
+            let known: Vec<_> = tenants.iter().map(|tenant| tenant.mirror.known()).collect();
+            let epoch = self.tenants.epoch();
+
+            let read = self.authority.read(scopes).await?;
+            if read.scopes.len() != scopes.len() {
+                return Err(
+                    format!("{} scopes asked for, {} answered", scopes.len(), read.scopes.len()).into()
+                );
+            }
+            if self.set_back(epoch, &read, &known).await? {
+                continue;
+            }
+            for (tenant, versions) in tenants.iter().zip(&read.scopes) {
+                self.raise(tenant, versions);
+                tenant.mirror.complete(versions.clock, sent);
+            }
+            self.truth.auth_version.store(read.auth_version, Ordering::SeqCst);
+            return Ok(());
+        }
+        Err("the epoch of the database does not settle".into())
+    }
+
+    /// Whether the answer is of another database than `epoch`, or of this one at an earlier time. If so nothing
+    /// is known any more, and has to be read again: what was announced until now may have been lost with it.
+    async fn set_back(&self, epoch: Epoch, read: &TruthRead, known: &[u64]) -> Result<bool, BoxError> {
+        let mut now = read.epoch;
+        if now == epoch && read.scopes.iter().zip(known).any(|(versions, known)| versions.clock < *known) {
+            now = self.authority.replace_epoch(epoch).await?;
+        }
+        if now == Epoch::default() {
+            return Err("the authority gave the epoch 0, which is reserved".into());
+        }
+        if now == epoch {
+            return Ok(false);
+        }
+        let before = self.tenants.adopt(now);
+        if before != Epoch::default() {
+            tracing::warn!("the database was set back or replaced; the cache starts anew");
+            self.stamp_all(Cause::Restore);
+        }
+        Ok(true)
+    }
+
+    /// Raises a mirror to what a transaction or a statement saw.
+    pub(crate) fn raise(&self, tenant: &Tenant, versions: &ScopeVersions) {
+        tenant.mirror.raise_tenant(versions.all);
+        tenant.mirror.raise_data(versions.data);
+        for (name, version) in &versions.operations {
+            if let Some(operation) = self.operations.find(name) {
+                tenant.mirror.raise_operation(operation.index(), *version);
+            }
+        }
+    }
+}
+
+/// The right to send batches; given back even when the task is dropped.
+struct Running(Arc<Inner>);
+
+impl Running {
+    /// The next batch; when there is none, the right is given back under the same lock.
+    fn next(&self) -> Option<Batch> {
+        let mut queue = lock(&self.0.truth.queue);
+        let batch = queue.waiting.take();
+        queue.running = batch.is_some();
+        batch
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let mut queue = lock(&self.0.truth.queue);
+        // Only a dropped task gets here with work left. Whoever waits for it is told so by the dropped sender.
+        if queue.running {
+            *queue = Queue::default();
+        }
+    }
+}
