@@ -1,0 +1,107 @@
+//! SIGKILL at any moment: what was acknowledged is there, what was not is there whole or not at all, and sending
+//! everything again doubles nothing.
+
+use std::{
+    sync::{Mutex, mpsc::channel},
+    thread,
+};
+
+use crate::support::{
+    client::Body,
+    encode::otlp_protobuf,
+    home::Home,
+    server::Server,
+    spans::{Span, call, many},
+    wait,
+};
+
+/// Connections that send at the same time, so that the kill meets batches in every stage at once.
+const CONNECTIONS: u64 = 4;
+/// Kills; the k-th comes when so many answers have arrived as [`answers_before_kill`] says.
+const KILLS: u64 = 10;
+
+/// Spread over the first hundred answers: fresh files, a growing log, and whatever else happens on the way.
+fn answers_before_kill(kill: u64) -> usize {
+    usize::try_from(kill * kill).unwrap()
+}
+
+/// A batch that touches a trace of its own and one that all batches share, so that settling one rewrites the other.
+fn batch(number: u64) -> Vec<Span> {
+    let mut spans = call(u128::from(number) + 1_000);
+    spans.extend(many(7, 3).into_iter().map(|span| Span { id: number * 10 + span.id, ..span }));
+    spans
+}
+
+struct Sent {
+    body: Vec<u8>,
+    spans: u64,
+    acknowledged: bool,
+}
+
+/// Sends batches on all connections until the server is gone.
+fn send_until_killed(server: &mut Server, key: &str, kill: u64, sent: &Mutex<Vec<Sent>>) {
+    let (answered, answers) = channel();
+    thread::scope(|scope| {
+        for connection in 0..CONNECTIONS {
+            let (client, answered) = (server.client(key), answered.clone());
+            scope.spawn(move || {
+                for turn in 0.. {
+                    let spans = batch(kill * 1_000_000 + turn * CONNECTIONS + connection);
+                    let body = otlp_protobuf(&spans);
+                    let headers = [("Content-Type", "application/x-protobuf")];
+                    let reply = client.try_send("POST", "/v1/traces", &headers, &Body::Sized(&body));
+                    let acknowledged = reply.is_ok_and(|reply| reply.expect(200).body.is_empty());
+                    sent.lock().unwrap().push(Sent { body, spans: spans.len() as u64, acknowledged });
+                    if !acknowledged || answered.send(()).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        for _ in 0..answers_before_kill(kill) {
+            answers.recv_timeout(wait::PATIENCE).expect("the server answers");
+        }
+        server.kill();
+    });
+}
+
+#[test]
+fn no_acknowledged_span_is_lost_and_none_is_doubled() {
+    let home = Home::new();
+    let mut server = home.serve();
+    let key = server.first_key();
+    let sent = Mutex::new(Vec::new());
+    for kill in 0..KILLS {
+        send_until_killed(&mut server, &key, kill, &sent);
+        server = home.serve();
+        let batches = sent.lock().unwrap();
+        let acknowledged: u64 = batches.iter().filter(|sent| sent.acknowledged).map(|sent| sent.spans).sum();
+        let all: u64 = batches.iter().map(|sent| sent.spans).sum();
+        let stored = server.client(&key).total_spans();
+        assert!(
+            (acknowledged..=all).contains(&stored),
+            "{acknowledged} acknowledged, {stored} stored, {all} sent"
+        );
+        assert_eq!(stored % 6, 0, "a batch is there whole or not at all");
+    }
+    let batches = sent.into_inner().unwrap();
+    let (stored, client) = (server.client(&key).total_spans(), server.client(&key));
+    let (kept, lost): (Vec<&Sent>, Vec<&Sent>) = batches.iter().partition(|sent| sent.acknowledged);
+    assert!(!lost.is_empty(), "no kill met a batch under way: the test proves too little");
+    for sent in kept {
+        client.otlp_protobuf(&sent.body).expect(200);
+    }
+    assert_eq!(
+        client.total_spans(),
+        stored,
+        "an acknowledged batch was lost, for sending it again added spans"
+    );
+    for sent in lost {
+        client.otlp_protobuf(&sent.body).expect(200);
+    }
+    let all: u64 = batches.iter().map(|sent| sent.spans).sum();
+    assert_eq!(client.total_spans(), all);
+    // The graph was not counted twice either: each batch is one call of shop to stock.
+    let calls: Vec<_> = crate::support::map::Map::read(&client).calls().into_iter().collect();
+    assert_eq!(calls, [(("shop".to_owned(), "stock".to_owned()), batches.len() as u64)]);
+}

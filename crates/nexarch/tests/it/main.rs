@@ -1,0 +1,16 @@
+//! The server as its users meet it: the real program, real sockets, real files. One binary, so that it links once.
+//!
+//! Needs Python and strace; `cargo xtask test` brings them. Nothing is skipped without them: it fails.
+
+mod auth;
+mod config;
+mod converge;
+mod crash;
+mod disk;
+mod freshness;
+mod import;
+mod lifecycle;
+mod native;
+mod otlp;
+mod python_sdk;
+mod support;

@@ -1,0 +1,89 @@
+//! A directory with a database, and the program run in it.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::server::Server;
+
+/// An empty directory that a test has for itself; gone with it.
+pub(crate) struct Home {
+    dir: TempDir,
+}
+
+impl Home {
+    pub(crate) fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap() }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub(crate) fn database(&self) -> PathBuf {
+        self.path().join("test.db")
+    }
+
+    /// The program with nothing in its environment but where the database is and that no fixed port is taken.
+    pub(crate) fn command<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_nexarch"));
+        command
+            .args(args)
+            .current_dir(self.path())
+            .env_clear()
+            .env("DATABASE_URL", format!("sqlite://{}", self.database().display()))
+            .env("PORT", "0")
+            .env("OTLP_HTTP_ADDR", "off")
+            .env("OTLP_GRPC_ADDR", "off")
+            .env("METRICS_ADDR", "off");
+        command
+    }
+
+    /// Runs a command to its end.
+    pub(crate) fn output<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    /// Runs a command that must succeed; its last line of standard output is JSON.
+    pub(crate) fn json<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Value {
+        let output = self.output(args);
+        assert!(output.status.success(), "{output:?}");
+        let text = String::from_utf8(output.stdout).unwrap();
+        serde_json::from_str(text.lines().last().unwrap_or_default())
+            .unwrap_or_else(|_| panic!("no JSON: {text}"))
+    }
+
+    /// A new tenant and the text of a key with every scope.
+    pub(crate) fn tenant(&self, id: &str) -> String {
+        let output = self.output(["tenant", "create", id]);
+        assert!(output.status.success(), "{output:?}");
+        self.key(id, "ingest,read,admin")
+    }
+
+    /// The text of a new key.
+    pub(crate) fn key(&self, tenant: &str, scopes: &str) -> String {
+        let made = self.json(["key", "create", "--tenant", tenant, "--scope", scopes, "--json"]);
+        made["key"].as_str().unwrap().to_owned()
+    }
+
+    /// A server on this database, ready.
+    pub(crate) fn serve(&self) -> Server {
+        Server::start(&mut self.command(["serve"]))
+    }
+
+    /// A server with further settings, ready.
+    pub(crate) fn serve_with(&self, settings: &[(&str, &str)]) -> Server {
+        Server::start(self.command(["serve"]).envs(settings.iter().copied()))
+    }
+}
+
+/// A file of the project's fixtures.
+pub(crate) fn fixture(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures").join(name);
+    assert!(path.is_file(), "{} is missing", path.display());
+    path.to_str().unwrap().to_owned()
+}

@@ -1,0 +1,11 @@
+//! What the tests share: a server process, a client, spans in every encoding, a second opinion on their graph.
+
+pub(crate) mod client;
+pub(crate) mod encode;
+pub(crate) mod home;
+pub(crate) mod map;
+pub(crate) mod oracle;
+pub(crate) mod server;
+pub(crate) mod spans;
+pub(crate) mod strace;
+pub(crate) mod wait;
