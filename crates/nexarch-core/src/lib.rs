@@ -1,0 +1,17 @@
+//! The pure part of Nexarch: spans, and what a *set* of spans says about an architecture.
+//!
+//! Nothing here performs IO, waits, or reads a clock. Every function is a function of its arguments, so that it
+//! can be replayed, fuzzed and tested by property.
+
+pub mod attributes;
+pub mod facts;
+pub mod histogram;
+pub mod ids;
+pub mod infer;
+pub mod native;
+pub mod otlp;
+pub mod rollup;
+pub mod span;
+pub mod weight;
+
+pub use bytestring::ByteString as Text;
