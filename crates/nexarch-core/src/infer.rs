@@ -1,0 +1,126 @@
+//! From the set of spans of one trace to what it adds to the rollups: rules R0 to R6, and R7 inside one trace.
+//!
+//! | rule | where |
+//! |---|---|
+//! | R0 identity, R1 one span once and its parent | [`trace`] |
+//! | R2 calls, R3 count once, R5 missing client, the receiving leg of R7 | [`calls`] |
+//! | R4 missing server, R6 databases and caches, the sending leg of R7 | [`outs`], [`target`] |
+//!
+//! Two things that R4 needs are knowledge of more than one trace: which services exist, and which address an
+//! earlier pair showed to be a service. They are *not* used here: a cell names the peer or the host as the caller
+//! did, pairs contribute what they teach, and [`crate::graph`] brings both together. So a contribution is a
+//! function of one trace and can be taken back exactly.
+//!
+//! What is a request of a service: every `in` span; every crossing as R2 (b) counts them; a `local` root; and a
+//! span without kind whose parent is absent. The last two not when an `in` span of the same service hangs below
+//! through `local` spans alone: then that one is the request. What is an entry request: a root, and a request whose
+//! caller is absent.
+//!
+//! A call counts in the minute in which the span that defines it starts: the server half for what the callee saw,
+//! the client half for what the caller saw. Calls of a service to itself make no edge.
+
+mod calls;
+mod outs;
+mod target;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+mod trace;
+
+use calls::Seen;
+pub(crate) use target::is_loopback;
+use trace::Trace;
+
+use crate::{
+    facts::Facts,
+    rollup::{Delta, Key, Note, Table, cell::Cell},
+    span::Kind,
+};
+
+const MINUTE_NS: u64 = 60_000_000_000;
+
+/// What one trace contributes, as a pure function of the set of its spans: order and repetition do not matter.
+///
+/// All spans are taken to be of one trace; of equal identities (R1) the superseding one counts.
+pub fn contribution(trace: &[Facts]) -> Delta {
+    let mut table = Table::default();
+    let trace = Trace::new(trace, &mut table);
+    let count = trace.spans.len();
+    let mut inference = Inference { table, trace, covered: vec![false; count], answered: vec![None; count] };
+    inference.spans();
+    let mut seen = Seen::default();
+    inference.entries(&mut seen);
+    inference.crossings(&mut seen);
+    inference.roots();
+    inference.outs();
+    Delta { table: inference.table }
+}
+
+/// The work on one trace.
+struct Inference<'a> {
+    trace: Trace<'a>,
+    table: Table,
+    /// `local` spans below which an `in` span of their service was found: that one is the request.
+    covered: Vec<bool>,
+    /// Calls that something of another service hangs below, and one such span.
+    answered: Vec<Option<usize>>,
+}
+
+/// What one span, or call, adds to a cell.
+#[derive(Clone, Copy)]
+struct Sample {
+    minute: u32,
+    weight: u32,
+    error: bool,
+    duration_ns: Option<u64>,
+}
+
+impl Sample {
+    fn of(span: &Facts) -> Self {
+        Self {
+            // 2^64 ns are 3.1e8 minutes.
+            minute: u32::try_from(span.start_ns / MINUTE_NS).unwrap_or(u32::MAX),
+            weight: span.weight,
+            error: span.error,
+            duration_ns: span.duration_ns,
+        }
+    }
+
+    fn untimed(self) -> Self {
+        Self { duration_ns: None, ..self }
+    }
+}
+
+impl Inference<'_> {
+    fn count(&mut self, key: Key, sample: Sample) {
+        let cell: &mut Cell = self.table.cell(sample.minute, key);
+        cell.observe(sample.weight, sample.error, sample.duration_ns);
+    }
+
+    fn spans(&mut self) {
+        for span in 0..self.trace.spans.len() {
+            let facts = self.trace.spans[span];
+            let service = self.trace.service[span];
+            let sample = Sample::of(facts).untimed();
+            self.count(Key::Spans(service), sample);
+            if facts.kind == Kind::Unspecified {
+                self.count(Key::Note(Note::Kindless, service), sample);
+            }
+        }
+    }
+
+    /// A request of the service of a span, under the span's name.
+    fn request(&mut self, span: usize, sample: Sample) {
+        let service = self.trace.service[span];
+        let operation = self.table.text(&self.trace.spans[span].name);
+        self.count(Key::Request(service), sample);
+        self.count(Key::Operation(service, operation), sample);
+    }
+
+    /// A request that entered the system with this span.
+    fn entry(&mut self, span: usize) {
+        let facts = self.trace.spans[span];
+        self.count(Key::Entry(self.trace.service[span]), Sample::of(facts));
+    }
+}

@@ -1,0 +1,141 @@
+//! Hand-made spans and a readable form of a contribution, for tests.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    Text,
+    facts::{Facts, RemoteKind},
+    ids::{SpanId, TraceId},
+    rollup::{Cell, Class, Delta, Key, Table},
+    span::Kind,
+};
+
+/// Start of the hand-made spans: minute 1,000,000.
+pub(crate) const START_NS: u64 = 1_000_000 * 60_000_000_000;
+
+/// A span of 1 ms; `parent` 0 means root.
+pub(crate) fn span(service: &str, kind: Kind, id: u64, parent: u64) -> Facts {
+    Facts {
+        trace_id: TraceId::from_bytes([7; 16]).unwrap(),
+        span_id: SpanId::from_bytes(id.to_be_bytes()).unwrap(),
+        parent_span_id: SpanId::from_bytes(parent.to_be_bytes()),
+        remote: 0,
+        kind,
+        error: false,
+        start_ns: START_NS + id * 1000,
+        duration_ns: Some(1_000_000),
+        weight: 256,
+        name: Text::from(format!("op{id}")),
+        service: service.into(),
+        namespace: Text::new(),
+        environment: Text::new(),
+        instance: 0,
+        peer: Text::new(),
+        address: Text::new(),
+        protocol: Text::new(),
+        remote_kind: RemoteKind::Service,
+        target: Text::new(),
+        content: id,
+    }
+}
+
+/// SERVER.
+pub(crate) fn server(service: &str, id: u64, parent: u64) -> Facts {
+    span(service, Kind::Server, id, parent)
+}
+
+/// CLIENT.
+pub(crate) fn client(service: &str, id: u64, parent: u64) -> Facts {
+    span(service, Kind::Client, id, parent)
+}
+
+/// INTERNAL.
+pub(crate) fn local(service: &str, id: u64, parent: u64) -> Facts {
+    span(service, Kind::Internal, id, parent)
+}
+
+/// A span without kind.
+pub(crate) fn bare(service: &str, id: u64, parent: u64) -> Facts {
+    span(service, Kind::Unspecified, id, parent)
+}
+
+/// A CLIENT span of a database.
+pub(crate) fn query(service: &str, id: u64, parent: u64, address: &str) -> Facts {
+    Facts {
+        remote_kind: RemoteKind::Database,
+        protocol: "postgresql".into(),
+        target: "shop".into(),
+        address: address.into(),
+        ..client(service, id, parent)
+    }
+}
+
+/// A span that names a kafka topic.
+pub(crate) fn message(service: &str, kind: Kind, id: u64, parent: u64, topic: &str) -> Facts {
+    Facts {
+        remote_kind: RemoteKind::Queue,
+        protocol: "kafka".into(),
+        target: topic.into(),
+        ..span(service, kind, id, parent)
+    }
+}
+
+/// Cells by a readable key, added up over minutes.
+pub(crate) fn cells(delta: &Delta) -> BTreeMap<String, Cell> {
+    let mut all: BTreeMap<String, Cell> = BTreeMap::new();
+    for (&(_, key), cell) in &delta.table.cells {
+        all.entry(name(&delta.table, key)).or_default().merge(cell, 1);
+    }
+    all
+}
+
+/// The edges alone: `key n`, with the failures where there are any.
+pub(crate) fn edges(delta: &Delta) -> Vec<String> {
+    cells(delta)
+        .into_iter()
+        .filter(|(key, _)| key.starts_with("call") || key.starts_with("client"))
+        .map(|(key, cell)| match cell.errors {
+            0 => format!("{key} {}", cell.count),
+            errors => format!("{key} {} failed {errors}", cell.count),
+        })
+        .collect()
+}
+
+/// The count of one cell, 0 when absent.
+pub(crate) fn count(delta: &Delta, key: &str) -> i64 {
+    cells(delta).get(key).map_or(0, |cell| cell.count)
+}
+
+fn name(table: &Table, key: Key) -> String {
+    let text = |id: u32| table.text_of(id).to_string();
+    let call = |label: &str, via: crate::rollup::Via, a: u32, b: u32, protocol: u32| {
+        let protocol = table.text_of(protocol);
+        let via = format!("{via:?}").to_lowercase();
+        let dash = if protocol.is_empty() { String::new() } else { format!(" [{protocol}]") };
+        format!("{label} {via} {} -> {}{dash}", node(table, a), node(table, b))
+    };
+    match key {
+        Key::Spans(a) => format!("spans {}", node(table, a)),
+        Key::Request(a) => format!("request {}", node(table, a)),
+        Key::Operation(a, b) => format!("operation {} {}", node(table, a), text(b)),
+        Key::Entry(a) => format!("entry {}", node(table, a)),
+        Key::Call(via, a, b, c) => call("call", via, a, b, c),
+        Key::Client(via, a, b, c) => call("client", via, a, b, c),
+        Key::Learned(a, b, c) => format!("learned {} = {}{}", text(b), node(table, a), at(&text(c))),
+        Key::Note(note, a) => format!("note {note:?} {}", node(table, a)),
+    }
+}
+
+fn at(environment: &str) -> String {
+    if environment.is_empty() { String::new() } else { format!("@{environment}") }
+}
+
+fn node(table: &Table, id: u32) -> String {
+    let (class, parts) = table.describe(id);
+    let shown: Vec<&str> = parts[1..].iter().map(|part| &***part).filter(|part| !part.is_empty()).collect();
+    let label = match class {
+        Class::Service => String::new(),
+        class => format!("{class:?}:").to_lowercase(),
+    };
+    format!("{label}{}{}", shown.join("/"), at(parts[0]))
+}

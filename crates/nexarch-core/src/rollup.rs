@@ -1,0 +1,116 @@
+//! Rollups: what spans add up to, per minute. Linear, so that a contribution can be taken back.
+//!
+//! A *cell* counts calls, errors and durations under a typed key ([`key::Key`]): stored spans, requests,
+//! operations, entries, edges. Cells of equal keys add up, over traces, minutes and blobs, in any order and with
+//! any sign, so `contribution(new) − contribution(old)` replaces what a trace said before. Nothing here knows more
+//! than one trace: that a peer name or an address *is* a known service is decided when a [`Rollup`] becomes a
+//! graph ([`crate::graph`]).
+
+pub mod cell;
+mod codec;
+pub mod key;
+mod table;
+mod wire;
+
+pub use cell::Cell;
+pub use key::{Class, Key, NodeKey, Note, Via};
+pub(crate) use table::Table;
+
+/// What a set of spans adds to the rollups; signed, so that an earlier contribution can be retracted.
+#[derive(Debug, Clone, Default)]
+pub struct Delta {
+    /// Cells by minute since the Unix epoch and key; none is zero.
+    pub(crate) table: Table,
+}
+
+impl Delta {
+    /// Is there nothing to write?
+    pub fn is_empty(&self) -> bool {
+        self.table.cells.is_empty()
+    }
+
+    /// Adds another contribution.
+    pub fn add(&mut self, other: &Self) {
+        self.table.merge(&other.table, 1);
+    }
+
+    /// Takes another contribution back; cells that become zero vanish.
+    pub fn subtract(&mut self, other: &Self) {
+        self.table.merge(&other.table, -1);
+    }
+
+    /// One self-contained blob per touched minute (minutes since the Unix epoch), in order.
+    pub fn encode(&self) -> Vec<(u32, Vec<u8>)> {
+        let mut cells: Vec<(u32, Key, &Cell)> =
+            self.table.cells.iter().map(|(&(minute, key), cell)| (minute, key, cell)).collect();
+        cells.sort_unstable_by_key(|&(minute, ..)| minute);
+        cells
+            .chunk_by(|a, b| a.0 == b.0)
+            .map(|group| {
+                (group[0].0, codec::encode(&self.table, group.iter().map(|&(_, key, cell)| (key, cell))))
+            })
+            .collect()
+    }
+}
+
+/// Equal cells, whatever the order in which their names were met.
+impl PartialEq for Delta {
+    fn eq(&self, other: &Self) -> bool {
+        self.encode() == other.encode()
+    }
+}
+
+/// Adds up the blobs of one minute (or of several that become one) into one; the result is empty when all cells
+/// cancel out. An empty blob is the blob without cells.
+pub fn merge(blobs: &[&[u8]]) -> Result<Vec<u8>, Corrupt> {
+    let rollup = Rollup::fold(blobs.iter().map(|&blob| (0, blob)))?;
+    let cells = rollup.table.cells.iter().map(|(&(_, key), cell)| (key, cell));
+    Ok(codec::encode(&rollup.table, cells))
+}
+
+/// The cells of a window, added up.
+#[derive(Debug, Clone, Default)]
+pub struct Rollup {
+    pub(crate) table: Table,
+}
+
+impl Rollup {
+    /// Adds up blobs of any minutes (since the Unix epoch) into one cell per key.
+    pub fn fold<'a>(blobs: impl IntoIterator<Item = (u32, &'a [u8])>) -> Result<Self, Corrupt> {
+        Self::fold_by(blobs, |_| 0, |_, _| true)
+    }
+
+    /// Adds up blobs into one cell per key and bucket; `bucket` maps a minute to its bucket, `wanted` says which
+    /// cells to keep.
+    pub(crate) fn fold_by<'a>(
+        blobs: impl IntoIterator<Item = (u32, &'a [u8])>,
+        bucket: impl Fn(u32) -> u32,
+        mut wanted: impl FnMut(&Table, Key) -> bool,
+    ) -> Result<Self, Corrupt> {
+        let mut table = Table::default();
+        for (minute, blob) in blobs {
+            codec::decode_into(&mut table, bucket(minute), blob, &mut wanted)?;
+        }
+        Ok(Self { table })
+    }
+
+    /// Are there no cells?
+    pub fn is_empty(&self) -> bool {
+        self.table.cells.is_empty()
+    }
+
+    /// Number of cells.
+    pub fn len(&self) -> usize {
+        self.table.cells.len()
+    }
+
+    /// Keys and cells of an unbucketed fold, in no order.
+    pub(crate) fn cells(&self) -> impl Iterator<Item = (Key, &Cell)> {
+        self.table.cells.iter().map(|(&(_, key), cell)| (key, cell))
+    }
+}
+
+/// A stored blob that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("corrupt rollup: {0}")]
+pub struct Corrupt(pub &'static str);
