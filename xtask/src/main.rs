@@ -69,7 +69,9 @@ fn run(args: &[String]) -> Result<bool> {
 /// What the tests need comes first: without it they would only fail later and less clearly.
 fn test(report: &mut Report, args: &[&str]) {
     report.step("packages", packages::ensure);
-    report.step("python", python::ensure);
+    if report.all_passed_since("packages") {
+        report.step("python", python::ensure);
+    }
     if report.all_passed_since("packages") {
         report.step("test", || cargo::test(args));
     }

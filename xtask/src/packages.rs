@@ -16,13 +16,13 @@ struct Package {
 const NEEDED: &[Package] = &[
     Package {
         name: "python3-venv",
-        why: "the official OpenTelemetry SDK as a client, and scripts that count without our code",
+        why: "the official OpenTelemetry SDK, and scripts that count without our code",
         // Debian ships `venv` with Python, but only this package brings what it needs to work.
         probe: &["python3", "-c", "import venv, ensurepip"],
     },
     Package {
         name: "strace",
-        why: "one fsync per acknowledged group",
+        why: "seeing the flush before an answer, and filling the disk",
         // Also fails where tracing is forbidden, for instance in a container without SYS_PTRACE.
         probe: &["strace", "-qq", "-o", "/dev/null", "true"],
     },
@@ -36,7 +36,7 @@ pub(crate) fn ensure() -> Result<()> {
         return Ok(());
     }
     for package in &missing {
-        println!("missing: {:<14} needed for {}", package.name, package.why);
+        println!("missing: {:<14} for {}", package.name, package.why);
     }
     if !can_install() {
         bail!("install what is missing with this line, then run again:\n  {}", install_line(&missing));

@@ -6,6 +6,7 @@ mod auth;
 mod config;
 mod converge;
 mod crash;
+mod demo;
 mod disk;
 mod freshness;
 mod import;

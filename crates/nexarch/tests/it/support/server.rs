@@ -105,6 +105,11 @@ impl Server {
     /// Asks it to stop and waits for its end.
     pub(crate) fn terminate(&mut self) -> ExitStatus {
         self.signal("TERM");
+        self.wait()
+    }
+
+    /// Waits for its end.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
         wait::until("the end of the server", || self.child.try_wait().unwrap())
     }
 

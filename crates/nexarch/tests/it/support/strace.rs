@@ -1,6 +1,7 @@
 //! Watching, and breaking, the system calls of a running server.
 
 use std::{
+    collections::HashMap,
     fs,
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
@@ -39,7 +40,21 @@ impl Strace {
     /// System calls that ended so far on a file whose name ends so.
     pub(crate) fn calls_on(&self, file: &str) -> usize {
         let text = fs::read_to_string(&self.log).unwrap_or_default();
-        text.lines().filter(|line| line.contains(&format!("{file}>)")) && line.contains(" = ")).count()
+        let on_file = format!("{file}>");
+        // A call that another thread interrupts in the log is two lines, and only the first names the file.
+        let mut under_way = HashMap::new();
+        let mut ended = 0;
+        for line in text.lines() {
+            let Some((thread, what)) = line.split_once(' ') else { continue };
+            if what.ends_with("<unfinished ...>") {
+                under_way.insert(thread, what.contains(&on_file));
+            } else if what.contains(" resumed>") {
+                ended += usize::from(under_way.remove(thread) == Some(true));
+            } else {
+                ended += usize::from(what.contains(&on_file) && what.contains(" = "));
+            }
+        }
+        ended
     }
 }
 
