@@ -46,7 +46,7 @@ impl Listener {
         );
         let mut plain = Vec::new();
         GzDecoder::new(body).read_to_end(&mut plain).unwrap();
-        let decoded = decode_protobuf(plain.into(), &Rules::default()).unwrap();
+        let decoded = decode_protobuf(&plain.into(), &Rules::default()).unwrap();
         assert_eq!(decoded.rejected_total, 0);
         let (status, retry_after) = self.script.lock().unwrap().pop().unwrap_or((200, ""));
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
