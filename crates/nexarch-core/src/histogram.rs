@@ -70,6 +70,19 @@ impl Histogram {
         }
     }
 
+    /// Appends a bucket above all that have weight; for decoding.
+    pub(crate) fn push(&mut self, bucket: u16, weight: i64) {
+        debug_assert!(self.bins.last().is_none_or(|last| last.0 < bucket));
+        if weight != 0 {
+            self.bins.push((bucket, weight));
+        }
+    }
+
+    /// Removes all weight, keeping the room.
+    pub(crate) fn clear(&mut self) {
+        self.bins.clear();
+    }
+
     /// Adds all weights of another histogram, times `sign` (1 or −1).
     pub fn merge(&mut self, other: &Self, sign: i64) {
         if self.bins.is_empty() {

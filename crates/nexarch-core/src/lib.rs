@@ -12,6 +12,8 @@ pub mod native;
 pub mod otlp;
 pub mod rollup;
 pub mod span;
+pub mod view;
 pub mod weight;
+pub mod window;
 
 pub use bytestring::ByteString as Text;

@@ -12,6 +12,8 @@ pub mod key;
 mod table;
 mod wire;
 
+use rustc_hash::FxHashMap;
+
 pub use cell::Cell;
 pub use key::{Class, Key, NodeKey, Note, Via};
 pub(crate) use table::Table;
@@ -72,12 +74,26 @@ pub fn merge(blobs: &[&[u8]]) -> Result<Vec<u8>, Corrupt> {
 #[derive(Debug, Clone, Default)]
 pub struct Rollup {
     pub(crate) table: Table,
+    /// By service (node of the table): begin of the newest cell that holds a span of it, minutes since the epoch.
+    pub(crate) last_seen: FxHashMap<u32, u32>,
 }
 
 impl Rollup {
-    /// Adds up blobs of any minutes (since the Unix epoch) into one cell per key.
+    /// Adds up blobs of any minutes (since the Unix epoch) into one cell per key. Blobs of one minute must follow
+    /// each other for `last_seen`; sums do not depend on the order.
     pub fn fold<'a>(blobs: impl IntoIterator<Item = (u32, &'a [u8])>) -> Result<Self, Corrupt> {
-        Self::fold_by(blobs, |_| 0, |_, _| true)
+        let mut table = Table::default();
+        let mut seen = LastSeen::default();
+        for (minute, blob) in blobs {
+            seen.turn_to(minute);
+            codec::decode(&mut table, blob, &mut |table, key, cell| {
+                if let Key::Spans(node) = key {
+                    seen.add(node, cell.count);
+                }
+                table.merge_cell(0, key, cell, 1);
+            })?;
+        }
+        Ok(Self { table, last_seen: seen.finish() })
     }
 
     /// Adds up blobs into one cell per key and bucket; `bucket` maps a minute to its bucket, `wanted` says which
@@ -85,13 +101,17 @@ impl Rollup {
     pub(crate) fn fold_by<'a>(
         blobs: impl IntoIterator<Item = (u32, &'a [u8])>,
         bucket: impl Fn(u32) -> u32,
-        mut wanted: impl FnMut(&Table, Key) -> bool,
+        wanted: impl Fn(&Table, Key) -> bool,
     ) -> Result<Self, Corrupt> {
         let mut table = Table::default();
         for (minute, blob) in blobs {
-            codec::decode_into(&mut table, bucket(minute), blob, &mut wanted)?;
+            codec::decode(&mut table, blob, &mut |table, key, cell| {
+                if wanted(table, key) {
+                    table.merge_cell(bucket(minute), key, cell, 1);
+                }
+            })?;
         }
-        Ok(Self { table })
+        Ok(Self { table, last_seen: FxHashMap::default() })
     }
 
     /// Are there no cells?
@@ -110,7 +130,44 @@ impl Rollup {
     }
 }
 
+/// Which minute is the newest in which a service has spans left, when some blobs of a minute take others back.
+#[derive(Default)]
+struct LastSeen {
+    minute: u32,
+    counts: FxHashMap<u32, i64>,
+    newest: FxHashMap<u32, u32>,
+}
+
+impl LastSeen {
+    fn add(&mut self, node: u32, count: i64) {
+        let sum = self.counts.entry(node).or_default();
+        *sum = sum.wrapping_add(count);
+    }
+
+    fn turn_to(&mut self, minute: u32) {
+        if minute != self.minute {
+            self.settle();
+            self.minute = minute;
+        }
+    }
+
+    fn finish(mut self) -> FxHashMap<u32, u32> {
+        self.settle();
+        self.newest
+    }
+
+    fn settle(&mut self) {
+        for (node, _) in self.counts.drain().filter(|&(_, count)| count > 0) {
+            let newest = self.newest.entry(node).or_default();
+            *newest = self.minute.max(*newest);
+        }
+    }
+}
+
 /// A stored blob that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("corrupt rollup: {0}")]
 pub struct Corrupt(pub &'static str);
+
+#[cfg(test)]
+mod tests;

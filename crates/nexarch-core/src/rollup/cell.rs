@@ -60,10 +60,26 @@ impl Cell {
         self.histogram.merge(&other.histogram, sign);
     }
 
-    /// Only the counts, without durations.
-    #[must_use]
-    pub fn counts(&self) -> Self {
-        Self { timed: 0, time: 0, histogram: Histogram::default(), ..self.clone() }
+    /// Adds only the counts and failures of another cell.
+    pub fn merge_counts(&mut self, other: &Self) {
+        self.count = self.count.wrapping_add(other.count);
+        self.weight = self.weight.wrapping_add(other.weight);
+        self.errors = self.errors.wrapping_add(other.errors);
+        self.error_weight = self.error_weight.wrapping_add(other.error_weight);
+    }
+
+    /// Adds only the durations of another cell.
+    pub fn merge_times(&mut self, other: &Self) {
+        self.timed = self.timed.wrapping_add(other.timed);
+        self.time = self.time.wrapping_add(other.time);
+        self.histogram.merge(&other.histogram, 1);
+    }
+
+    /// Empties it, keeping the room of the histogram.
+    pub(super) fn clear(&mut self) {
+        let mut histogram = std::mem::take(&mut self.histogram);
+        histogram.clear();
+        *self = Self { histogram, ..Self::default() };
     }
 
     /// Has everything cancelled out?

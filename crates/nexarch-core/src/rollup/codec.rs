@@ -181,12 +181,11 @@ fn put_times(out: &mut Vec<u8>, cell: &Cell, flags: u8) {
     }
 }
 
-/// Reads a blob into a bucket of a table, adding to the cells that are there. `wanted` says which cells to keep.
-pub(super) fn decode_into(
+/// Reads a blob and hands on each cell with its key in terms of the table, which learns the names of the blob.
+pub(super) fn decode(
     table: &mut Table,
-    bucket: u32,
     blob: &[u8],
-    wanted: &mut dyn FnMut(&Table, Key) -> bool,
+    each: &mut dyn FnMut(&mut Table, Key, &Cell),
 ) -> Result<(), Corrupt> {
     if blob.is_empty() {
         return Ok(());
@@ -203,6 +202,8 @@ pub(super) fn decode_into(
     let mut input = Reader(body);
     let texts = read_texts(table, &mut input)?;
     let nodes = read_nodes(table, &mut input, &texts)?;
+    // One cell for all, so that a histogram is not allocated for each.
+    let mut cell = Cell::default();
     // A cell is at least a head, one reference, flags and a count.
     for _ in 0..input.length(4)? {
         let head = input.byte()?;
@@ -213,10 +214,8 @@ pub(super) fn decode_into(
             *reference = *map.get(input.index()?).ok_or(Corrupt("reference"))?;
         }
         let key = Key::unflatten(head, refs).ok_or(Corrupt("key"))?;
-        let cell = read_cell(&mut input)?;
-        if wanted(table, key) {
-            table.merge_cell(bucket, key, &cell, 1);
-        }
+        read_cell(&mut input, &mut cell)?;
+        each(table, key, &cell);
     }
     if input.0.is_empty() { Ok(()) } else { Err(Corrupt("bytes after the end")) }
 }
@@ -250,13 +249,14 @@ fn read_nodes(table: &mut Table, input: &mut Reader<'_>, texts: &[u32]) -> Resul
     Ok(nodes)
 }
 
-fn read_cell(input: &mut Reader<'_>) -> Result<Cell, Corrupt> {
+fn read_cell(input: &mut Reader<'_>, cell: &mut Cell) -> Result<(), Corrupt> {
     let flags = input.byte()?;
     let exclusive = flags & SINGLE == 0 || flags & (TIMED | ALL_TIMED | UNIT_TIME) == 0;
     if flags & !KNOWN != 0 || !exclusive {
         return Err(Corrupt("flags"));
     }
-    let mut cell = Cell { count: input.signed()?, ..Cell::default() };
+    cell.clear();
+    cell.count = input.signed()?;
     if flags & HAS_ERRORS != 0 {
         cell.errors = input.signed()?;
     }
@@ -279,9 +279,9 @@ fn read_cell(input: &mut Reader<'_>) -> Result<Cell, Corrupt> {
         cell.histogram.add_bin(bucket_of(us), cell.weight);
     }
     if flags & TIMED != 0 {
-        read_times(input, flags, &mut cell)?;
+        read_times(input, flags, cell)?;
     }
-    Ok(cell)
+    Ok(())
 }
 
 fn read_times(input: &mut Reader<'_>, flags: u8, cell: &mut Cell) -> Result<(), Corrupt> {
@@ -296,7 +296,7 @@ fn read_times(input: &mut Reader<'_>, flags: u8, cell: &mut Cell) -> Result<(), 
         }
         bucket = bucket.saturating_add(step);
         let index = u16::try_from(bucket).ok().filter(|&index| index < BUCKETS).ok_or(Corrupt("bucket"))?;
-        cell.histogram.add_bin(index, input.signed()?.wrapping_mul(factor));
+        cell.histogram.push(index, input.signed()?.wrapping_mul(factor));
     }
     Ok(())
 }

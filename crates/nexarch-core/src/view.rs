@@ -1,0 +1,175 @@
+//! What all answers share: what was asked, figures in milliseconds, and verdicts.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::{
+    rollup::Cell,
+    window::{Range, WindowView},
+};
+
+/// What an answer is about. The same context and the same cells give the same bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct Context<'a> {
+    /// The minutes that the cells are of.
+    pub range: Range,
+    /// Only this environment (empty: spans that name none); `None` for all together.
+    pub environment: Option<&'a str>,
+    /// The data version: commit time of the newest data, microseconds since the Unix epoch; 0 for none.
+    pub last_updated_us: u64,
+    /// Start of the oldest and of the newest stored span, nanoseconds since the Unix epoch.
+    pub stored_ns: Option<(u64, u64)>,
+    /// The tenant's latency objective, milliseconds.
+    pub latency_objective_ms: f64,
+}
+
+impl Context<'_> {
+    /// `last_updated` of an answer, RFC 3339; `None` when there never was any data.
+    pub fn last_updated(&self) -> Option<String> {
+        let us = i64::try_from(self.last_updated_us).ok().filter(|&us| us > 0)?;
+        Timestamp::from_microsecond(us).ok().map(|time| time.to_string())
+    }
+
+    /// `window` of an answer.
+    pub fn window(&self) -> WindowView {
+        self.range.into()
+    }
+
+    /// Is this environment asked for?
+    pub fn includes(&self, environment: &str) -> bool {
+        self.environment.is_none_or(|wanted| wanted == environment)
+    }
+}
+
+/// Milliseconds with microsecond digits, from microseconds.
+pub fn milliseconds(us: Option<f64>) -> Option<f64> {
+    us.map(|us| us.round() / 1000.0)
+}
+
+/// A ratio with six digits: more would be noise, and would differ between equal counts summed differently.
+pub fn ratio(value: Option<f64>) -> Option<f64> {
+    value.map(|value| (value * 1e6).round() / 1e6)
+}
+
+/// Counts, failures and latencies of requests.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Figures {
+    /// Requests, by sampling weight.
+    pub request_count: u64,
+    /// Requests that were really observed; smaller than `request_count` when the sender samples.
+    pub observed_count: u64,
+    /// Requests per second of the window; `null` for an empty window.
+    pub requests_per_second: Option<f64>,
+    /// Share of failed requests, 0…1; `null` without requests.
+    pub error_rate: Option<f64>,
+    /// Mean; `null` when no duration is known.
+    pub avg_latency_ms: Option<f64>,
+    /// Median.
+    pub p50_latency_ms: Option<f64>,
+    /// 95 % are not slower.
+    pub p95_latency_ms: Option<f64>,
+    /// 99 % are not slower.
+    pub p99_latency_ms: Option<f64>,
+    /// The p99 stands on fewer than 100 durations.
+    pub low_n: bool,
+}
+
+impl Figures {
+    /// The figures of a cell over a time in seconds.
+    pub fn of(cell: &Cell, seconds: u64) -> Self {
+        let calls = cell.calls();
+        Self {
+            request_count: calls,
+            observed_count: u64::try_from(cell.count).unwrap_or(0),
+            requests_per_second: ratio((seconds > 0).then(|| calls as f64 / seconds as f64)),
+            error_rate: ratio(cell.error_rate()),
+            avg_latency_ms: milliseconds(cell.mean_us()),
+            p50_latency_ms: milliseconds(cell.quantile_us(500)),
+            p95_latency_ms: milliseconds(cell.quantile_us(950)),
+            p99_latency_ms: milliseconds(cell.quantile_us(990)),
+            low_n: cell.timed < 100,
+        }
+    }
+}
+
+/// How a service does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum Health {
+    /// No request in the window.
+    Unknown,
+    /// Nothing to say.
+    Healthy,
+    /// Over 5 % failed (at least 2), or the p95 is over twice the latency objective.
+    Warning,
+    /// Over 10 % failed (at least 2).
+    Critical,
+}
+
+impl Health {
+    /// The verdict on the requests of a service. One error of three requests is no alarm, hence at least two.
+    pub fn of(requests: &Cell, latency_objective_ms: f64) -> Self {
+        let Some(errors) = requests.error_rate() else { return Self::Unknown };
+        let slow = requests.quantile_us(950).is_some_and(|us| us > 2000.0 * latency_objective_ms);
+        match requests.errors >= 2 {
+            true if errors > 0.10 => Self::Critical,
+            true if errors > 0.05 => Self::Warning,
+            _ if slow => Self::Warning,
+            _ => Self::Healthy,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn requests(good: u32, bad: u32, ms: u64) -> Cell {
+        let mut cell = Cell::default();
+        for at in 0..good + bad {
+            cell.observe(256, at < bad, Some(ms * 1_000_000));
+        }
+        cell
+    }
+
+    #[test]
+    fn health_needs_two_errors_and_knows_slowness() {
+        let verdict = |good, bad, ms| Health::of(&requests(good, bad, ms), 1000.0);
+        assert_eq!(verdict(0, 0, 1), Health::Unknown);
+        assert_eq!(verdict(3, 0, 1), Health::Healthy);
+        assert_eq!(verdict(2, 1, 1), Health::Healthy);
+        assert_eq!(verdict(17, 3, 1), Health::Critical);
+        assert_eq!(verdict(18, 2, 1), Health::Warning, "10 % is not over 10 %");
+        assert_eq!(verdict(95, 5, 1), Health::Healthy, "5 % is not over 5 %");
+        assert_eq!(verdict(9, 0, 2000), Health::Healthy);
+        assert_eq!(verdict(9, 0, 2200), Health::Warning);
+    }
+
+    #[test]
+    fn figures_without_data_are_null_not_zero() {
+        let empty = serde_json::to_value(Figures::of(&Cell::default(), 0)).unwrap();
+        assert_eq!(empty["request_count"], 0);
+        for field in
+            ["requests_per_second", "error_rate", "avg_latency_ms", "p50_latency_ms", "p99_latency_ms"]
+        {
+            assert!(empty[field].is_null(), "{field}");
+        }
+        let some = Figures::of(&requests(3, 1, 7), 60);
+        assert_eq!(some.error_rate, Some(0.25));
+        assert_eq!(some.requests_per_second, Some(0.066_667));
+        assert_eq!((some.avg_latency_ms, some.low_n), (Some(7.0), true));
+        let one = Figures::of(&requests(1, 0, 7), 60);
+        assert_eq!(one.p99_latency_ms, Some(7.0), "one duration is exact");
+    }
+
+    #[test]
+    fn a_sampled_request_counts_as_many() {
+        let mut cell = Cell::default();
+        cell.observe(10 * 256, false, None);
+        let figures = Figures::of(&cell, 10);
+        assert_eq!((figures.request_count, figures.observed_count), (10, 1));
+        assert_eq!(figures.requests_per_second, Some(1.0));
+    }
+}
