@@ -1,0 +1,79 @@
+//! The layout of a chunk: up to [`MAX_SPANS`] spans of one tenant and hour, columns together.
+//!
+//! Two blocks, each compressed and checked on its own: the **hot** block holds [`Facts`] (all that inference and
+//! R1 look at), the **cold** block what only a reader of a single trace wants (attributes, events, links). The same
+//! bytes serve every backend. Decoding never trusts: a wrong length, a cut, a flipped bit or a foreign version is
+//! [`Corrupt`], never a panic and never memory beyond a fixed multiple of the block.
+
+mod bytes;
+mod cold;
+mod columns;
+mod frame;
+mod hash;
+mod hot;
+#[cfg(test)]
+mod tests;
+mod texts;
+mod value;
+
+use nexarch_core::{facts::Facts, ids::TraceId, span::Span};
+
+pub(crate) use frame::{open, seal};
+pub(crate) use hash::Seeded;
+pub(crate) use value::too_deep;
+
+/// Most spans of one chunk: beyond about a thousand the ratio hardly grows, while a trace by id has more to skip.
+pub(crate) const MAX_SPANS: usize = 1_000;
+
+/// A chunk is closed when its spans weigh this much (see [`weight`]), bytes; keeps one read small.
+pub(crate) const MAX_WEIGHT: usize = 4 << 20;
+
+/// The two blocks of a chunk, compressed.
+pub(crate) struct Encoded {
+    /// See the module.
+    pub(crate) hot: Vec<u8>,
+    /// See the module.
+    pub(crate) cold: Vec<u8>,
+}
+
+/// Encodes spans with their facts. They compress best, and are told apart fastest, sorted by trace and start.
+pub(crate) fn encode(rows: &[(&Span, &Facts)]) -> Result<Encoded, Corrupt> {
+    let hot = frame::seal(&hot::encode(rows.iter().map(|(_, facts)| *facts)))?;
+    let cold = frame::seal(&cold::encode(rows)?)?;
+    Ok(Encoded { hot, cold })
+}
+
+/// The facts of the wanted traces, in stored order.
+pub(crate) fn decode_facts(hot: &[u8], wanted: &dyn Fn(&TraceId) -> bool) -> Result<Vec<Facts>, Corrupt> {
+    Ok(hot::decode(&frame::open(hot)?, wanted)?.into_iter().map(|(_, facts)| facts).collect())
+}
+
+/// The spans of the wanted traces with their facts, in stored order.
+pub(crate) fn decode_spans(
+    hot: &[u8],
+    cold: &[u8],
+    wanted: &dyn Fn(&TraceId) -> bool,
+) -> Result<Vec<(Span, Facts)>, Corrupt> {
+    let facts = hot::decode(&frame::open(hot)?, wanted)?;
+    if facts.is_empty() {
+        return Ok(Vec::new());
+    }
+    cold::decode(frame::open(cold)?, facts)
+}
+
+/// About how many bytes a span takes before compression.
+pub(crate) fn weight(span: &Span) -> usize {
+    let events: usize = span.events.iter().map(|e| 16 + e.name.len() + value::weight_of(&e.attributes)).sum();
+    let links: usize = span.links.iter().map(|l| 32 + value::weight_of(&l.attributes)).sum();
+    64 + span.name.len()
+        + span.trace_state.len()
+        + span.status_message.len()
+        + value::weight_of(&span.attributes)
+        + events
+        + links
+}
+
+/// A block that cannot be read, or, when encoding, one that could never be read again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("corrupt chunk: {0}")]
+pub(crate) struct Corrupt(pub(crate) &'static str);

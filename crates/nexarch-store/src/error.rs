@@ -1,0 +1,55 @@
+//! What can go wrong, by what the caller can do about it.
+
+use std::time::Duration;
+
+use nexarch_core::ids::TenantId;
+
+/// Why the store could not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The thing does not exist.
+    #[error("{0} does not exist")]
+    NotFound(String),
+    /// The thing exists already.
+    #[error("{0} exists already")]
+    Exists(String),
+    /// The tenant is disabled.
+    #[error("tenant {0} is disabled")]
+    Disabled(TenantId),
+    /// The database is away, busy or full: nothing was stored; try again after the pause.
+    #[error("the database is unavailable: {reason}")]
+    Unavailable {
+        /// In words, without secrets.
+        reason: String,
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// Stored data cannot be read, or a bug.
+    #[error("the database failed: {0}")]
+    Internal(String),
+}
+
+/// Why a database could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The URL names no database of this build.
+    #[error("{0}")]
+    Url(String),
+    /// Another server has the lock.
+    #[error("another nexarch server uses the database {0}; one server per file, several commands beside it")]
+    Owned(String),
+    /// Written by a newer version of this program.
+    #[error("the database has schema {found}, this program knows up to {known}: use a newer nexarch")]
+    Newer {
+        /// Schema of the file.
+        found: i64,
+        /// Newest schema of this program.
+        known: i64,
+    },
+    /// A database of something else.
+    #[error("{0} is not a Nexarch database")]
+    Foreign(String),
+    /// The database did not work.
+    #[error(transparent)]
+    Database(#[from] Error),
+}

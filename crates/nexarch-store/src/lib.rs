@@ -1,0 +1,119 @@
+//! Truth at rest: spans, rollups, versions, tenants and keys, behind one trait.
+//!
+//! The only crate with SQL. Every data method takes the tenant first.
+
+mod batch;
+mod chunk;
+mod error;
+mod options;
+mod plan;
+mod sqlite;
+#[cfg(any(test, feature = "suite"))]
+pub mod suite;
+mod tenant;
+mod versions;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use nexarch_core::{
+    ids::{TenantId, TraceId},
+    span::Span,
+};
+
+pub use batch::{Appended, Batch, Totals};
+pub use error::{Error, OpenError};
+pub use options::{Options, Role};
+pub use sqlite::PAGE_BYTES;
+pub use tenant::{Key, NewKey, Scope, Tenant};
+pub use versions::{Truth, Versions};
+
+/// Opens a database, makes or upgrades its schema, and, as [`Role::Owner`], takes its lock.
+///
+/// `sqlite://PATH` and `sqlite:PATH` name a file, made when absent.
+pub async fn open(url: &str, options: Options) -> Result<Arc<dyn Store>, OpenError> {
+    match url.split_once(':') {
+        Some(("sqlite", rest)) => sqlite::open(rest, options).await,
+        Some(("postgres" | "postgresql", _)) => {
+            Err(OpenError::Url("postgres:// is not in this build; use sqlite://PATH".to_owned()))
+        }
+        // The url may hold a password: only its scheme is repeated.
+        Some((scheme, _)) => {
+            Err(OpenError::Url(format!("{scheme}: is no known database; use sqlite://PATH")))
+        }
+        None => Err(OpenError::Url("no scheme; use sqlite://PATH".to_owned())),
+    }
+}
+
+/// A database of Nexarch.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// Stores several batches in ONE transaction and says for each what became of it.
+    ///
+    /// In the transaction every touched trace is inferred again from all its stored spans and replaces its earlier
+    /// contribution; a span known by R1 changes nothing; each tenant that gained a span gets a new data version.
+    /// Durable when it returns. A disabled or unknown tenant fails only its own batches.
+    async fn append(&self, batches: Vec<Batch>) -> Result<Vec<Result<Appended, Error>>, Error>;
+
+    /// Opens one read transaction; its first statement has read the tenant's data version.
+    async fn snapshot(&self, tenant: &TenantId) -> Result<Box<dyn Snapshot>, Error>;
+
+    /// Epoch, `auth_version` and the versions of tenants in ONE statement, on a connection of its own.
+    /// A tenant without a row has version 0 everywhere.
+    async fn versions(&self, tenants: &[TenantId]) -> Result<Truth, Error>;
+
+    /// Raises the scope versions of a tenant in one transaction and returns all its versions as committed.
+    /// `None` raises the tenant-wide one.
+    async fn invalidate(&self, tenant: &TenantId, operations: Option<&[String]>) -> Result<Versions, Error>;
+
+    /// Did another process write since the last call? (`SQLite`: `PRAGMA data_version`; always true elsewhere.)
+    async fn changed_by_others(&self) -> Result<bool, Error>;
+
+    /// Is this process the only one that serves this database (`SQLite`)?
+    fn sole_owner(&self) -> bool;
+
+    /// Creates a tenant; re-creating a deleted one goes on from its clock.
+    async fn create_tenant(&self, tenant: &TenantId, name: &str) -> Result<Tenant, Error>;
+    /// All tenants, by id.
+    async fn tenants(&self) -> Result<Vec<Tenant>, Error>;
+    /// Enables or disables a tenant.
+    async fn set_tenant_enabled(&self, tenant: &TenantId, enabled: bool) -> Result<(), Error>;
+    /// Deletes a tenant with its spans, rollups and keys; its clock row stays and is raised.
+    async fn delete_tenant(&self, tenant: &TenantId) -> Result<(), Error>;
+
+    /// Stores a new key (only its hash).
+    async fn create_key(&self, key: NewKey) -> Result<Key, Error>;
+    /// The keys of a tenant, oldest first, revoked and expired ones too.
+    async fn keys(&self, tenant: &TenantId) -> Result<Vec<Key>, Error>;
+    /// Revokes a key; unknown id = [`Error::NotFound`].
+    async fn revoke_key(&self, key_id: &str) -> Result<Key, Error>;
+    /// The key with this hash and its tenant.
+    async fn find_key(&self, hash: &[u8; 32]) -> Result<Option<(Key, Tenant)>, Error>;
+
+    /// Can the database answer?
+    async fn ping(&self) -> Result<(), Error>;
+    /// Settings of the database that durability and disk depend on, as it reports them: name and value.
+    async fn settings(&self) -> Result<Vec<(String, String)>, Error> {
+        Ok(Vec::new())
+    }
+    /// Folds the log into the database and closes all connections.
+    async fn close(&self);
+}
+
+/// One consistent read of one tenant.
+#[async_trait]
+pub trait Snapshot: Send {
+    /// The data version that the first statement saw: microseconds since the Unix epoch, as a clock value.
+    fn data_version(&self) -> u64;
+    /// The newest start time of an accepted span, nanoseconds since the Unix epoch; `None` without spans.
+    fn newest_ns(&self) -> Option<u64>;
+    /// The oldest start time of a stored span, nanoseconds since the Unix epoch.
+    fn oldest_ns(&self) -> Option<u64>;
+    /// Rollup blobs (see `nexarch_core::rollup`) of minutes `from..to` (minutes since the Unix epoch), by minute.
+    /// A minute may come several times: its blobs add up.
+    async fn rollups(&mut self, from: u32, to: u32) -> Result<Vec<(u32, Vec<u8>)>, Error>;
+    /// All spans of a trace, each identity once; empty when unknown.
+    async fn trace(&mut self, trace: TraceId) -> Result<Vec<Span>, Error>;
+    /// Totals since the tenant was created.
+    async fn totals(&mut self) -> Result<Totals, Error>;
+}

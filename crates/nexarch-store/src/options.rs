@@ -1,0 +1,47 @@
+//! How a database is opened.
+
+use std::{fmt, sync::Arc};
+
+/// What this process is to the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// The one server of a file; a second one is refused.
+    Owner,
+    /// A command beside a server, or alone.
+    Guest,
+}
+
+/// How a database is opened.
+#[derive(Clone)]
+pub struct Options {
+    pub(crate) role: Role,
+    pub(crate) now_us: Arc<dyn Fn() -> u64 + Send + Sync>,
+    pub(crate) max_pages: Option<u32>,
+}
+
+impl Options {
+    /// `now_us` is the wall clock, in microseconds since the Unix epoch; it may go backwards.
+    pub fn new(role: Role, now_us: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        Self { role, now_us: Arc::new(now_us), max_pages: None }
+    }
+
+    /// Limits the size of the database, in pages of x: beyond it, it is full.
+    #[must_use]
+    pub fn max_pages(mut self, pages: u32) -> Self {
+        self.max_pages = Some(pages);
+        self
+    }
+
+    pub(crate) fn now_us(&self) -> u64 {
+        (self.now_us)()
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("role", &self.role)
+            .field("max_pages", &self.max_pages)
+            .finish_non_exhaustive()
+    }
+}

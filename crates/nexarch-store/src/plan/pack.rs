@@ -1,0 +1,76 @@
+//! Rows into chunks.
+
+use nexarch_core::{facts::Facts, ids::TraceId, span::Span};
+
+use super::{DAY_HOURS, HOUR_NS, Row};
+use crate::chunk::{self, Corrupt, MAX_SPANS, MAX_WEIGHT};
+
+/// A chunk to be stored.
+pub(crate) struct Chunk {
+    /// Hours since the Unix epoch; all spans of the chunk start in it.
+    pub(crate) hour: u64,
+    /// How many spans it holds.
+    pub(crate) spans: usize,
+    /// See [`chunk`].
+    pub(crate) hot: Vec<u8>,
+    /// See [`chunk`].
+    pub(crate) cold: Vec<u8>,
+    /// The traces in it, with how many spans of each were not stored before.
+    pub(crate) traces: Vec<(TraceId, u64)>,
+}
+
+impl Chunk {
+    /// Days since the Unix epoch.
+    pub(crate) fn day(&self) -> u64 {
+        self.hour / DAY_HOURS
+    }
+}
+
+/// Sorts rows by hour, trace and start, and cuts them into chunks. Traces stand by their first start.
+pub(crate) fn pack(rows: Vec<Row>) -> Result<Vec<Chunk>, Corrupt> {
+    let traces = rows.iter().map(|row| row.trace + 1).max().unwrap_or(0);
+    let mut first = vec![u64::MAX; traces];
+    for row in &rows {
+        first[row.trace] = first[row.trace].min(row.facts.start_ns);
+    }
+    let mut order: Vec<_> = rows
+        .iter()
+        .map(|row| {
+            let Facts { start_ns, span_id, .. } = row.facts;
+            (start_ns / HOUR_NS, first[row.trace], row.trace, start_ns, span_id, row)
+        })
+        .collect();
+    order.sort_unstable_by_key(|(hour, first, trace, start, id, _)| (*hour, *first, *trace, *start, *id));
+
+    let mut chunks = Vec::new();
+    let mut open: Vec<&Row> = Vec::new();
+    let (mut open_hour, mut weight) = (0, 0);
+    for (hour, .., row) in order {
+        if hour != open_hour || open.len() == MAX_SPANS || weight > MAX_WEIGHT {
+            close(&mut chunks, open_hour, &mut open)?;
+            (open_hour, weight) = (hour, 0);
+        }
+        weight += chunk::weight(&row.span);
+        open.push(row);
+    }
+    close(&mut chunks, open_hour, &mut open)?;
+    Ok(chunks)
+}
+
+fn close(chunks: &mut Vec<Chunk>, hour: u64, open: &mut Vec<&Row>) -> Result<(), Corrupt> {
+    if open.is_empty() {
+        return Ok(());
+    }
+    let pairs: Vec<(&Span, &Facts)> = open.iter().map(|row| (&row.span, &row.facts)).collect();
+    let chunk::Encoded { hot, cold } = chunk::encode(&pairs)?;
+    let mut traces: Vec<(TraceId, u64)> = Vec::new();
+    for row in open.iter() {
+        match traces.last_mut() {
+            Some((trace, fresh)) if *trace == row.facts.trace_id => *fresh += u64::from(row.fresh),
+            _ => traces.push((row.facts.trace_id, u64::from(row.fresh))),
+        }
+    }
+    chunks.push(Chunk { hour, spans: open.len(), hot, cold, traces });
+    open.clear();
+    Ok(())
+}

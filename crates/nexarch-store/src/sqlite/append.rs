@@ -1,0 +1,234 @@
+//! One transaction for a group of batches.
+
+use std::collections::BTreeMap;
+
+use nexarch_core::{ids::TenantId, span::Span};
+use sqlx::{AssertSqlSafe, Row, raw_sql};
+
+use super::{
+    Sqlite,
+    errors::{compute, failed},
+    partition, rollup,
+    tenants::missing,
+    trace_key,
+    versions::{self, Raise, json_numbers},
+    writer::Tx,
+};
+use crate::{
+    Appended, Batch, Error,
+    plan::{self, Chunk, Gain, Incoming, Tally},
+};
+
+/// A tenant as the transaction found it.
+struct Found {
+    number: i64,
+    range: Option<(u64, u64)>,
+}
+
+/// What became of a tenant's batches, and whether anything was stored.
+struct Outcome {
+    tenant: TenantId,
+    batches: Vec<(usize, Result<Tally, Error>)>,
+    stored: bool,
+}
+
+impl Sqlite {
+    /// See [`crate::Store::append`].
+    pub(super) async fn append_group(
+        &self,
+        batches: Vec<Batch>,
+    ) -> Result<Vec<Result<Appended, Error>>, Error> {
+        let mut groups: BTreeMap<TenantId, Vec<(usize, Vec<Span>)>> = BTreeMap::new();
+        for (place, Batch { tenant, spans }) in batches.into_iter().enumerate() {
+            groups.entry(tenant).or_default().push((place, spans));
+        }
+        let prepare = |(tenant, batches)| (tenant, Incoming::prepare(batches));
+        let prepared = compute(move || Ok(groups.into_iter().map(prepare).collect::<Vec<_>>())).await?;
+
+        let mut tx = self.begin().await?;
+        let outcome = self.append_in(&mut tx, prepared).await;
+        if outcome.is_err() {
+            tx.writer.forget();
+        }
+        tx.finish(outcome).await
+    }
+
+    async fn append_in(
+        &self,
+        tx: &mut Tx<'_>,
+        prepared: Vec<(TenantId, Incoming)>,
+    ) -> Result<Vec<Result<Appended, Error>>, Error> {
+        let mut outcomes = Vec::with_capacity(prepared.len());
+        for (tenant, incoming) in prepared {
+            outcomes.push(self.append_tenant(tx, tenant, incoming).await?);
+        }
+        // The clocks last, by tenant id: on a backend with row locks they are held for an instant, in one order.
+        let mut answers = Vec::new();
+        for Outcome { tenant, batches, stored } in outcomes {
+            if stored {
+                versions::raise(tx.on()?, &tenant, Raise::Data, self.options.now_us()).await?;
+            }
+            let versions = versions::read(tx.on()?, &tenant).await?;
+            answers.extend(batches.into_iter().map(|(place, tally)| {
+                let answer = tally.map(|Tally { accepted, duplicates }| Appended {
+                    accepted,
+                    duplicates,
+                    versions: versions.clone(),
+                });
+                (place, answer)
+            }));
+        }
+        answers.sort_unstable_by_key(|(place, _)| *place);
+        Ok(answers.into_iter().map(|(_, answer)| answer).collect())
+    }
+
+    /// Stores what one tenant gains. What cannot be stored because of this tenant's own data fails only it.
+    async fn append_tenant(
+        &self,
+        tx: &mut Tx<'_>,
+        tenant: TenantId,
+        incoming: Incoming,
+    ) -> Result<Outcome, Error> {
+        let places: Vec<usize> = incoming.batches.iter().map(|(place, _)| *place).collect();
+        let fail = |tenant: TenantId, cause: &dyn Fn() -> Error| {
+            let batches = places.iter().map(|place| (*place, Err(cause()))).collect();
+            Outcome { tenant, batches, stored: false }
+        };
+        let found = match find(tx, &tenant).await? {
+            Some((found, true)) => found,
+            Some((_, false)) => return Ok(fail(tenant.clone(), &|| Error::Disabled(tenant.clone()))),
+            None => return Ok(fail(tenant.clone(), &|| missing(&tenant))),
+        };
+        raw_sql("SAVEPOINT tenant").execute(tx.on()?).await.map_err(failed)?;
+        let stored = self.store(tx, &found, incoming).await;
+        let outcome = match stored {
+            Ok((batches, stored)) => Outcome { tenant, batches, stored },
+            Err(Error::Internal(cause)) => {
+                raw_sql("ROLLBACK TO tenant").execute(tx.on()?).await.map_err(failed)?;
+                tx.writer.forget();
+                fail(tenant, &|| Error::Internal(cause.clone()))
+            }
+            Err(error) => return Err(error),
+        };
+        raw_sql("RELEASE tenant").execute(tx.on()?).await.map_err(failed)?;
+        Ok(outcome)
+    }
+
+    #[expect(clippy::type_complexity, reason = "the halves of an Outcome")]
+    async fn store(
+        &self,
+        tx: &mut Tx<'_>,
+        found: &Found,
+        incoming: Incoming,
+    ) -> Result<(Vec<(usize, Result<Tally, Error>)>, bool), Error> {
+        let (incoming, mut gain) = self.decide(tx, found.number, incoming).await?;
+        for (trace, facts) in std::mem::take(&mut gain.known) {
+            tx.writer.known.put(found.number, trace, facts);
+        }
+        let tallies = incoming.batches.iter().filter_map(|(_, tally)| tally.as_ref().ok());
+        let (accepted, duplicates) = tallies.fold((0, 0), |(accepted, duplicates), tally| {
+            (accepted + tally.accepted, duplicates + tally.duplicates)
+        });
+        let Gain { rows, delta, new_traces, range, .. } = gain;
+        let stored = !rows.is_empty();
+        if stored {
+            let (chunks, blobs) = compute(move || {
+                let chunks = plan::pack(rows)?;
+                let blobs = delta.encode().into_iter();
+                let blobs = blobs.map(|(minute, blob)| Ok((minute, rollup::pack(blob)?)));
+                Ok((chunks, blobs.collect::<Result<Vec<_>, Error>>()?))
+            })
+            .await?;
+            for chunk in chunks {
+                self.insert_chunk(tx, found.number, chunk).await?;
+            }
+            rollup::add(tx.on()?, found.number, blobs).await?;
+        }
+        if accepted + duplicates > 0 {
+            let totals = (accepted, duplicates, new_traces);
+            count(tx, found, totals, range).await?;
+        }
+        Ok((incoming.batches, stored))
+    }
+
+    async fn insert_chunk(&self, tx: &mut Tx<'_>, tenant: i64, chunk: Chunk) -> Result<(), Error> {
+        let day = chunk.day();
+        partition::ensure(tx, day).await?;
+        let insert = format!(
+            "INSERT INTO chunk_{day} (tenant, hour, spans, hot, cold) VALUES (?1, ?2, ?3, ?4, ?5) RETURNING id"
+        );
+        let row = sqlx::query(AssertSqlSafe(insert))
+            .bind(tenant)
+            .bind(chunk.hour.cast_signed())
+            .bind(i64::try_from(chunk.spans).unwrap_or(i64::MAX))
+            .bind(chunk.hot)
+            .bind(chunk.cold)
+            .fetch_one(tx.on()?)
+            .await
+            .map_err(failed)?;
+        let id: i64 = row.try_get(0).map_err(failed)?;
+        let mut traces: Vec<(i64, i64)> = chunk
+            .traces
+            .iter()
+            .map(|(trace, fresh)| (trace_key(self.seed, *trace), fresh.cast_signed()))
+            .collect();
+        // In the order of the index; two traces with one key share an entry.
+        traces.sort_unstable();
+        let insert = format!(
+            "INSERT INTO trace_{day} (tenant, trace, chunk, spans)
+             SELECT ?1, k.value, ?2, n.value FROM json_each(?3) k CROSS JOIN json_each(?4) n ON n.key = k.key
+             WHERE true ON CONFLICT DO UPDATE SET spans = spans + excluded.spans"
+        );
+        sqlx::query(AssertSqlSafe(insert))
+            .bind(tenant)
+            .bind(id)
+            .bind(json_numbers(traces.iter().map(|(key, _)| *key)))
+            .bind(json_numbers(traces.iter().map(|(_, fresh)| *fresh)))
+            .execute(tx.on()?)
+            .await
+            .map_err(failed)?;
+        Ok(())
+    }
+}
+
+/// The tenant's row, and whether it is enabled.
+async fn find(tx: &mut Tx<'_>, tenant: &TenantId) -> Result<Option<(Found, bool)>, Error> {
+    let row = sqlx::query("SELECT number, enabled, oldest_ns, newest_ns FROM tenant WHERE id = ?1")
+        .bind(tenant.as_str())
+        .fetch_optional(tx.on()?)
+        .await
+        .map_err(failed)?;
+    let Some(row) = row else { return Ok(None) };
+    let oldest: Option<i64> = row.try_get(2).map_err(failed)?;
+    let newest: Option<i64> = row.try_get(3).map_err(failed)?;
+    let range = oldest.zip(newest).map(|(oldest, newest)| (oldest.cast_unsigned(), newest.cast_unsigned()));
+    let found = Found { number: row.try_get(0).map_err(failed)?, range };
+    Ok(Some((found, row.try_get(1).map_err(failed)?)))
+}
+
+/// Adds to the totals of a tenant.
+async fn count(
+    tx: &mut Tx<'_>,
+    found: &Found,
+    (accepted, duplicates, traces): (u64, u64, u64),
+    range: Option<(u64, u64)>,
+) -> Result<(), Error> {
+    let range = match (found.range, range) {
+        (Some((a, b)), Some((c, d))) => Some((a.min(c), b.max(d))),
+        (range, None) | (None, range) => range,
+    };
+    sqlx::query(
+        "UPDATE tenant SET spans = spans + ?2, duplicates = duplicates + ?3, traces = traces + ?4,
+                           oldest_ns = ?5, newest_ns = ?6 WHERE number = ?1",
+    )
+    .bind(found.number)
+    .bind(accepted.cast_signed())
+    .bind(duplicates.cast_signed())
+    .bind(traces.cast_signed())
+    .bind(range.map(|(oldest, _)| oldest.cast_signed()))
+    .bind(range.map(|(_, newest)| newest.cast_signed()))
+    .execute(tx.on()?)
+    .await
+    .map_err(failed)?;
+    Ok(())
+}

@@ -1,0 +1,129 @@
+//! Opening: the lock, the connections and their settings.
+
+use std::{
+    fs::{File, OpenOptions, TryLockError},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use sqlx::{
+    ConnectOptions, SqlitePool,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+use tokio::sync::Mutex;
+
+use super::{Sqlite, errors::failed, schema, writer::Writer};
+use crate::{Error, OpenError, Options, Role, Store};
+
+/// Bytes of a database page. A chunk fills many pages and wastes half of the last; an index insert rewrites one.
+pub const PAGE_BYTES: u32 = 4096;
+
+/// Read connections: as many snapshots at once; more callers wait.
+const READERS: u32 = 4;
+
+/// How long a caller waits for a read connection, or a statement for another process' lock.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// Page cache of the writer, KiB: holds the part of the trace index that inserts touch.
+const WRITER_CACHE_KIB: u32 = 32 << 10;
+
+/// Page cache of a reader, KiB.
+const READER_CACHE_KIB: u32 = 4 << 10;
+
+/// Pages of the log that a commit folds into the database: 16 MiB. Less often would make reads search a longer log.
+const CHECKPOINT_PAGES: u32 = 4096;
+
+/// The log is cut to this after a burst, bytes.
+const LOG_LIMIT_BYTES: u32 = 64 << 20;
+
+/// See [`crate::open`]; `rest` is the URL behind `sqlite:`.
+pub(crate) async fn open(rest: &str, options: Options) -> Result<Arc<dyn Store>, OpenError> {
+    let path = path_of(rest)?;
+    let lock = match options.role {
+        Role::Owner => Some(take_lock(&path)?),
+        Role::Guest => None,
+    };
+    let to_write = writer_options(&path, options.max_pages);
+    let mut connection = to_write.connect().await.map_err(failed)?;
+    let epoch = schema::prepare(&mut connection, &path).await?;
+    let writer = Writer::new(to_write, connection).await?;
+    let reader = reader_options(&path);
+    let pool = |size| {
+        SqlitePoolOptions::new()
+            .max_connections(size)
+            .acquire_timeout(BUSY)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            // Local connections do not go away by themselves.
+            .test_before_acquire(false)
+            .connect_lazy_with(reader.clone())
+    };
+    Ok(Arc::new(Sqlite {
+        writer: Mutex::new(writer),
+        readers: pool(READERS),
+        truth: pool(1),
+        owner: options.role == Role::Owner,
+        options,
+        lock: std::sync::Mutex::new(lock),
+        seed: epoch as u64,
+    }))
+}
+
+fn path_of(rest: &str) -> Result<PathBuf, OpenError> {
+    let path = rest.strip_prefix("//").unwrap_or(rest);
+    if path.is_empty() || path.starts_with(':') || path.contains('?') {
+        return Err(OpenError::Url("a SQLite URL is sqlite://PATH: a file, without parameters".to_owned()));
+    }
+    Ok(path.into())
+}
+
+/// The lock is of the operating system and ends with the process, however it ends.
+fn take_lock(path: &Path) -> Result<File, OpenError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let unavailable = |error: std::io::Error| Error::unavailable(format!("{}: {error}", name.display()));
+    // Not truncated, not removed: either would let two processes lock two files of one name.
+    let file =
+        OpenOptions::new().write(true).create(true).truncate(false).open(&name).map_err(unavailable)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::Owned(path.display().to_string())),
+        Err(TryLockError::Error(error)) => Err(unavailable(error).into()),
+    }
+}
+
+fn common(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(BUSY)
+        // Statements hold names of tenants, and nobody reads a million of them.
+        .disable_statement_logging()
+}
+
+fn writer_options(path: &Path, max_pages: Option<u32>) -> SqliteConnectOptions {
+    let options = common(path)
+        .create_if_missing(true)
+        .page_size(PAGE_BYTES)
+        .pragma("cache_size", format!("-{WRITER_CACHE_KIB}"))
+        .pragma("wal_autocheckpoint", CHECKPOINT_PAGES.to_string())
+        .pragma("journal_size_limit", LOG_LIMIT_BYTES.to_string());
+    match max_pages {
+        Some(pages) => options.pragma("max_page_count", pages.to_string()),
+        None => options,
+    }
+}
+
+// No memory mapping: an IO error on a mapped page would kill the process instead of failing one read.
+fn reader_options(path: &Path) -> SqliteConnectOptions {
+    common(path).pragma("query_only", "ON").pragma("cache_size", format!("-{READER_CACHE_KIB}"))
+}
+
+/// Closes both pools.
+pub(super) async fn close(readers: &SqlitePool, truth: &SqlitePool) {
+    readers.close().await;
+    truth.close().await;
+}

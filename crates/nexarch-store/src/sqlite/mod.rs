@@ -1,0 +1,53 @@
+//! The embedded backend: one `SQLite` file, written by one connection, read by several.
+//!
+//! Writers take the lock at once (`BEGIN IMMEDIATE`), so a transaction decides on what it will commit against. Every
+//! commit is synced (`synchronous=FULL`). A command may write beside the server; the owner's lock beside the file only
+//! keeps a second *server* away.
+
+mod append;
+mod connect;
+mod errors;
+mod keys;
+mod load;
+mod partition;
+mod rollup;
+mod schema;
+mod snapshot;
+mod store;
+mod tenants;
+#[cfg(test)]
+mod tests;
+mod versions;
+mod writer;
+
+pub use connect::PAGE_BYTES;
+pub(crate) use connect::open;
+
+use std::fs::File;
+
+use nexarch_core::ids::TraceId;
+use sqlx::SqlitePool;
+use tokio::sync::Mutex;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use crate::Options;
+use writer::Writer;
+
+/// A database in a file.
+pub(crate) struct Sqlite {
+    writer: Mutex<Writer>,
+    readers: SqlitePool,
+    /// For [`crate::Store::versions`] alone: it must not wait for a reader.
+    truth: SqlitePool,
+    options: Options,
+    /// Held until the store is closed or dropped.
+    lock: std::sync::Mutex<Option<File>>,
+    owner: bool,
+    /// Seed of the trace index, different in each database.
+    seed: u64,
+}
+
+/// The key of a trace in the index. A collision costs time, not truth: chunks hold whole ids.
+fn trace_key(seed: u64, trace: TraceId) -> i64 {
+    xxh3_64_with_seed(&trace.to_bytes(), seed).cast_signed()
+}

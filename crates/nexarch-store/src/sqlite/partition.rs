@@ -1,0 +1,53 @@
+//! Tables by day: dropping old spans is dropping tables, and inserts stay fast as data grows.
+
+use std::collections::BTreeSet;
+
+use sqlx::{AssertSqlSafe, raw_sql};
+
+use super::{errors::failed, writer::Tx};
+use crate::Error;
+
+/// Most days with tables: ten years. Every trace is looked for in each, and a sender of spans of all times must not
+/// fill the schema.
+pub(super) const MAX_DAYS: usize = 3_700;
+
+/// Days whose tables one statement joins; `SQLite` allows 500 parts.
+pub(super) const DAYS_PER_STATEMENT: usize = 100;
+
+const TABLES: &str = include_str!("../../migrations/sqlite/partition.sql");
+
+/// The days that have tables.
+pub(super) async fn days(tx: &mut Tx<'_>) -> Result<BTreeSet<u64>, Error> {
+    if let Some(days) = &tx.writer.days {
+        return Ok(days.clone());
+    }
+    let days = read(tx.on()?).await?;
+    tx.writer.days = Some(days.clone());
+    Ok(days)
+}
+
+/// The days that have tables, as this connection sees them.
+pub(super) async fn read(connection: &mut sqlx::SqliteConnection) -> Result<BTreeSet<u64>, Error> {
+    let rows = sqlx::query("SELECT day FROM partition").fetch_all(connection).await.map_err(failed)?;
+    rows.iter().map(|row| super::versions::unsigned(row, 0)).collect()
+}
+
+/// Makes the tables of a day unless they are there.
+pub(super) async fn ensure(tx: &mut Tx<'_>, day: u64) -> Result<(), Error> {
+    let mut days = days(tx).await?;
+    if !days.insert(day) {
+        return Ok(());
+    }
+    if days.len() > MAX_DAYS {
+        return Err(Error::Internal(format!("spans of more than {MAX_DAYS} days are stored already")));
+    }
+    let sql = TABLES.replace("{day}", &day.to_string());
+    raw_sql(AssertSqlSafe(sql)).execute(tx.on()?).await.map_err(failed)?;
+    tx.writer.days = Some(days);
+    Ok(())
+}
+
+/// One statement over the tables of several days; `part` writes the part of one day.
+pub(super) fn union(days: &[u64], part: impl Fn(u64) -> String) -> AssertSqlSafe<String> {
+    AssertSqlSafe(days.iter().map(|day| part(*day)).collect::<Vec<_>>().join(" UNION ALL "))
+}

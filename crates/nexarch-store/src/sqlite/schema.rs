@@ -1,0 +1,64 @@
+//! The schema, forward only: each step runs once, in order, in one transaction with the number that it reaches.
+
+use std::path::Path;
+
+use sqlx::{AssertSqlSafe, Row, SqliteConnection, raw_sql};
+
+use super::errors::failed;
+use crate::{Error, OpenError};
+
+/// `PRAGMA application_id` of our files ("NXAR").
+const APPLICATION: i64 = 0x4e58_4152;
+
+/// The steps; step `n` leads to schema `n + 1`, which is `PRAGMA user_version`.
+const STEPS: [&str; 1] = [include_str!("../../migrations/sqlite/0001_first.sql")];
+
+/// Makes or upgrades the schema and returns the epoch of the database.
+pub(super) async fn prepare(connection: &mut SqliteConnection, path: &Path) -> Result<u128, OpenError> {
+    check(connection, path).await?;
+    raw_sql("BEGIN IMMEDIATE").execute(&mut *connection).await.map_err(failed)?;
+    // Once more, under the lock: another process may have been faster.
+    let from = check(connection, path).await?;
+    for step in STEPS.iter().skip(from) {
+        raw_sql(*step).execute(&mut *connection).await.map_err(failed)?;
+    }
+    if from == 0 {
+        let mut epoch = [0; 16];
+        getrandom::fill(&mut epoch)
+            .map_err(|error| Error::Internal(format!("no random numbers: {error}")))?;
+        sqlx::query("INSERT INTO meta (one, epoch, auth_version) VALUES (1, ?1, 1)")
+            .bind(epoch.as_slice())
+            .execute(&mut *connection)
+            .await
+            .map_err(failed)?;
+    }
+    if from < STEPS.len() {
+        let mark = format!("PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {}", STEPS.len());
+        raw_sql(AssertSqlSafe(mark)).execute(&mut *connection).await.map_err(failed)?;
+    }
+    raw_sql("COMMIT").execute(&mut *connection).await.map_err(failed)?;
+    let row = sqlx::query("SELECT epoch FROM meta").fetch_one(connection).await.map_err(failed)?;
+    Ok(epoch_of(row.get(0))?)
+}
+
+/// The epoch as stored.
+pub(super) fn epoch_of(bytes: &[u8]) -> Result<u128, Error> {
+    let bytes = bytes.try_into().map_err(|_| Error::Internal("the epoch has a wrong length".to_owned()))?;
+    Ok(u128::from_be_bytes(bytes))
+}
+
+/// The schema of the file, 0 when it is empty.
+async fn check(connection: &mut SqliteConnection, path: &Path) -> Result<usize, OpenError> {
+    let number = async |connection: &mut SqliteConnection, sql: &'static str| -> Result<i64, Error> {
+        sqlx::query(sql).fetch_one(connection).await.and_then(|row| row.try_get(0)).map_err(failed)
+    };
+    let application = number(connection, "PRAGMA application_id").await?;
+    let found = number(connection, "PRAGMA user_version").await?;
+    let objects = number(connection, "SELECT count(*) FROM sqlite_schema").await?;
+    let empty = application == 0 && found == 0 && objects == 0;
+    match usize::try_from(found) {
+        Ok(_) if application != APPLICATION && !empty => Err(OpenError::Foreign(path.display().to_string())),
+        Ok(found) if found <= STEPS.len() => Ok(found),
+        _ => Err(OpenError::Newer { found, known: STEPS.len() as i64 }),
+    }
+}

@@ -1,0 +1,152 @@
+//! One consistent read of one tenant.
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use nexarch_core::{
+    facts::{Facts, Identity},
+    ids::{TenantId, TraceId},
+    span::Span,
+};
+use sqlx::{Row, Transaction};
+
+use super::{
+    Sqlite,
+    errors::{compute, failed},
+    partition::{self, DAYS_PER_STATEMENT},
+    rollup,
+    tenants::missing,
+    versions::unsigned,
+};
+use crate::{
+    Error, Snapshot, Totals,
+    chunk::{self, Seeded},
+};
+
+/// A read transaction; dropping it ends it.
+struct Read {
+    tx: Transaction<'static, sqlx::Sqlite>,
+    tenant: i64,
+    data_version: u64,
+    range: Option<(u64, u64)>,
+    totals: Totals,
+    seed: u64,
+}
+
+impl Sqlite {
+    /// See [`crate::Store::snapshot`].
+    pub(super) async fn read(&self, tenant: &TenantId) -> Result<Box<dyn Snapshot>, Error> {
+        let mut tx = self.readers.begin().await.map_err(failed)?;
+        // The first statement: from here on the transaction sees this state and no later one.
+        let row = sqlx::query(
+            "SELECT c.data, t.number, t.enabled, t.oldest_ns, t.newest_ns, t.spans, t.duplicates, t.traces
+             FROM tenant t JOIN clock c ON c.tenant = t.id WHERE t.id = ?1",
+        )
+        .bind(tenant.as_str())
+        .fetch_optional(&mut *tx)
+        .await
+        .map_err(failed)?
+        .ok_or_else(|| missing(tenant))?;
+        if !row.try_get::<bool, _>(2).map_err(failed)? {
+            return Err(Error::Disabled(tenant.clone()));
+        }
+        let oldest: Option<i64> = row.try_get(3).map_err(failed)?;
+        let newest: Option<i64> = row.try_get(4).map_err(failed)?;
+        Ok(Box::new(Read {
+            tenant: row.try_get(1).map_err(failed)?,
+            data_version: unsigned(&row, 0)?,
+            range: oldest
+                .zip(newest)
+                .map(|(oldest, newest)| (oldest.cast_unsigned(), newest.cast_unsigned())),
+            totals: Totals {
+                spans: unsigned(&row, 5)?,
+                duplicates: unsigned(&row, 6)?,
+                traces: unsigned(&row, 7)?,
+            },
+            seed: self.seed,
+            tx,
+        }))
+    }
+}
+
+#[async_trait]
+impl Snapshot for Read {
+    fn data_version(&self) -> u64 {
+        self.data_version
+    }
+
+    fn newest_ns(&self) -> Option<u64> {
+        self.range.map(|(_, newest)| newest)
+    }
+
+    fn oldest_ns(&self) -> Option<u64> {
+        self.range.map(|(oldest, _)| oldest)
+    }
+
+    async fn rollups(&mut self, from: u32, to: u32) -> Result<Vec<(u32, Vec<u8>)>, Error> {
+        let rows = sqlx::query(
+            "SELECT minute, blob FROM rollup WHERE tenant = ?1 AND minute >= ?2 AND minute < ?3
+             ORDER BY minute, seq",
+        )
+        .bind(self.tenant)
+        .bind(from)
+        .bind(to)
+        .fetch_all(&mut *self.tx)
+        .await
+        .map_err(failed)?;
+        compute(move || {
+            let read = |row: &sqlx::sqlite::SqliteRow| {
+                let blob: &[u8] = row.try_get(1).map_err(failed)?;
+                Ok((row.try_get(0).map_err(failed)?, rollup::unpack(blob)?))
+            };
+            rows.iter().map(read).collect()
+        })
+        .await
+    }
+
+    async fn trace(&mut self, trace: TraceId) -> Result<Vec<Span>, Error> {
+        let key = super::trace_key(self.seed, trace);
+        let days: Vec<u64> = partition::read(&mut self.tx).await?.into_iter().collect();
+        let mut found = Vec::new();
+        for days in days.chunks(DAYS_PER_STATEMENT) {
+            let sql = partition::union(days, |day| {
+                format!(
+                    "SELECT c.hot, c.cold FROM trace_{day} t JOIN chunk_{day} c ON c.id = t.chunk
+                     WHERE t.tenant = ?1 AND t.trace = ?2 AND c.tenant = ?1"
+                )
+            });
+            let query = sqlx::query(sql).bind(self.tenant).bind(key);
+            let rows = query.fetch_all(&mut *self.tx).await.map_err(failed)?;
+            let spans = compute(move || {
+                let mut spans = Vec::new();
+                for row in &rows {
+                    let (hot, cold) = (row.try_get(0).map_err(failed)?, row.try_get(1).map_err(failed)?);
+                    spans.extend(chunk::decode_spans(hot, cold, &|other| *other == trace)?);
+                }
+                Ok(spans)
+            });
+            found.extend(spans.await?);
+        }
+        Ok(winners(found))
+    }
+
+    async fn totals(&mut self) -> Result<Totals, Error> {
+        Ok(self.totals)
+    }
+}
+
+/// Each identity once, by R1, ordered by start and id.
+fn winners(found: Vec<(Span, Facts)>) -> Vec<Span> {
+    let mut best: HashMap<Identity, (Span, Facts), Seeded> = HashMap::default();
+    for (span, facts) in found {
+        match best.get(&facts.identity()) {
+            Some((_, other)) if !facts.supersedes(other) => {}
+            _ => {
+                best.insert(facts.identity(), (span, facts));
+            }
+        }
+    }
+    let mut spans: Vec<_> = best.into_iter().collect();
+    spans.sort_unstable_by(|(a, _), (b, _)| (a.start_ns, a).cmp(&(b.start_ns, b)));
+    spans.into_iter().map(|(_, (span, _))| span).collect()
+}

@@ -1,0 +1,105 @@
+//! The backend behind the trait.
+
+use async_trait::async_trait;
+use nexarch_core::ids::TenantId;
+use sqlx::{AssertSqlSafe, Connection, Row, raw_sql};
+
+use super::{Sqlite, connect, errors::failed};
+use crate::{Appended, Batch, Error, Key, NewKey, Snapshot, Store, Tenant, Truth, Versions};
+
+/// Settings of the writing connection that durability and disk depend on.
+const SETTINGS: [&str; 6] =
+    ["journal_mode", "synchronous", "foreign_keys", "page_size", "wal_autocheckpoint", "max_page_count"];
+
+#[async_trait]
+impl Store for Sqlite {
+    async fn append(&self, batches: Vec<Batch>) -> Result<Vec<Result<Appended, Error>>, Error> {
+        self.append_group(batches).await
+    }
+
+    async fn snapshot(&self, tenant: &TenantId) -> Result<Box<dyn Snapshot>, Error> {
+        self.read(tenant).await
+    }
+
+    async fn versions(&self, tenants: &[TenantId]) -> Result<Truth, Error> {
+        self.read_truth(tenants).await
+    }
+
+    async fn invalidate(&self, tenant: &TenantId, operations: Option<&[String]>) -> Result<Versions, Error> {
+        self.raise_scopes(tenant, operations).await
+    }
+
+    async fn changed_by_others(&self) -> Result<bool, Error> {
+        self.writer.lock().await.changed_by_others().await
+    }
+
+    fn sole_owner(&self) -> bool {
+        self.owner
+    }
+
+    async fn create_tenant(&self, tenant: &TenantId, name: &str) -> Result<Tenant, Error> {
+        self.insert_tenant(tenant, name).await
+    }
+
+    async fn tenants(&self) -> Result<Vec<Tenant>, Error> {
+        self.list_tenants().await
+    }
+
+    async fn set_tenant_enabled(&self, tenant: &TenantId, enabled: bool) -> Result<(), Error> {
+        self.enable_tenant(tenant, enabled).await
+    }
+
+    async fn delete_tenant(&self, tenant: &TenantId) -> Result<(), Error> {
+        self.purge_tenant(tenant).await
+    }
+
+    async fn create_key(&self, key: NewKey) -> Result<Key, Error> {
+        self.insert_key(key).await
+    }
+
+    async fn keys(&self, tenant: &TenantId) -> Result<Vec<Key>, Error> {
+        self.list_keys(tenant).await
+    }
+
+    async fn revoke_key(&self, key_id: &str) -> Result<Key, Error> {
+        self.end_key(key_id).await
+    }
+
+    async fn find_key(&self, hash: &[u8; 32]) -> Result<Option<(Key, Tenant)>, Error> {
+        self.key_by_hash(hash).await
+    }
+
+    async fn ping(&self) -> Result<(), Error> {
+        sqlx::query("SELECT 1 FROM meta").fetch_one(&self.readers).await.map_err(failed)?;
+        Ok(())
+    }
+
+    async fn settings(&self) -> Result<Vec<(String, String)>, Error> {
+        let mut writer = self.writer.lock().await;
+        let connection = writer.connection().await?;
+        let mut settings = Vec::new();
+        for name in SETTINGS {
+            let query = sqlx::query(AssertSqlSafe(format!("PRAGMA {name}")));
+            let row = query.fetch_one(&mut *connection).await.map_err(failed)?;
+            let value: String = match row.try_get::<i64, _>(0) {
+                Ok(number) => number.to_string(),
+                Err(_) => row.try_get(0).map_err(failed)?,
+            };
+            settings.push((name.to_owned(), value));
+        }
+        Ok(settings)
+    }
+
+    async fn close(&self) {
+        // Readers first: a snapshot that is still open would keep the log from being folded in.
+        connect::close(&self.readers, &self.truth).await;
+        if let Some(mut connection) = self.writer.lock().await.close() {
+            // A failure costs nothing: whoever opens the file next reads the log.
+            raw_sql("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut connection).await.ok();
+            connection.close().await.ok();
+        }
+        if let Ok(mut lock) = self.lock.lock() {
+            *lock = None;
+        }
+    }
+}

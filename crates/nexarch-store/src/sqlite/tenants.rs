@@ -1,0 +1,122 @@
+//! Tenants.
+
+use nexarch_core::ids::TenantId;
+use sqlx::{AssertSqlSafe, Row, SqliteConnection, sqlite::SqliteRow};
+
+use super::{
+    Sqlite,
+    errors::failed,
+    partition,
+    versions::{Raise, raise, raise_auth, signed, unsigned},
+    writer::Tx,
+};
+use crate::{Error, Tenant};
+
+impl Sqlite {
+    /// See [`crate::Store::create_tenant`].
+    pub(super) async fn insert_tenant(&self, id: &TenantId, name: &str) -> Result<Tenant, Error> {
+        let mut tx = self.begin().await?;
+        let outcome = self.insert_tenant_in(&mut tx, id, name).await;
+        tx.finish(outcome).await
+    }
+
+    async fn insert_tenant_in(&self, tx: &mut Tx<'_>, id: &TenantId, name: &str) -> Result<Tenant, Error> {
+        let created_us = self.options.now_us();
+        let connection = tx.on()?;
+        let done = sqlx::query(
+            "INSERT INTO tenant (id, name, enabled, created_us) VALUES (?1, ?2, 1, ?3) ON CONFLICT DO NOTHING",
+        )
+        .bind(id.as_str())
+        .bind(name)
+        .bind(signed(created_us))
+        .execute(&mut *connection)
+        .await
+        .map_err(failed)?;
+        if done.rows_affected() == 0 {
+            return Err(Error::Exists(format!("tenant {id}")));
+        }
+        raise_auth(connection).await?;
+        let query =
+            sqlx::query("INSERT INTO clock (tenant) VALUES (?1) ON CONFLICT DO NOTHING").bind(id.as_str());
+        query.execute(&mut *connection).await.map_err(failed)?;
+        raise(connection, id, Raise::Clock, created_us).await?;
+        Ok(Tenant { id: id.clone(), name: name.to_owned(), enabled: true, created_us })
+    }
+
+    /// See [`crate::Store::tenants`].
+    pub(super) async fn list_tenants(&self) -> Result<Vec<Tenant>, Error> {
+        let rows = sqlx::query("SELECT id, name, enabled, created_us FROM tenant ORDER BY id")
+            .fetch_all(&self.readers)
+            .await
+            .map_err(failed)?;
+        rows.iter().map(|row| tenant_of(row, 0)).collect()
+    }
+
+    /// See [`crate::Store::set_tenant_enabled`].
+    pub(super) async fn enable_tenant(&self, id: &TenantId, enabled: bool) -> Result<(), Error> {
+        let mut tx = self.begin().await?;
+        let outcome = enable_in(&mut tx, id, enabled).await;
+        tx.finish(outcome).await
+    }
+
+    /// See [`crate::Store::delete_tenant`].
+    pub(super) async fn purge_tenant(&self, id: &TenantId) -> Result<(), Error> {
+        let mut tx = self.begin().await?;
+        let outcome = self.purge_in(&mut tx, id).await;
+        tx.finish(outcome).await
+    }
+
+    async fn purge_in(&self, tx: &mut Tx<'_>, id: &TenantId) -> Result<(), Error> {
+        let number = number(tx.on()?, id).await?;
+        let days = partition::days(tx).await?;
+        let connection = tx.on()?;
+        let mut statements = vec!["DELETE FROM rollup WHERE tenant = ?1".to_owned()];
+        for day in days {
+            statements.push(format!("DELETE FROM trace_{day} WHERE tenant = ?1"));
+            statements.push(format!("DELETE FROM chunk_{day} WHERE tenant = ?1"));
+        }
+        // Keys go with their tenant.
+        statements.push("DELETE FROM tenant WHERE number = ?1".to_owned());
+        for sql in statements {
+            let query = sqlx::query(AssertSqlSafe(sql)).bind(number).persistent(false);
+            query.execute(&mut *connection).await.map_err(failed)?;
+        }
+        raise_auth(connection).await?;
+        raise(connection, id, Raise::DataAndAll, self.options.now_us()).await
+    }
+}
+
+async fn enable_in(tx: &mut Tx<'_>, id: &TenantId, enabled: bool) -> Result<(), Error> {
+    let connection = tx.on()?;
+    let query = sqlx::query("UPDATE tenant SET enabled = ?2 WHERE id = ?1").bind(id.as_str()).bind(enabled);
+    let done = query.execute(&mut *connection).await.map_err(failed)?;
+    if done.rows_affected() == 0 {
+        return Err(missing(id));
+    }
+    raise_auth(connection).await
+}
+
+/// The number of a tenant, enabled or not.
+pub(super) async fn number(connection: &mut SqliteConnection, id: &TenantId) -> Result<i64, Error> {
+    let query = sqlx::query("SELECT number FROM tenant WHERE id = ?1").bind(id.as_str());
+    match query.fetch_optional(connection).await.map_err(failed)? {
+        Some(row) => row.try_get(0).map_err(failed),
+        None => Err(missing(id)),
+    }
+}
+
+/// The error for a tenant that is not there.
+pub(super) fn missing(id: &TenantId) -> Error {
+    Error::NotFound(format!("tenant {id}"))
+}
+
+/// A tenant from the columns id, name, enabled, `created_us` that begin at `first`.
+pub(super) fn tenant_of(row: &SqliteRow, first: usize) -> Result<Tenant, Error> {
+    let id: &str = row.try_get(first).map_err(failed)?;
+    Ok(Tenant {
+        id: id.parse().map_err(|error| Error::Internal(format!("stored tenant: {error}")))?,
+        name: row.try_get(first + 1).map_err(failed)?,
+        enabled: row.try_get(first + 2).map_err(failed)?,
+        created_us: unsigned(row, first + 3)?,
+    })
+}
