@@ -126,6 +126,8 @@ impl<K: Eq + Hash, H: Clone> Flights<K, H> {
     }
 
     /// Keys with a flight.
+    #[cfg(test)]
+    #[allow(dead_code, reason = "called by tests/interleavings.rs, which compiles this file")]
     pub(crate) fn len(&self) -> usize {
         lock(&self.inner).slots.len()
     }

@@ -103,9 +103,7 @@ impl EntryKey {
 
     /// A number as good as random, the same for the same entry.
     pub(crate) fn chance(&self) -> u64 {
-        #[expect(clippy::cast_possible_truncation, reason = "the upper half of a 128-bit hash")]
-        let upper = (self.hash >> 64) as u64;
-        upper
+        (self.hash >> 64) as u64
     }
 }
 

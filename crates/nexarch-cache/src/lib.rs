@@ -27,9 +27,6 @@ mod sync;
 mod tenants;
 mod truth;
 
-#[cfg(test)]
-mod tests;
-
 pub use authority::{Authority, Invalidation, ScopeVersions, TruthRead};
 pub use builder::Builder;
 pub use cache::Cache;

@@ -183,3 +183,103 @@ impl Inner {
         weight
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fence::{Epoch, Fence};
+    use crate::operation::{Operation, Operations};
+    use std::time::Duration;
+
+    const NOW: BootTime = BootTime::from_nanos(1);
+
+    fn ring() -> Ring {
+        Ring::new(1, Arc::default())
+    }
+
+    fn key(n: u128) -> EntryKey {
+        let operation =
+            Operations::new(vec![Operation::new("a", Duration::ZERO)]).unwrap().find("a").unwrap();
+        EntryKey { operation, hash: n }
+    }
+
+    fn entry(params: &str, tenant: u64, data: u64) -> Arc<Entry> {
+        Arc::new(Entry {
+            params: params.into(),
+            body: vec![0; 100].into(),
+            etag: "".into(),
+            label: Fence { epoch: Epoch::new(7), tenant, operation: 0, data },
+            contains: 0,
+            computed_at: NOW,
+            expires: NOW.plus(Duration::from_secs(1)),
+            dies: NOW.plus(Duration::from_secs(2)),
+            cost: Duration::ZERO,
+        })
+    }
+
+    fn held(ring: &Ring) -> (u64, u64) {
+        let label = ring.get(&key(1), "p").unwrap().label;
+        (label.tenant, label.data)
+    }
+
+    #[test]
+    fn the_newer_label_is_kept_whichever_comes_first() {
+        let ring = ring();
+        ring.insert(key(1), entry("p", 5, 5));
+        assert_eq!(ring.insert(key(1), entry("p", 5, 4)), Inserted::Refused);
+        assert_eq!(ring.insert(key(1), entry("p", 4, 5)), Inserted::Refused);
+        assert_eq!(held(&ring), (5, 5));
+        assert!(matches!(ring.insert(key(1), entry("p", 4, 6)), Inserted::Kept { .. }), "newer in one part");
+        assert_eq!(held(&ring), (4, 6));
+        let again = entry("p", 4, 6);
+        ring.insert(key(1), Arc::clone(&again));
+        assert!(Arc::ptr_eq(&again, &ring.get(&key(1), "p").unwrap()), "equal labels give way");
+        assert_eq!(ring.usage()[0].entries, 1);
+        assert_eq!(ring.usage()[0].bytes, again.weight());
+    }
+
+    #[test]
+    fn the_same_hash_of_other_parameters_is_a_miss() {
+        let ring = ring();
+        ring.insert(key(1), entry("p", 9, 9));
+        assert!(ring.get(&key(1), "q").is_none());
+        assert!(
+            matches!(ring.insert(key(1), entry("q", 1, 1)), Inserted::Kept { .. }),
+            "its label says nothing of p"
+        );
+        assert!(ring.get(&key(1), "p").is_none());
+        assert!(ring.get(&key(1), "q").is_some());
+        assert_eq!(ring.usage()[0].entries, 1);
+    }
+
+    #[test]
+    fn the_hand_passes_over_what_is_used_and_takes_the_dead_first() {
+        let ring = ring();
+        for n in 0..4 {
+            ring.insert(key(n), entry("p", 0, 0));
+        }
+        for used in [0, 1, 3] {
+            ring.get(&key(used), "p").unwrap();
+        }
+        ring.evict_one(None, NOW).unwrap();
+        assert!(ring.get(&key(2), "p").is_none());
+        // All flags are cleared or set again by now; the dead are taken used or not.
+        for used in [0, 1, 3] {
+            ring.get(&key(used), "p").unwrap();
+        }
+        ring.evict_one(None, NOW.plus(Duration::from_secs(2))).unwrap();
+        assert_eq!(ring.usage()[0].entries, 2);
+    }
+
+    #[test]
+    fn what_is_spared_is_not_evicted_and_an_empty_ring_gives_nothing() {
+        let ring = ring();
+        assert_eq!(ring.evict_one(None, NOW), None);
+        ring.insert(key(1), entry("p", 0, 0));
+        assert_eq!(ring.evict_one(Some(&key(1)), NOW), None);
+        assert!(ring.evict_one(None, NOW).is_some());
+        assert_eq!(ring.usage()[0], Usage::default());
+        ring.clear(true);
+        assert_eq!(ring.insert(key(1), entry("p", 0, 0)), Inserted::Refused);
+    }
+}

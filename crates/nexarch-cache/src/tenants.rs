@@ -18,7 +18,7 @@ use std::time::Duration;
 const SHARDS: usize = 16;
 
 /// A scope that was read within this time takes part in the beat.
-const LIVE: Duration = Duration::from_secs(60);
+const LIVE: Duration = Duration::from_mins(1);
 
 /// The time of the latest read is kept to this precision, so that hits do not write to it.
 const READ_STAMP: Duration = Duration::from_secs(1);

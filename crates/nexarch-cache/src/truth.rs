@@ -62,9 +62,9 @@ impl Truth {
         self.auth_version.load(Ordering::SeqCst)
     }
 
-    /// From now on only what is read later is trusted.
+    /// From now on only what is sent later is trusted; what was sent at this very moment is not.
     pub(crate) fn distrust(&self, now: BootTime) {
-        self.floor.fetch_max(now.as_nanos().saturating_sub(1), Ordering::SeqCst);
+        self.floor.fetch_max(now.as_nanos(), Ordering::SeqCst);
     }
 
     /// Withdraws trust when the two clocks drifted apart since the last call.

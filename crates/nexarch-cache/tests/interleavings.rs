@@ -1,0 +1,313 @@
+//! The very files of the mirror and the flights, compiled over Shuttle's types and driven through thousands of
+//! schedules, with readers, a loader and writers around them in miniature.
+//!
+//! Beside the protocol run its known mistakes: for each the same check has to find a schedule that breaks the
+//! guarantee. A check that finds nothing proves nothing.
+#![allow(missing_docs, reason = "tests are named after what they show")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "the files are compiled whole, the miniature uses what it needs"
+)]
+
+#[path = "../src/clock.rs"]
+mod clock;
+#[path = "../src/fence.rs"]
+mod fence;
+#[path = "../src/flight.rs"]
+mod flight;
+#[path = "../src/mirror.rs"]
+mod mirror;
+
+mod sync {
+    pub(crate) use shuttle::sync::atomic::{AtomicU64, Ordering};
+    pub(crate) use shuttle::sync::{Mutex, MutexGuard};
+
+    pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+        mutex.lock().unwrap()
+    }
+}
+
+use clock::BootTime;
+use fence::{Epoch, Fence};
+use flight::{Arrival, Flights};
+use mirror::{Mirror, Trust};
+use shuttle::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use shuttle::sync::{Condvar, Mutex};
+use shuttle::thread;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+const EPOCH: Epoch = Epoch::new(7);
+/// Schedules of each check. The rarest of the mistakes below shows in about one of 400.
+const SCHEDULES: usize = 10_000;
+
+/// A deliberate mistake; each broke a draft of the protocol.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Mistake {
+    None,
+    /// The writer acknowledges, then raises the mirror.
+    AcknowledgeFirst,
+    /// The label is read from the mirror after computing.
+    LabelAfterwards,
+    /// A reader joins whatever runs.
+    JoinBlindly,
+    /// A read of versions overwrites the mirror with what it read.
+    OverwriteMirror,
+    /// The waiting flight runs under the fence of the reader that made it, taken when it arrived.
+    FenceOnArrival,
+}
+
+type Value = (Fence, u64);
+
+/// One key of one scope: a database with a version and a value, a cache, and what was acknowledged.
+struct Miniature {
+    mistake: Mistake,
+    /// The value is its version.
+    database: Mutex<u64>,
+    mirror: Mutex<Arc<Mirror>>,
+    memory: Mutex<Option<Value>>,
+    flights: Flights<u8, Arc<Landing>>,
+    acknowledged: AtomicU64,
+    computing: AtomicU64,
+}
+
+#[derive(Default)]
+struct Landing {
+    started: Signal<()>,
+    value: Signal<Value>,
+}
+
+struct Signal<T> {
+    value: Mutex<Option<T>>,
+    changed: Condvar,
+}
+
+impl<T> Default for Signal<T> {
+    fn default() -> Self {
+        Self { value: Mutex::new(None), changed: Condvar::new() }
+    }
+}
+
+impl<T: Copy> Signal<T> {
+    fn set(&self, value: T) {
+        *self.value.lock().unwrap() = Some(value);
+        self.changed.notify_all();
+    }
+
+    fn wait(&self) -> T {
+        let mut value = self.value.lock().unwrap();
+        loop {
+            if let Some(value) = *value {
+                return value;
+            }
+            value = self.changed.wait(value).unwrap();
+        }
+    }
+}
+
+impl Miniature {
+    fn new(mistake: Mistake) -> Arc<Self> {
+        let mirror = Mirror::new(EPOCH, 1);
+        mirror.complete(0, BootTime::from_nanos(1));
+        Arc::new(Self {
+            mistake,
+            database: Mutex::new(0),
+            mirror: Mutex::new(Arc::new(mirror)),
+            memory: Mutex::new(None),
+            flights: Flights::new(8),
+            acknowledged: AtomicU64::new(0),
+            computing: AtomicU64::new(0),
+        })
+    }
+
+    fn mirror(&self) -> Arc<Mirror> {
+        self.mirror.lock().unwrap().clone()
+    }
+
+    fn need(&self) -> Fence {
+        assert!(self.mirror().trusted(Trust::Sole, BootTime::from_nanos(0), 0));
+        self.mirror().need(0, true).fence
+    }
+
+    fn commit(&self) {
+        let version = {
+            let mut database = self.database.lock().unwrap();
+            *database += 1;
+            *database
+        };
+        if self.mistake == Mistake::AcknowledgeFirst {
+            self.acknowledged.fetch_max(version, SeqCst);
+        }
+        self.mirror().raise_data(version);
+        self.acknowledged.fetch_max(version, SeqCst);
+    }
+
+    /// A read of the versions whose answer takes its time.
+    fn truth_read(&self) {
+        let version = *self.database.lock().unwrap();
+        thread::yield_now();
+        if self.mistake == Mistake::OverwriteMirror {
+            let mirror = Mirror::new(EPOCH, 1);
+            mirror.raise_data(version);
+            mirror.complete(version, BootTime::from_nanos(1));
+            *self.mirror.lock().unwrap() = Arc::new(mirror);
+            return;
+        }
+        let mirror = self.mirror();
+        mirror.raise_data(version);
+        mirror.complete(version, BootTime::from_nanos(1));
+    }
+
+    fn read(&self) {
+        let began = self.acknowledged.load(SeqCst);
+        let (_, value) = self.answer();
+        assert!(value >= began, "{value} after {began} was acknowledged");
+    }
+
+    fn answer(&self) -> Value {
+        let needed = self.need();
+        let held = *self.memory.lock().unwrap();
+        if let Some(held) = held
+            && held.0.covers(&needed)
+        {
+            return held;
+        }
+        let asked = if self.mistake == Mistake::JoinBlindly { Fence { data: 0, ..needed } } else { needed };
+        match self.flights.arrive(0, &asked, false, Arc::default) {
+            Arrival::Join(landing) => landing.value.wait(),
+            Arrival::Lead(ticket) => self.fly(ticket.id, &ticket.handle, needed),
+            Arrival::Wait(ticket) => {
+                ticket.handle.started.wait();
+                let late = self.mistake != Mistake::FenceOnArrival;
+                self.fly(ticket.id, &ticket.handle, if late { self.need() } else { needed })
+            }
+            Arrival::Alone => self.compute(needed),
+        }
+    }
+
+    fn fly(&self, id: u64, landing: &Landing, fence: Fence) -> Value {
+        assert!(!self.flights.begin(&0, id, fence));
+        assert_eq!(self.computing.fetch_add(1, SeqCst), 0, "two computations of one key");
+        // What the flight before this one stored may do.
+        let held = *self.memory.lock().unwrap();
+        let value = held.filter(|held| held.0.covers(&fence)).unwrap_or_else(|| self.compute(fence));
+        assert_eq!(self.computing.fetch_sub(1, SeqCst), 1);
+        landing.value.set(value);
+        if let Some(next) = self.flights.finish(&0, id) {
+            next.started.set(());
+        }
+        value
+    }
+
+    fn compute(&self, fence: Fence) -> Value {
+        let seen = *self.database.lock().unwrap();
+        assert!(seen >= fence.data, "no fence is ahead of the database");
+        thread::yield_now();
+        let label = match self.mistake {
+            Mistake::LabelAfterwards => self.need(),
+            _ => Fence { data: seen, ..fence },
+        };
+        self.mirror().raise_data(label.data);
+        let mut memory = self.memory.lock().unwrap();
+        if !memory.is_some_and(|held| held.0.outranks(&label)) {
+            *memory = Some((label, seen));
+        }
+        (label, seen)
+    }
+}
+
+/// Two writers of two versions each, a reader of versions, three readers of the key.
+fn run(mistake: Mistake) {
+    let world = Miniature::new(mistake);
+    let mut threads = Vec::new();
+    for work in [Miniature::commit, Miniature::truth_read, Miniature::read, Miniature::read, Miniature::read]
+    {
+        let world = Arc::clone(&world);
+        threads.push(thread::spawn(move || (0..2).for_each(|_| work(&world))));
+    }
+    for thread in threads {
+        thread.join().unwrap();
+    }
+    // In the end every acknowledged version is seen, and no flight is left.
+    world.read();
+    assert_eq!(world.flights.len(), 0);
+}
+
+fn breaks(mistake: Mistake) -> bool {
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| ()));
+    let random =
+        catch_unwind(AssertUnwindSafe(|| shuttle::check_random(move || run(mistake), SCHEDULES))).is_err();
+    let broken = random
+        || catch_unwind(AssertUnwindSafe(|| shuttle::check_pct(move || run(mistake), SCHEDULES, 4))).is_err();
+    std::panic::set_hook(hook);
+    broken
+}
+
+#[test]
+fn the_protocol_holds_in_every_schedule_and_its_known_mistakes_do_not() {
+    shuttle::check_random(|| run(Mistake::None), SCHEDULES);
+    shuttle::check_pct(|| run(Mistake::None), SCHEDULES, 4);
+    for mistake in
+        [Mistake::AcknowledgeFirst, Mistake::LabelAfterwards, Mistake::JoinBlindly, Mistake::OverwriteMirror]
+    {
+        assert!(breaks(mistake), "the check does not find {mistake:?}");
+    }
+}
+
+/// Every schedule of one commit and two readers, the first of which may be computing.
+#[test]
+fn the_smallest_race_holds_in_all_schedules() {
+    let small = || {
+        let world = Miniature::new(Mistake::None);
+        let writer = thread::spawn({
+            let world = Arc::clone(&world);
+            move || world.commit()
+        });
+        let reader = thread::spawn({
+            let world = Arc::clone(&world);
+            move || world.read()
+        });
+        writer.join().unwrap();
+        world.read();
+        reader.join().unwrap();
+    };
+    shuttle::check_dfs(small, Some(50_000));
+}
+
+/// A read of versions that is trusted has raised all it vouches for.
+#[test]
+fn trust_is_never_ahead_of_the_versions_it_vouches_for() {
+    let check = || {
+        let mirror = Arc::new(Mirror::new(EPOCH, 1));
+        let done = Arc::new(AtomicBool::new(false));
+        let raiser = thread::spawn({
+            let (mirror, done) = (Arc::clone(&mirror), Arc::clone(&done));
+            move || {
+                for version in 1..=3u64 {
+                    mirror.raise_tenant(version);
+                    mirror.raise_operation(0, version);
+                    mirror.raise_data(version);
+                    mirror.complete(version, BootTime::from_nanos(version * 10));
+                }
+                done.store(true, SeqCst);
+            }
+        });
+        while !done.load(SeqCst) {
+            for minimum in 0..=3 {
+                if mirror.trusted(Trust::Lease(BootTime::from_nanos(40)), BootTime::from_nanos(0), minimum) {
+                    let needed = mirror.need(0, true);
+                    let fence = needed.fence;
+                    assert!(needed.known >= minimum);
+                    for part in [fence.tenant, fence.operation, fence.data] {
+                        assert!(part >= needed.known, "{needed:?}");
+                    }
+                }
+            }
+            thread::yield_now();
+        }
+        raiser.join().unwrap();
+    };
+    shuttle::check_random(check, SCHEDULES);
+}

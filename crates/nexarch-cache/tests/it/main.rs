@@ -1,0 +1,14 @@
+//! The promises of the crate, through its public interface, in one binary.
+#![allow(missing_docs, reason = "tests are named after what they show")]
+
+mod directives;
+mod expiry;
+mod fairness;
+mod flights;
+mod lease;
+mod model;
+mod race;
+mod restore;
+mod statistics;
+mod support;
+mod walls;

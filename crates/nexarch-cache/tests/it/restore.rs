@@ -1,0 +1,125 @@
+//! The database is set back or replaced, or a scope is deleted.
+
+use crate::support::{Gate, scope, settle, text, world};
+use nexarch_cache::{Directives, Outcome, Read};
+use std::time::Duration;
+
+#[tokio::test]
+async fn another_epoch_makes_everything_old() {
+    for sole in [true, false] {
+        let world = world(sole);
+        world.ingest();
+        world.read(world.overview).await.unwrap();
+        world.ingest();
+        let before = world.read(world.overview).await.unwrap();
+        {
+            let mut state = world.db.lock();
+            state.epoch = 8;
+            state.scopes.clear();
+        }
+        let key = world.cache.key(&world.acme, world.overview, "window=24h").unwrap();
+        world.cache.refresh().await.unwrap();
+        assert_ne!(world.cache.key(&world.acme, world.overview, "window=24h").unwrap(), key);
+        assert_eq!(world.cache.memory_bytes(), 0);
+        let after = world.read(world.overview).await.unwrap();
+        assert!(matches!(after.outcome(), Outcome::Miss { .. }));
+        assert_ne!(after.label().epoch, before.label().epoch);
+        assert_eq!(text(&after), "data=0 all=0 operations=[]");
+        let stats = serde_json::to_value(world.cache.stats(&world.acme)).unwrap();
+        assert_eq!(stats["operations"]["overview"]["last_invalidated"]["cause"], "restore");
+        assert_eq!(stats["operations"]["overview"]["invalidations"], 2, "nobody was told");
+        assert_eq!(stats["operations"]["overview"]["requests"], 3, "counters go on");
+    }
+}
+
+/// A backup of the same database: the epoch is the same, the clock is not.
+#[tokio::test]
+async fn a_clock_that_runs_backwards_is_a_restore() {
+    let world = world(false);
+    world.ingest();
+    let backup = world.db.lock().scopes.clone();
+    world.ingest();
+    world.read(world.overview).await.unwrap();
+    world.db.lock().scopes = backup;
+    world.clock.advance(Duration::from_secs(2));
+    let after = world.read(world.overview).await.unwrap();
+    assert_eq!(text(&after), world.now());
+    assert_eq!(world.db.lock().epoch, 1007, "replaced, so that other nodes notice");
+    assert_eq!(after.label().epoch.get(), 1007);
+}
+
+/// Not a restore: the commit was announced while the read of versions was on its way.
+#[tokio::test(start_paused = true)]
+async fn an_answer_older_than_an_announcement_is_no_restore() {
+    let world = world(false);
+    world.read(world.overview).await.unwrap();
+    world.db.reads.set(false);
+    let cache = world.cache.clone();
+    let refresh = tokio_util::task::TaskTracker::new().spawn(async move { cache.refresh().await });
+    world.db.reads.arrivals(3).await;
+    world.ingest();
+    world.db.reads.set(true);
+    refresh.await.unwrap().unwrap();
+    assert_eq!(world.db.lock().epoch, 7);
+    assert_eq!(text(&world.read(world.overview).await.unwrap()), world.now());
+}
+
+/// A computation of the old database ends after the change: its value is kept nowhere.
+#[tokio::test]
+async fn a_computation_from_before_the_restore_leaves_nothing_behind() {
+    let world = world(true);
+    world.ingest();
+    let gate = Gate::new(false);
+    let old = world.start(&gate, Directives::default());
+    gate.arrivals(1).await;
+    world.db.lock().epoch = 8;
+    world.cache.refresh().await.unwrap();
+    let new = world.start(&Gate::new(true), Directives::default());
+    settle().await;
+    assert!(new.is_finished(), "joins nothing of the old database");
+    gate.set(true);
+    assert_eq!(old.await.unwrap().unwrap().label().epoch.get(), 7);
+    let entries = world.cache.stats(&world.acme).memory.entries;
+    assert_eq!(entries, 1);
+    assert_eq!(world.read(world.overview).await.unwrap().label().epoch.get(), 8);
+}
+
+#[tokio::test]
+async fn a_forgotten_scope_holds_nothing_and_may_come_back() {
+    let world = world(true);
+    let other = scope("other");
+    let read = || Read::new(world.overview, "window=24h");
+    world.read(world.overview).await.unwrap();
+    let gate = Gate::new(true);
+    world.cache.get_or_compute(&other, read(), world.snapshot(&other, &gate)).await.unwrap();
+    let late = Gate::new(false);
+    let flying = world.start(&late, Directives { no_cache: true, ..Directives::default() });
+    late.arrivals(1).await;
+    let both = world.cache.memory_bytes();
+    world.cache.forget(&world.acme);
+    assert!(world.cache.memory_bytes() < both && world.cache.memory_bytes() > 0);
+    assert_eq!(world.cache.scopes(), [other]);
+    assert_eq!(world.cache.stats(&world.acme).totals.requests, 0);
+    late.set(true);
+    flying.await.unwrap().unwrap();
+    assert_eq!(world.cache.stats(&world.acme).memory.entries, 0, "what was in flight is not kept");
+    assert!(matches!(world.read(world.overview).await.unwrap().outcome(), Outcome::Miss { .. }));
+}
+
+#[tokio::test]
+async fn scopes_have_a_limit_and_the_one_read_longest_ago_goes() {
+    let world = crate::support::world_with(true, |builder| builder.max_tenants(64));
+    let gate = Gate::new(true);
+    for n in 0..1000 {
+        let scope = scope(&format!("t{n}"));
+        world.clock.advance(Duration::from_secs(1));
+        let read = Read::new(world.overview, "p");
+        world.cache.get_or_compute(&scope, read, world.snapshot(&scope, &gate)).await.unwrap();
+        world.read(world.overview).await.unwrap(); // acme is always in use
+    }
+    assert!(world.cache.scopes().len() <= 64);
+    assert!(world.cache.scopes().contains(&world.acme));
+    assert!(world.cache.stats(&world.acme).operations["overview"].hits_memory > 900);
+    let held: u64 = world.cache.scopes().iter().map(|scope| world.cache.stats(scope).memory.bytes).sum();
+    assert_eq!(world.cache.memory_bytes(), held);
+}
