@@ -29,7 +29,6 @@ mod tests;
 mod trace;
 
 use calls::Seen;
-pub(crate) use target::is_loopback;
 use trace::Trace;
 
 use crate::{

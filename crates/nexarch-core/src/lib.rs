@@ -4,14 +4,22 @@
 //! can be replayed, fuzzed and tested by property.
 
 pub mod attributes;
+pub mod export;
 pub mod facts;
+pub mod graph;
 pub mod histogram;
 pub mod ids;
 pub mod infer;
+pub mod layout;
 pub mod native;
 pub mod otlp;
+pub mod overview;
 pub mod rollup;
+pub mod service_detail;
+pub mod services;
 pub mod span;
+pub mod trace;
+pub mod trends;
 pub mod view;
 pub mod weight;
 pub mod window;

@@ -77,7 +77,7 @@ fn node(span: &Facts, table: &mut Table, class: Class, rest: [&Text; 4]) -> Node
 }
 
 /// Is the address this very host? Then it means another thing for every caller.
-pub(crate) fn is_loopback(address: &str) -> bool {
+pub(super) fn is_loopback(address: &str) -> bool {
     let name = address.strip_suffix('.').unwrap_or(address);
     if name == "localhost" || name.ends_with(".localhost") {
         return true;

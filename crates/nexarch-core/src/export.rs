@@ -1,0 +1,3 @@
+//! The architecture map for other tools and for paper.
+
+pub mod svg;

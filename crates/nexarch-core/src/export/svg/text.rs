@@ -1,0 +1,79 @@
+//! Text by strangers, and numbers for people.
+
+use crate::layout::LABEL_CHARACTERS;
+
+/// Escapes for XML text and attributes. Characters that XML cannot hold become U+FFFD; those that change the
+/// direction of text are shown as escapes, so that a name cannot pretend to be another.
+pub(super) fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            '\n' => out.push_str("&#10;"),
+            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+                out.push_str(&format!("\\u{:04x}", c as u32));
+            }
+            '\u{fffe}' | '\u{ffff}' => out.push('\u{fffd}'),
+            c if c.is_control() => out.push('\u{fffd}'),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// Cut to the width of a label; wide characters count twice.
+pub(super) fn cut(text: &str) -> String {
+    let wide = |c: char| if (c as u32) < 0x250 { 1 } else { 2 };
+    let total: usize = text.chars().map(wide).sum();
+    if total <= LABEL_CHARACTERS {
+        return text.into();
+    }
+    let mut used = 1;
+    let mut out: String = text
+        .chars()
+        .take_while(|&c| {
+            used += wide(c);
+            used <= LABEL_CHARACTERS
+        })
+        .collect();
+    out.push('…');
+    out
+}
+
+/// `17`, `1.2k`, `3.4M`.
+pub(super) fn count(number: u64) -> String {
+    let scaled = |unit: f64, suffix: &str| format!("{:.1}{suffix}", number as f64 / unit);
+    match number {
+        0..=999 => number.to_string(),
+        ..=999_949 => scaled(1e3, "k"),
+        ..=999_949_999 => scaled(1e6, "M"),
+        _ => scaled(1e9, "G"),
+    }
+}
+
+/// `0.42 ms`, `4.2 ms`, `42 ms`, `4.2 s`; a dash when unknown.
+pub(super) fn latency(ms: Option<f64>) -> String {
+    match ms {
+        None => "–".into(),
+        Some(ms) if ms < 0.995 => format!("{ms:.2} ms"),
+        Some(ms) if ms < 9.95 => format!("{ms:.1} ms"),
+        Some(ms) if ms < 999.5 => format!("{ms:.0} ms"),
+        Some(ms) if ms < 99_950.0 => format!("{:.1} s", ms / 1e3),
+        Some(ms) => format!("{:.0} min", ms / 6e4),
+    }
+}
+
+/// `0 %`, `0.3 %`, `12 %`; a dash when unknown. What is not zero never shows as zero.
+pub(super) fn percent(ratio: Option<f64>) -> String {
+    match ratio.map(|ratio| ratio * 100.0) {
+        None => "–".into(),
+        Some(percent) if percent <= 0.0 => "0 %".into(),
+        Some(percent) if percent < 0.1 => "<0.1 %".into(),
+        Some(percent) if percent < 9.95 => format!("{percent:.1} %"),
+        Some(percent) => format!("{percent:.0} %"),
+    }
+}

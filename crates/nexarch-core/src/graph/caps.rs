@@ -1,0 +1,118 @@
+//! R13: a map has a bounded number of nodes. The busiest stay, the rest becomes "other", visibly.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet, btree_map::Entry};
+
+use super::{Edge, Graph, Node, NodeType, identity::id};
+use crate::{Text, rollup::Cell};
+
+/// Most nodes of a type (all environments). Externals are the ones that grow without end.
+fn cap(kind: NodeType) -> usize {
+    match kind {
+        NodeType::Service => 2_000,
+        NodeType::External => 100,
+        NodeType::Database | NodeType::Cache | NodeType::Queue | NodeType::Model | NodeType::User => 500,
+    }
+}
+
+/// Folds what is over the caps, per type and environment; calls among the folded vanish from the edges.
+pub(super) fn apply(graph: &mut Graph) {
+    let mut by_type: BTreeMap<NodeType, Vec<usize>> = BTreeMap::new();
+    for (at, node) in graph.nodes.iter().enumerate() {
+        by_type.entry(node.kind).or_default().push(at);
+    }
+    let mut place: Vec<usize> = (0..graph.nodes.len()).collect();
+    let mut others: BTreeMap<(NodeType, Option<Text>), usize> = BTreeMap::new();
+    for (kind, mut members) in by_type {
+        if members.len() <= cap(kind) {
+            continue;
+        }
+        let rank = |at: usize| (std::cmp::Reverse(graph.nodes[at].requests.calls()), &graph.nodes[at].id);
+        members.sort_by(|&a, &b| rank(a).cmp(&rank(b)));
+        for at in members.split_off(cap(kind)) {
+            let environment = graph.nodes[at].environment.clone();
+            let other = *others.entry((kind, environment.clone())).or_insert_with(|| {
+                graph.nodes.push(other(kind, environment));
+                graph.nodes.len() - 1
+            });
+            place[at] = other;
+            graph.folded_nodes += 1;
+            fold(graph, at, other);
+        }
+    }
+    if graph.folded_nodes > 0 {
+        unclash(graph, &others.into_values().collect());
+        graph.edges = redirect(std::mem::take(&mut graph.edges), &place);
+    }
+}
+
+fn other(kind: NodeType, environment: Option<Text>) -> Node {
+    let name = format!("other {}", plural(kind));
+    Node {
+        id: id(None, &name, environment.as_deref()),
+        kind,
+        name,
+        namespace: None,
+        environment,
+        requests: Cell::default(),
+        entries: Cell::default(),
+        spans: 0,
+        last_seen: None,
+        source: None,
+    }
+}
+
+fn plural(kind: NodeType) -> &'static str {
+    match kind {
+        NodeType::Service => "services",
+        NodeType::Database => "databases",
+        NodeType::Cache => "caches",
+        NodeType::Queue => "queues",
+        NodeType::External => "externals",
+        NodeType::User => "users",
+        NodeType::Model => "models",
+    }
+}
+
+fn fold(graph: &mut Graph, at: usize, other: usize) {
+    let nothing = Node { id: String::new(), ..self::other(NodeType::External, None) };
+    let node = std::mem::replace(&mut graph.nodes[at], nothing);
+    let into = &mut graph.nodes[other];
+    into.requests.merge(&node.requests, 1);
+    into.entries.merge(&node.entries, 1);
+    into.spans = into.spans.saturating_add(node.spans);
+    into.last_seen = into.last_seen.max(node.last_seen);
+}
+
+/// A node may really be called "other externals": the folded one steps aside.
+fn unclash(graph: &mut Graph, others: &BTreeSet<usize>) {
+    let kept = graph.nodes.iter().enumerate().filter(|(at, _)| !others.contains(at));
+    let taken: HashSet<String> = kept.map(|(_, node)| node.id.clone()).collect();
+    for &at in others {
+        while taken.contains(&graph.nodes[at].id) {
+            graph.nodes[at].id.push('#');
+        }
+    }
+}
+
+fn redirect(edges: Vec<Edge>, place: &[usize]) -> Vec<Edge> {
+    let mut merged: BTreeMap<(usize, usize, Text), Edge> = BTreeMap::new();
+    for mut edge in edges {
+        (edge.source, edge.target) = (place[edge.source], place[edge.target]);
+        if edge.source == edge.target {
+            continue;
+        }
+        match merged.entry((edge.source, edge.target, edge.protocol.clone())) {
+            Entry::Vacant(free) => {
+                free.insert(edge);
+            }
+            Entry::Occupied(mut kept) => {
+                let kept = kept.get_mut();
+                kept.calls.merge(&edge.calls, 1);
+                kept.server.merge(&edge.server, 1);
+                kept.requests.merge(&edge.requests, 1);
+                kept.inferred = kept.inferred.min(edge.inferred);
+            }
+        }
+    }
+    merged.into_values().collect()
+}
