@@ -166,7 +166,7 @@ static RESERVE: Endpoint = http(Service::Inventory, "POST", "/v1/reservations", 
     );
     if h.request.chance.happens(0.01) { 409 } else { 201 }
 });
-static DISPATCH: Endpoint = http(Service::Inventory, "POST", "/v1/dispatches", |h| {
+static DISPATCH: Endpoint = http(Service::Inventory, "PUT", "/v1/dispatches/{order_id}", |h| {
     h.query(
         &INVENTORY_DB,
         &Query {

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use nexarch_core::{
+    Text,
+    facts::{Facts, RemoteKind},
     ids::{SpanId, TraceId},
     span::{Kind, Span, Status, Value, attribute},
 };
@@ -10,8 +12,10 @@ use proptest::prelude::*;
 
 use super::{
     Shop,
-    handler::MAX_REQUEST_NS,
+    chance::Chance,
+    handler::{Handler, MAX_REQUEST_NS, Request},
     incident::{CYCLE_NS, HEALTHY_FIRST_NS, PAST_BEGAN_NS, PAST_ENDED_NS, SECOND_NS, SLOW_NS},
+    landscape::{Landscape, Service},
 };
 
 const OPENED_NS: u64 = 1_790_000_000 * SECOND_NS;
@@ -87,41 +91,32 @@ fn the_whole_landscape_appears() {
             "web-frontend"
         ]
     );
-    let databases: BTreeSet<_> = spans
+    // As inference reads them, so that both dialects must name one thing alike.
+    let facts: Vec<Facts> = spans.iter().map(Facts::from).collect();
+    let things: BTreeSet<_> = facts
         .iter()
-        .filter_map(|span| Some((system(span)?, address(span)?, word(span, &["db.namespace", "db.name"]))))
+        .filter(|facts| facts.remote_kind != RemoteKind::Service)
+        .map(|facts| (facts.remote_kind, &*facts.protocol, &*facts.address, &*facts.target))
         .collect();
     assert_eq!(
-        databases.into_iter().collect::<Vec<_>>(),
+        things.into_iter().collect::<Vec<_>>(),
         [
-            ("elasticsearch", "search-index.shop.internal", Some("products")),
-            ("mongodb", "catalog-db.shop.internal", Some("catalog")),
-            ("postgresql", "inventory-db.shop.internal", Some("inventory")),
-            ("postgresql", "orders-db.shop.internal", Some("orders")),
-            ("postgresql", "users-db.shop.internal", Some("users")),
-            // Old and new dialects name the number of a redis database apart.
-            ("redis", "cache.shop.internal", None),
-            ("redis", "cache.shop.internal", Some("0")),
+            (RemoteKind::Database, "elasticsearch", "search-index.shop.internal", "products"),
+            (RemoteKind::Database, "mongodb", "catalog-db.shop.internal", "catalog"),
+            (RemoteKind::Database, "postgresql", "inventory-db.shop.internal", "inventory"),
+            (RemoteKind::Database, "postgresql", "orders-db.shop.internal", "orders"),
+            (RemoteKind::Database, "postgresql", "users-db.shop.internal", "users"),
+            (RemoteKind::Cache, "redis", "cache.shop.internal", "0"),
+            (RemoteKind::Queue, "kafka", "kafka.shop.internal", "orders.placed"),
         ]
     );
-    let topics: BTreeSet<_> = spans
-        .iter()
-        .filter_map(|span| Some((span.kind.as_str(), word(span, &["messaging.destination.name"])?)))
-        .collect();
-    assert_eq!(
-        topics.into_iter().collect::<Vec<_>>(),
-        [("consumer", "orders.placed"), ("producer", "orders.placed")]
-    );
+    assert!(facts.iter().all(|facts| &*facts.environment == "production" && &*facts.namespace == "shop"));
+    assert!(facts.iter().all(|facts| facts.instance != 0 && facts.weight == 256));
     assert!(
         spans.iter().any(|span| word(span, &["url.full"]) == Some("https://api.cardpay.example/v2/charges"))
     );
     for span in &spans {
         let resource = &span.resource.attributes;
-        let environment = ["deployment.environment.name", "deployment.environment"]
-            .iter()
-            .find_map(|key| attribute(resource, key));
-        assert_eq!(environment.and_then(Value::as_str), Some("production"));
-        assert_eq!(attribute(resource, "service.namespace").and_then(Value::as_str), Some("shop"));
         assert!(attribute(resource, "service.version").is_some());
         assert!(attribute(resource, "service.instance.id").is_some());
     }
@@ -261,6 +256,27 @@ fn no_request_comes_near_the_limit() {
     // The limit cuts a request short; it must stay a limit that nobody meets.
     let longest = shop().tick(OPENED_NS, OPENED_NS + 4 * CYCLE_NS).iter().map(duration_ns).max().unwrap();
     assert!(longest < MAX_REQUEST_NS * 9 / 10, "{longest} ns");
+}
+
+#[test]
+fn whatever_the_dice_say_the_limit_holds() {
+    let landscape = Landscape::new(1);
+    let trace_id = TraceId::from_bytes([1; 16]).unwrap();
+    let mut request = Request {
+        landscape: &landscape,
+        chance: Chance::new(1, 1),
+        opened_ns: OPENED_NS,
+        deadline_ns: OPENED_NS + MAX_REQUEST_NS,
+        later_trace_id: trace_id,
+        trace_state: Text::new(),
+        product: 1,
+        user: 1,
+        order: 1,
+        spans: Vec::new(),
+    };
+    let mut handler = Handler::next(&mut request, Service::Cart, trace_id, OPENED_NS);
+    handler.work(60_000_000);
+    assert_eq!(handler.now_ns, OPENED_NS + MAX_REQUEST_NS);
 }
 
 proptest! {

@@ -2,6 +2,8 @@
 
 use std::thread;
 
+use nexarch_store::{Options, Role};
+
 use crate::support::{
     encode::{native, otlp_protobuf},
     home::Home,
@@ -9,6 +11,21 @@ use crate::support::{
     spans::{call, many},
     strace::Strace,
 };
+
+#[test]
+fn the_database_says_that_it_flushes() {
+    let home = Home::new();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let settings = runtime.block_on(async {
+        let url = format!("sqlite://{}", home.database().display());
+        let store = nexarch_store::open(&url, Options::new(Role::Owner, || 1)).await.unwrap();
+        let settings = store.settings().await.unwrap();
+        store.close().await;
+        settings
+    });
+    let value = |name: &str| settings.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+    assert_eq!((value("synchronous"), value("journal_mode")), (Some("2"), Some("wal")), "{settings:?}");
+}
 
 #[test]
 fn an_answer_comes_after_a_flush_and_a_group_shares_one() {

@@ -21,6 +21,9 @@ use super::*;
 
 const SECOND_NS: u64 = 1_000_000_000;
 
+/// A test takes a second; a slow machine may take its time.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// A listener, and what it was sent.
 struct Listener {
     /// Answers to the first requests; the rest is taken.
@@ -75,6 +78,8 @@ async fn play(listener: &Arc<Listener>, shop: &Shop, now_ns: fn() -> u64) -> Sen
     tokio::select! {
         _ = axum::serve(socket, app) => unreachable!("it serves until it is dropped"),
         sent = run(&endpoint, "nex_test", shop, listener.token.clone(), now_ns) => sent.unwrap(),
+        // A span that never comes fails the test instead of holding it up.
+        () = sleep(PATIENCE) => panic!("the listener never had enough"),
     }
 }
 

@@ -1,0 +1,194 @@
+//! API keys: what they look like, and whose they are.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use nexarch_core::ids::TenantId;
+use nexarch_store::{Error as StoreError, Key, NewKey, Scope, Store, Tenant};
+use sha2::{Digest, Sha256};
+
+/// How every key begins.
+const PREFIX: &str = "nex_";
+/// Base-62 digits of 256 random bits.
+const SECRET_DIGITS: usize = 43;
+/// Base-62 digits of a public key id: 59 bits, enough to be unique among the keys of one database.
+const ID_DIGITS: usize = 10;
+/// Most keys kept in memory; a scan of random keys must not fill it (unknown keys are never kept).
+const MAX_CACHED: usize = 10_000;
+const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+/// The text of a key. Shown once, when it is made.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Draws a new key.
+    pub fn generate() -> Result<Self, getrandom::Error> {
+        Ok(Self(format!("{PREFIX}{}", random_digits::<SECRET_DIGITS>()?)))
+    }
+
+    /// The whole text.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(****)")
+    }
+}
+
+/// Makes a key for a tenant, stores its hash and returns both. The text cannot be had again.
+pub async fn create_key(
+    store: &dyn Store,
+    tenant: &TenantId,
+    name: &str,
+    scopes: &[Scope],
+    expires_us: Option<u64>,
+) -> Result<(Key, Secret), StoreError> {
+    let random = |error: getrandom::Error| StoreError::Internal(format!("no random numbers: {error}"));
+    let secret = Secret::generate().map_err(random)?;
+    let id = format!("key_{}", random_digits::<ID_DIGITS>().map_err(random)?);
+    let new = NewKey {
+        tenant: tenant.clone(),
+        hash: hash(secret.expose()),
+        id,
+        name: name.to_owned(),
+        scopes: scopes.to_vec(),
+        expires_us,
+    };
+    Ok((store.create_key(new).await?, secret))
+}
+
+/// A key has 256 random bits, so one round of a fast hash is enough; a slow one would only cost every request.
+fn hash(text: &str) -> [u8; 32] {
+    Sha256::digest(text.as_bytes()).into()
+}
+
+fn random_digits<const N: usize>() -> Result<String, getrandom::Error> {
+    let mut text = String::with_capacity(N);
+    while text.len() < N {
+        let mut bytes = [0u8; 64];
+        getrandom::fill(&mut bytes)?;
+        // 248 = 4 · 62: rejecting the rest keeps every digit equally likely.
+        let fair = bytes.iter().filter(|byte| **byte < 248);
+        text.extend(fair.take(N - text.len()).map(|byte| char::from(DIGITS[usize::from(byte % 62)])));
+    }
+    Ok(text)
+}
+
+/// Who calls.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// The tenant of the key: the only source of a tenant.
+    pub tenant: TenantId,
+    /// The same as a scope of the cache.
+    pub scope: nexarch_cache::Scope,
+    /// Public id of the key.
+    pub key_id: String,
+    scopes: Vec<Scope>,
+}
+
+impl Caller {
+    /// May the key do this?
+    pub fn may(&self, scope: Scope) -> bool {
+        self.scopes.contains(&scope)
+    }
+}
+
+/// Why a key is not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// Not a key of this database.
+    #[error("the API key is unknown")]
+    Unknown,
+    /// Its time is over.
+    #[error("the API key has expired")]
+    Expired,
+    /// It was revoked.
+    #[error("the API key was revoked")]
+    Revoked,
+    /// Its tenant is disabled.
+    #[error("tenant {0} is disabled")]
+    Disabled(TenantId),
+    /// The database did not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Finds callers, remembering keys until `auth_version` moves.
+pub struct Authenticator {
+    store: Arc<dyn Store>,
+    /// Raised by every change of tenants and keys, ours or another process's.
+    auth_version: AtomicU64,
+    known: RwLock<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    auth_version: u64,
+    keys: HashMap<[u8; 32], Arc<(Key, Tenant, Caller)>>,
+}
+
+impl Authenticator {
+    /// Starts with nothing known.
+    pub fn new(store: Arc<dyn Store>) -> Self {
+        Self { store, auth_version: AtomicU64::new(0), known: RwLock::default() }
+    }
+
+    /// Tells that the database is at this `auth_version`: what was read before an older one is forgotten.
+    pub fn observe(&self, auth_version: u64) {
+        self.auth_version.fetch_max(auth_version, Ordering::AcqRel);
+    }
+
+    /// The caller behind a key's text.
+    pub async fn authenticate(&self, text: &str, now_us: u64) -> Result<Caller, Refused> {
+        let hash = hash(text);
+        // Read before the database is asked, so that an answer overtaken by a change is not kept.
+        let version = self.auth_version.load(Ordering::Acquire);
+        let found = match self.remembered(&hash, version) {
+            Some(found) => found,
+            None => self.look_up(hash, version).await?,
+        };
+        let (key, tenant, caller) = &*found;
+        if key.revoked_us.is_some() {
+            Err(Refused::Revoked)
+        } else if key.expires_us.is_some_and(|end| end <= now_us) {
+            Err(Refused::Expired)
+        } else if !tenant.enabled {
+            Err(Refused::Disabled(tenant.id.clone()))
+        } else {
+            Ok(caller.clone())
+        }
+    }
+
+    fn remembered(&self, hash: &[u8; 32], version: u64) -> Option<Arc<(Key, Tenant, Caller)>> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        (known.auth_version == version).then(|| known.keys.get(hash).cloned()).flatten()
+    }
+
+    async fn look_up(&self, hash: [u8; 32], version: u64) -> Result<Arc<(Key, Tenant, Caller)>, Refused> {
+        let (key, tenant) = self.store.find_key(&hash).await?.ok_or(Refused::Unknown)?;
+        let scope = nexarch_cache::Scope::new(tenant.id.as_str())
+            .map_err(|error| StoreError::Internal(format!("tenant {}: {error}", tenant.id)))?;
+        let caller =
+            Caller { tenant: tenant.id.clone(), scope, key_id: key.id.clone(), scopes: key.scopes.clone() };
+        let found = Arc::new((key, tenant, caller));
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        if known.auth_version < version || known.keys.len() >= MAX_CACHED {
+            known.keys.clear();
+            known.auth_version = version.max(known.auth_version);
+        }
+        if known.auth_version == version {
+            known.keys.insert(hash, Arc::clone(&found));
+        }
+        Ok(found)
+    }
+}

@@ -1,0 +1,153 @@
+//! The store as the cache's authority: the truth about versions, and nothing of the cache's own protocol.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use nexarch_cache::{
+    Authority, BootTime, BoxError, Cache, Cause, Changed, Commit, Epoch, Invalidation, Scope, ScopeVersions,
+    TruthRead,
+};
+use nexarch_core::ids::TenantId;
+use nexarch_store::{Store, Versions};
+
+use crate::{app::App, config::Config, lifecycle::Lifecycle};
+
+/// How long a node believes what it read of a shared database, and so how long a command that writes beside a server
+/// waits before it says that it is done.
+pub(crate) const LEASE: Duration = Duration::from_secs(1);
+/// How often the server looks whether another process wrote to its database file. A quarter of the lease, so that one
+/// slow look still leaves room.
+const BEAT: Duration = Duration::from_millis(250);
+
+/// Waits until every server of this database has seen what was just committed.
+pub(crate) async fn wait_one_lease() {
+    tokio::time::sleep(LEASE).await;
+}
+
+/// Adapter from [`Store`] to [`Authority`].
+pub(crate) struct StoreAuthority {
+    store: Arc<dyn Store>,
+}
+
+impl StoreAuthority {
+    /// The versions of this store.
+    pub(crate) fn new(store: Arc<dyn Store>) -> Self {
+        Self { store }
+    }
+}
+
+impl fmt::Debug for StoreAuthority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("StoreAuthority")
+    }
+}
+
+#[async_trait]
+impl Authority for StoreAuthority {
+    fn sole_owner(&self) -> bool {
+        self.store.sole_owner()
+    }
+
+    async fn read(&self, scopes: &[Scope]) -> Result<TruthRead, BoxError> {
+        let tenants = scopes.iter().map(tenant_of).collect::<Result<Vec<_>, _>>()?;
+        let truth = self.store.versions(&tenants).await?;
+        Ok(TruthRead {
+            epoch: epoch_of(truth.epoch),
+            auth_version: truth.auth_version,
+            scopes: truth.versions.into_iter().map(scope_versions).collect(),
+        })
+    }
+
+    async fn invalidate(&self, scope: &Scope, what: &Invalidation) -> Result<ScopeVersions, BoxError> {
+        let operations = match what {
+            Invalidation::All => None,
+            Invalidation::Operations(names) => Some(names.as_slice()),
+        };
+        Ok(scope_versions(self.store.invalidate(&tenant_of(scope)?, operations).await?))
+    }
+
+    async fn replace_epoch(&self, seen: Epoch) -> Result<Epoch, BoxError> {
+        let current = self.store.versions(&[]).await?.epoch;
+        if epoch_of(current) != seen {
+            return Ok(epoch_of(current));
+        }
+        Ok(epoch_of(self.store.replace_epoch(current).await?))
+    }
+}
+
+/// The cache's number for a database: half of its 128 random bits; zero is reserved for "not read yet".
+fn epoch_of(epoch: u128) -> Epoch {
+    let low = u64::try_from(epoch & u128::from(u64::MAX)).unwrap_or(1);
+    Epoch::new(low.max(1))
+}
+
+fn tenant_of(scope: &Scope) -> Result<TenantId, BoxError> {
+    Ok(scope.as_str().parse()?)
+}
+
+fn scope_versions(versions: Versions) -> ScopeVersions {
+    ScopeVersions {
+        clock: versions.clock,
+        data: versions.data,
+        all: versions.all,
+        operations: versions.operations,
+    }
+}
+
+/// The cache of a server over this authority.
+pub(crate) fn cache(
+    config: &Config,
+    authority: StoreAuthority,
+    lifecycle: &Lifecycle,
+) -> anyhow::Result<Cache> {
+    let cache = Cache::builder(Arc::new(authority))
+        .operations(config.cache.operations.clone())
+        .namespace(&config.cache.namespace)
+        .max_bytes(config.cache.max_memory_bytes)
+        .tenant_max_percent(config.cache.tenant_max_percent)
+        .enabled(config.cache.enabled)
+        .build(lifecycle.tracker().clone())?;
+    Ok(cache)
+}
+
+/// Tells the cache of a committed batch, before its answer. `asked` is when the transaction was asked for. A batch of
+/// duplicates raised nothing, and is announced all the same: it was acknowledged, and that is what is counted.
+pub(crate) fn announce_ingest(cache: &Cache, scope: &Scope, versions: &Versions, asked: BootTime) {
+    let commit = Commit::new(Changed::Data, Cause::Ingest, scope_versions(versions.clone())).read_at(asked);
+    cache.announce(scope, &commit);
+}
+
+/// Looks on each beat whether another process wrote, until the server stops.
+pub(crate) async fn beat(app: Arc<App>) {
+    let mut ticks = tokio::time::interval(BEAT);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let stop = app.lifecycle.stop().clone();
+    // After a failed look it is not known what was missed, so the next good one reads everything again.
+    let mut missed = true;
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        let looked = stop.run_until_cancelled(look(&app, missed)).await;
+        let Some(outcome) = looked else { return };
+        if let Err(error) = &outcome
+            && !missed
+        {
+            tracing::warn!(%error, "the database does not say whether it changed");
+        }
+        missed = outcome.is_err();
+    }
+}
+
+async fn look(app: &App, missed: bool) -> Result<(), BoxError> {
+    let changed = match app.store.changed_by_others().await {
+        Ok(changed) => changed,
+        Err(error) => {
+            // What another process wrote meanwhile is not known: reads ask the database themselves until it is.
+            let _ = app.cache.refresh().await;
+            return Err(error.into());
+        }
+    };
+    if changed || missed {
+        app.auth.observe(app.store.versions(&[]).await?.auth_version);
+        app.cache.refresh().await?;
+    }
+    Ok(())
+}

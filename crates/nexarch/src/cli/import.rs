@@ -1,0 +1,94 @@
+//! `nexarch import`: trace files into a tenant.
+
+use std::{io, path::PathBuf, sync::Arc};
+
+use anyhow::Context;
+use nexarch_core::{ids::TenantId, span::Span};
+use nexarch_store::{Batch, Error as StoreError, Store};
+
+use super::{block_on, output};
+use crate::{
+    authority,
+    config::Config,
+    import::{self, Options, Stored, Summary},
+    lifecycle,
+};
+
+/// Load trace files into a tenant
+#[derive(clap::Args)]
+#[command(
+    after_help = "Reads OTLP/JSON, one request in a file or one per line, plain or .gz, and works beside a running server.\n\nExample:\n  nexarch import --tenant default --shift-to-now traces.jsonl.gz"
+)]
+pub(super) struct Args {
+    /// Into this tenant
+    #[arg(long)]
+    tenant: TenantId,
+    /// The files
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Move all files by one offset, so that the newest span ends now
+    #[arg(long)]
+    shift_to_now: bool,
+    /// Where the data are, such as `sqlite:///var/lib/nexarch.db`
+    #[arg(long)]
+    database_url: Option<String>,
+}
+
+pub(super) fn run(args: Args) -> anyhow::Result<()> {
+    let flags = crate::config::flags([("DATABASE_URL", args.database_url.clone())]);
+    let config = output::configuration(flags)?;
+    output::start_logs(&config.log);
+    let summary = block_on(async {
+        let store = output::open_beside(&config).await?;
+        let outcome = load(&store, &config, args).await;
+        store.close().await;
+        outcome
+    })?;
+    tell(&summary);
+    output::json(&summary)?;
+    let nothing = summary.accepted + summary.duplicates == 0 && summary.rejected > 0;
+    anyhow::ensure!(!nothing, "every span was rejected");
+    Ok(())
+}
+
+async fn load(store: &Arc<dyn Store>, config: &Config, args: Args) -> anyhow::Result<Summary> {
+    let known = store.tenants().await?;
+    anyhow::ensure!(
+        known.iter().any(|tenant| tenant.id == args.tenant),
+        "tenant {0} does not exist; create it with: nexarch tenant create {0}",
+        args.tenant
+    );
+    let options = Options {
+        shift_to_now: args.shift_to_now,
+        now_ns: lifecycle::now_ns(),
+        retention_ns: u64::try_from(config.retention.as_nanos()).ok(),
+        progress: true,
+    };
+    let append = |spans| append(Arc::clone(store), args.tenant.clone(), spans);
+    let summary = import::run(args.files, options, append).await.context("the import ended early")?;
+    if summary.accepted > 0 {
+        // Only now may it be said to be done: a server beside us has seen it.
+        authority::wait_one_lease().await;
+    }
+    Ok(summary)
+}
+
+async fn append(store: Arc<dyn Store>, tenant: TenantId, spans: Vec<Span>) -> Result<Stored, StoreError> {
+    let mut outcomes = store.append(vec![Batch { tenant, spans }]).await?;
+    let missing = || StoreError::Internal("no outcome for a batch".to_owned());
+    let appended = outcomes.pop().ok_or_else(missing)??;
+    Ok(Stored { accepted: appended.accepted, duplicates: appended.duplicates })
+}
+
+/// For people, on stderr; the result itself goes to stdout.
+fn tell(summary: &Summary) {
+    for problem in &summary.problems {
+        eprintln!("{problem}");
+    }
+    if let Some(hint) = summary.hint {
+        eprintln!("hint: {hint}");
+    }
+    if io::IsTerminal::is_terminal(&io::stderr()) {
+        eprintln!("{} new, {} known, {} rejected", summary.accepted, summary.duplicates, summary.rejected);
+    }
+}

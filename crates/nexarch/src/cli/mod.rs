@@ -1,0 +1,76 @@
+//! The command line: one file per command, exit codes in one place.
+
+mod demo;
+mod import;
+mod key;
+mod openapi;
+mod output;
+mod serve;
+mod tenant;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::Problems;
+
+/// Wrong configuration (`EX_USAGE` of sysexits.h).
+const EXIT_CONFIG: u8 = 64;
+
+/// Multi-tenant architecture intelligence: OpenTelemetry spans in, a true picture of your architecture out.
+#[derive(Parser)]
+#[command(name = "nexarch", version, arg_required_else_help = true)]
+#[command(
+    after_help = "Example:\n  nexarch demo        see it work, with nothing to set up\n  nexarch serve       run it"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the server
+    Serve(serve::Args),
+    /// Run a server on a temporary database, fed live by a synthetic shop
+    Demo(demo::Args),
+    /// Load trace files into a tenant
+    Import(import::Args),
+    /// Create, list, disable, enable and delete tenants
+    #[command(subcommand)]
+    Tenant(tenant::Command),
+    /// Create, list and revoke API keys
+    #[command(subcommand)]
+    Key(key::Command),
+    /// Print the OpenAPI document
+    Openapi(openapi::Args),
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = match cli.command {
+        Command::Serve(args) => serve::run(args),
+        Command::Demo(args) => demo::run(&args),
+        Command::Import(args) => import::run(args),
+        Command::Tenant(command) => tenant::run(command),
+        Command::Key(command) => key::run(command),
+        Command::Openapi(args) => openapi::run(&args),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(if error.is::<Problems>() { EXIT_CONFIG } else { 1 })
+        }
+    }
+}
+
+/// Runs a future on the runtime that every command uses.
+fn block_on<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let outcome = runtime.block_on(future);
+    // A stuck blocking task must not keep a finished command alive.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    outcome
+}

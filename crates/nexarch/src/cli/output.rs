@@ -1,0 +1,85 @@
+//! What commands share: configuration, store, logs, and results on stdout.
+
+use std::{collections::BTreeMap, io, path::Path, sync::Arc};
+
+use anyhow::Context;
+use nexarch_store::Store;
+use serde::Serialize;
+use tracing_subscriber::{Layer, filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
+
+use crate::{
+    config::{self, Config, LogConfig, Problems, Sources},
+    lifecycle,
+};
+
+/// The configuration of this process, with the flags given.
+pub(super) fn configuration(flags: BTreeMap<String, String>) -> anyhow::Result<Config> {
+    let sources = Sources::of_process(flags, Path::new(".")).map_err(Problems)?;
+    Ok(config::load(&sources)?)
+}
+
+/// The same, without the variables that begin like these (but for flags).
+pub(super) fn configuration_ignoring(
+    flags: BTreeMap<String, String>,
+    ignored: &[&str],
+) -> anyhow::Result<Config> {
+    let sources = Sources::of_process(flags, Path::new(".")).map_err(Problems)?;
+    Ok(config::load(&sources.ignoring(ignored))?)
+}
+
+/// Logs go to stderr; colours only when that is a terminal.
+pub(super) fn start_logs(log: &LogConfig) {
+    let filter: Targets = log.filter.parse().unwrap_or_default();
+    let format = tracing_subscriber::fmt::layer()
+        .with_writer(io::stderr)
+        .with_ansi(io::IsTerminal::is_terminal(&io::stderr()));
+    let layer = if log.json { format.json().boxed() } else { format.with_target(false).boxed() };
+    // A second subscriber in one process (tests) changes nothing.
+    let _ = tracing_subscriber::registry().with(layer.with_filter(filter)).try_init();
+}
+
+/// Opens the database beside a server that may be running.
+pub(super) async fn open_beside(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
+    open(config, nexarch_store::Role::Guest).await
+}
+
+/// Opens the database as its server.
+pub(super) async fn open_as_owner(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
+    open(config, nexarch_store::Role::Owner).await
+}
+
+async fn open(config: &Config, role: nexarch_store::Role) -> anyhow::Result<Arc<dyn Store>> {
+    let options = nexarch_store::Options::new(role, lifecycle::now_us);
+    nexarch_store::open(config.database_url.expose(), options).await.context("cannot open the database")
+}
+
+/// Prints a result as one line of JSON.
+pub(super) fn json(value: &impl Serialize) -> anyhow::Result<()> {
+    println!("{}", serde_json::to_string(value)?);
+    Ok(())
+}
+
+/// Prints rows in aligned columns under a heading.
+pub(super) fn table<const N: usize>(heading: [&str; N], rows: &[[String; N]]) {
+    let mut widths = heading.map(|title| title.chars().count());
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let line = |cells: [&str; N]| {
+        let padded = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
+        println!("{}", padded.collect::<Vec<_>>().join("  ").trim_end());
+    };
+    line(heading);
+    for row in rows {
+        line(row.each_ref().map(String::as_str));
+    }
+}
+
+/// A moment given in microseconds since the Unix epoch, as RFC 3339 in UTC to the second.
+pub(super) fn moment(us: u64) -> String {
+    let whole =
+        i64::try_from(us / 1_000_000).ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
+    whole.map_or_else(|| "?".to_owned(), |moment| moment.to_string())
+}

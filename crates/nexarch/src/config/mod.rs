@@ -1,0 +1,185 @@
+//! Configuration: read once, checked whole, then passed as values. The only module that reads the environment.
+
+mod parse;
+mod source;
+mod variable;
+
+#[cfg(test)]
+mod tests;
+
+use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, time::Duration};
+
+use nexarch_cache::Operation;
+
+pub use source::{Found, Sources};
+pub use variable::{VARIABLES, Variable};
+
+use crate::operation;
+
+/// A whole, valid configuration.
+#[derive(Clone)]
+pub struct Config {
+    /// Address of API, page and OTLP/HTTP.
+    pub host: String,
+    /// Its port; 0 picks one.
+    pub port: u16,
+    /// Second listener with the OTLP routes only.
+    pub otlp_http: Listener,
+    /// Where the truth is.
+    pub database_url: DatabaseUrl,
+    /// The cache.
+    pub cache: CacheConfig,
+    /// Raw spans older than this are refused.
+    pub retention: Duration,
+    /// Latency objective T of every tenant.
+    pub latency_objective: Duration,
+    /// Most bytes of one request, before and after decompression.
+    pub max_body_bytes: usize,
+    /// Most bytes of all requests under way.
+    pub max_inflight_bytes: usize,
+    /// How logs look.
+    pub log: LogConfig,
+    /// What was set, by name, in table order; secrets masked.
+    pub shown: Vec<(&'static str, String, String)>,
+    /// Sentences for the operator.
+    pub warnings: Vec<String>,
+}
+
+/// The cache's part.
+#[derive(Clone)]
+pub struct CacheConfig {
+    /// Off = every read computes.
+    pub enabled: bool,
+    /// First part of every key.
+    pub namespace: String,
+    /// Budget of the memory tier.
+    pub max_memory_bytes: u64,
+    /// Most of it for one tenant while others want room, 1 to 100.
+    pub tenant_max_percent: u8,
+    /// The policy table with the configured TTLs.
+    pub operations: Vec<Operation>,
+}
+
+/// How logs look.
+#[derive(Clone)]
+pub struct LogConfig {
+    /// JSON lines instead of text.
+    pub json: bool,
+    /// `RUST_LOG` directives.
+    pub filter: String,
+}
+
+/// An optional listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// Where to listen; `None` = off.
+    pub addr: Option<SocketAddr>,
+    /// Was it asked for? Then a taken address is an error, else a warning.
+    pub asked_for: bool,
+}
+
+/// A database URL whose `Debug` shows no password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct DatabaseUrl(String);
+
+impl DatabaseUrl {
+    /// The URL with everything in it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// Path of the database file.
+    pub fn file(&self) -> Option<PathBuf> {
+        let rest = self.0.strip_prefix("sqlite:")?;
+        let path = rest.strip_prefix("//").unwrap_or(rest);
+        Some(PathBuf::from(path.split('?').next().unwrap_or(path)))
+    }
+}
+
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = self.0.split(':').next().unwrap_or_default();
+        write!(f, "DatabaseUrl({scheme}:****)")
+    }
+}
+
+/// Everything that is wrong with a configuration, at once.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("wrong configuration:\n{}", .0.iter().map(|problem| format!("  - {problem}")).collect::<Vec<_>>().join("\n"))]
+pub struct Problems(pub Vec<String>);
+
+/// Checks all sources and builds the configuration, or says everything that is wrong.
+pub fn load(sources: &Sources) -> Result<Config, Problems> {
+    let mut reader = parse::Reader::new(sources);
+    let host = reader.value("HOST", parse::host);
+    let port = reader.value("PORT", parse::port);
+    let otlp_http = reader.listener("OTLP_HTTP_ADDR");
+    let database_url = reader.value("DATABASE_URL", parse::database_url);
+    let enabled = reader.value("CACHE_ENABLED", parse::boolean);
+    let namespace = reader.value("CACHE_NAMESPACE", parse::namespace);
+    let default_ttl = reader.value("CACHE_TTL_SECONDS", parse::seconds);
+    let max_memory = reader.value("CACHE_MAX_MEMORY_MB", parse::megabytes);
+    let percent = reader.value("CACHE_TENANT_MAX_PERCENT", parse::percent);
+    let retention = reader.value("RETENTION_DAYS", parse::days);
+    let objective = reader.value("LATENCY_OBJECTIVE_MS", parse::milliseconds);
+    let max_body = reader.value("MAX_BODY_MB", parse::megabytes);
+    let max_inflight = reader.value("MAX_INFLIGHT_MB", parse::megabytes);
+    let json = reader.value("LOG_FORMAT", parse::log_format);
+    let filter = reader.value("RUST_LOG", parse::log_filter);
+    let ttls = reader.operation_ttls();
+    let (shown, mut warnings) = reader.finish()?;
+    let operations = operation::table(default_ttl, &ttls);
+    if max_body > max_inflight {
+        return Err(Problems(vec![
+            "MAX_BODY_MB is larger than MAX_INFLIGHT_MB: no request of that size could ever be taken"
+                .to_owned(),
+        ]));
+    }
+    if !parse::is_loopback(&host) {
+        warnings.push(format!(
+            "HOST={host} is not a loopback address and TLS is not set up: keys and spans travel in the clear"
+        ));
+    }
+    Ok(Config {
+        host,
+        port,
+        otlp_http,
+        database_url: DatabaseUrl(database_url),
+        cache: CacheConfig {
+            enabled,
+            namespace,
+            max_memory_bytes: max_memory as u64,
+            tenant_max_percent: percent,
+            operations,
+        },
+        retention,
+        latency_objective: objective,
+        max_body_bytes: max_body,
+        max_inflight_bytes: max_inflight,
+        log: LogConfig { json, filter },
+        shown,
+        warnings,
+    })
+}
+
+impl Config {
+    /// Does the server listen to this machine only?
+    pub fn is_loopback(&self) -> bool {
+        parse::is_loopback(&self.host)
+    }
+
+    /// `NAME=value  # origin`, one per line, secrets as `****`.
+    pub fn print(&self) -> String {
+        let width = self.shown.iter().map(|(name, value, _)| name.len() + 1 + value.len()).max().unwrap_or(0);
+        let line = |(name, value, origin): &(&str, String, String)| {
+            let setting = format!("{name}={value}");
+            format!("{setting:width$}  # {origin}\n")
+        };
+        self.shown.iter().map(line).collect()
+    }
+}
+
+/// Flags of the command line as a layer, by variable name.
+pub fn flags<const N: usize>(given: [(&str, Option<String>); N]) -> BTreeMap<String, String> {
+    given.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+}

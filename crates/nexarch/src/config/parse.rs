@@ -1,0 +1,217 @@
+//! From texts to values, collecting every problem instead of stopping at the first.
+
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+
+use tracing_subscriber::filter::Targets;
+
+use super::{Listener, Problems, Sources, variable};
+use crate::operation;
+
+/// Largest TTL that makes sense: a day.
+const MAX_TTL_SECONDS: u64 = 86_400;
+
+/// Reads variables one by one and remembers what was wrong.
+pub(super) struct Reader<'a> {
+    sources: &'a Sources,
+    problems: Vec<String>,
+    shown: Vec<(&'static str, String, String)>,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(sources: &'a Sources) -> Self {
+        Self { sources, problems: Vec::new(), shown: Vec::new() }
+    }
+
+    /// The parsed value; a problem is noted and stands in as the type's default until [`Reader::finish`].
+    pub(super) fn value<T: Default>(
+        &mut self,
+        name: &'static str,
+        parse: fn(&str) -> Result<T, String>,
+    ) -> T {
+        self.with_origin(name, parse).0
+    }
+
+    fn with_origin<T: Default>(
+        &mut self,
+        name: &'static str,
+        parse: fn(&str) -> Result<T, String>,
+    ) -> (T, bool) {
+        let Some(variable) = variable::find(name) else {
+            self.problems.push(format!("{name} is missing in the table of variables"));
+            return (T::default(), false);
+        };
+        let found = match self.sources.get(variable) {
+            Ok(found) => found,
+            Err(problem) => {
+                self.problems.push(problem);
+                return (T::default(), true);
+            }
+        };
+        let Some(found) = found else { return (T::default(), false) };
+        let shown = if variable.secret { mask(&found.value) } else { found.value.clone() };
+        let asked_for = found.origin != "default";
+        match parse(&found.value) {
+            Ok(value) => {
+                self.shown.push((variable.name, shown, found.origin));
+                (value, asked_for)
+            }
+            Err(why) => {
+                let what = if variable.secret { String::new() } else { format!(" is {:?}:", found.value) };
+                self.problems.push(format!("{name} ({}){what} {why}", found.origin));
+                (T::default(), asked_for)
+            }
+        }
+    }
+
+    pub(super) fn listener(&mut self, name: &'static str) -> Listener {
+        let (addr, asked_for) = self.with_origin(name, listener);
+        Listener { addr, asked_for }
+    }
+
+    pub(super) fn operation_ttls(&mut self) -> BTreeMap<String, Duration> {
+        let mut ttls = BTreeMap::new();
+        for (name, found) in self.sources.operation_ttls() {
+            let variable = format!("{}{}", variable::TTL_PREFIX, name.to_ascii_uppercase());
+            if !operation::NAMES.contains(&name.as_str()) {
+                self.problems.push(format!(
+                    "{variable} ({}): no such operation; there are {}",
+                    found.origin,
+                    operation::NAMES.join(", ")
+                ));
+                continue;
+            }
+            match seconds(&found.value) {
+                Ok(ttl) => drop(ttls.insert(name, ttl)),
+                Err(why) => {
+                    self.problems.push(format!("{variable} ({}) is {:?}: {why}", found.origin, found.value))
+                }
+            }
+        }
+        ttls
+    }
+
+    /// What was read, and warnings; or all problems.
+    #[expect(clippy::type_complexity, reason = "two lists, taken apart by the one caller")]
+    pub(super) fn finish(mut self) -> Result<(Vec<(&'static str, String, String)>, Vec<String>), Problems> {
+        let mut warnings = self.sources.warnings();
+        for variable in variable::VARIABLES.iter().filter(|variable| !variable.supported) {
+            match self.sources.get(variable) {
+                Ok(None) => {}
+                Ok(Some(found)) if variable.name.starts_with("TLS_") => self.problems.push(format!(
+                    "{} ({}): this build does not serve TLS; put it behind a proxy that does",
+                    variable.name, found.origin
+                )),
+                Ok(Some(found)) => warnings.push(format!(
+                    "{} ({}) has no effect: this build does not support it yet",
+                    variable.name, found.origin
+                )),
+                Err(problem) => self.problems.push(problem),
+            }
+        }
+        if self.problems.is_empty() { Ok((self.shown, warnings)) } else { Err(Problems(self.problems)) }
+    }
+}
+
+/// Shows that a secret is set; of a URL also where it points, without the user's part.
+fn mask(secret: &str) -> String {
+    match secret.split_once(':') {
+        Some((scheme @ ("sqlite" | "sqlite3"), rest)) => format!("{scheme}:{rest}"),
+        Some((scheme, _)) if scheme.len() < 12 => format!("{scheme}://****"),
+        _ => "****".to_owned(),
+    }
+}
+
+pub(super) fn is_loopback(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || bare.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+pub(super) fn host(text: &str) -> Result<String, String> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '[' | ']');
+    if text.chars().all(allowed) {
+        Ok(text.trim_start_matches('[').trim_end_matches(']').to_owned())
+    } else {
+        Err("must be a host name or an IP address".to_owned())
+    }
+}
+
+pub(super) fn port(text: &str) -> Result<u16, String> {
+    text.parse().map_err(|_| "must be a port from 0 to 65535".to_owned())
+}
+
+fn listener(text: &str) -> Result<Option<SocketAddr>, String> {
+    if text.eq_ignore_ascii_case("off") {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(|_| "must be ADDRESS:PORT or off".to_owned())
+}
+
+pub(super) fn database_url(text: &str) -> Result<String, String> {
+    if text.starts_with("sqlite:") {
+        Ok(text.to_owned())
+    } else if text.starts_with("postgres://") || text.starts_with("postgresql://") {
+        Err("PostgreSQL is not supported by this build; use sqlite://PATH".to_owned())
+    } else {
+        Err("must begin with sqlite://".to_owned())
+    }
+}
+
+pub(super) fn boolean(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" => Ok(true),
+        "false" | "0" | "no" | "off" => Ok(false),
+        _ => Err("must be True or False".to_owned()),
+    }
+}
+
+pub(super) fn namespace(text: &str) -> Result<String, String> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    if text.len() <= 63 && text.chars().all(allowed) {
+        Ok(text.to_owned())
+    } else {
+        Err("must be 1 to 63 characters of a-z, A-Z, 0-9, '_', '-' and '.'".to_owned())
+    }
+}
+
+pub(super) fn seconds(text: &str) -> Result<Duration, String> {
+    whole(text, 1, MAX_TTL_SECONDS).map(Duration::from_secs).map_err(|why| format!("{why} (seconds)"))
+}
+
+pub(super) fn milliseconds(text: &str) -> Result<Duration, String> {
+    whole(text, 1, 3_600_000).map(Duration::from_millis).map_err(|why| format!("{why} (milliseconds)"))
+}
+
+pub(super) fn days(text: &str) -> Result<Duration, String> {
+    whole(text, 1, 3_650)
+        .map(|days| Duration::from_secs(days * 86_400))
+        .map_err(|why| format!("{why} (days)"))
+}
+
+pub(super) fn percent(text: &str) -> Result<u8, String> {
+    whole(text, 1, 100)
+        .map(|percent| u8::try_from(percent).unwrap_or(100))
+        .map_err(|why| format!("{why} (percent)"))
+}
+
+pub(super) fn megabytes(text: &str) -> Result<usize, String> {
+    let megabytes = whole(text, 1, 1_048_576).map_err(|why| format!("{why} (MiB)"))?;
+    usize::try_from(megabytes * 1024 * 1024).map_err(|_| "is too large for this machine".to_owned())
+}
+
+pub(super) fn log_format(text: &str) -> Result<bool, String> {
+    match text {
+        "text" => Ok(false),
+        "json" => Ok(true),
+        _ => Err("must be text or json".to_owned()),
+    }
+}
+
+pub(super) fn log_filter(text: &str) -> Result<String, String> {
+    let parsed: Result<Targets, _> = text.parse();
+    parsed.map(|_| text.to_owned()).map_err(|_| "must look like info or warn,nexarch=debug".to_owned())
+}
+
+fn whole(text: &str, low: u64, high: u64) -> Result<u64, String> {
+    let number = text.parse::<u64>().ok().filter(|number| (low..=high).contains(number));
+    number.ok_or_else(|| format!("must be a whole number from {low} to {high}"))
+}

@@ -1,0 +1,160 @@
+use super::*;
+
+fn layer(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+fn from_environment(pairs: &[(&str, &str)]) -> Result<Config, Problems> {
+    load(&Sources::default().layer("flag", BTreeMap::new()).layer("environment", layer(pairs)))
+}
+
+fn ttl(config: &Config, name: &str) -> u64 {
+    config.cache.operations.iter().find(|operation| &*operation.name == name).unwrap().ttl.as_secs()
+}
+
+#[test]
+fn nothing_set_is_a_valid_configuration() {
+    let config = from_environment(&[]).unwrap();
+    assert_eq!((config.host.as_str(), config.port), ("127.0.0.1", 8000));
+    assert_eq!(config.database_url.file(), Some(PathBuf::from("nexarch.db")));
+    assert_eq!((ttl(&config, "dashboard_overview"), ttl(&config, "architecture_map")), (120, 300));
+    assert_eq!(config.max_body_bytes, 64 << 20);
+    assert!(config.is_loopback() && config.warnings.is_empty(), "{:?}", config.warnings);
+    assert!(!config.otlp_http.asked_for);
+}
+
+#[test]
+fn stronger_sources_win_and_the_prefixed_name_wins_in_its_source() {
+    let sources = Sources::default()
+        .layer("flag", layer(&[("PORT", "1")]))
+        .layer("environment", layer(&[("PORT", "2"), ("HOST", "::1"), ("NEXARCH_HOST", "127.0.0.2")]))
+        .layer(".env", layer(&[("RETENTION_DAYS", "3"), ("HOST", "10.0.0.1")]))
+        .layer("nexarch.toml", layer(&[("RETENTION_DAYS", "4"), ("MAX_BODY_MB", "5")]));
+    let config = load(&sources).unwrap();
+    assert_eq!((config.port, config.host.as_str()), (1, "127.0.0.2"));
+    assert_eq!(config.retention, Duration::from_secs(3 * 86_400));
+    assert_eq!(config.max_body_bytes, 5 << 20);
+    assert!(config.print().contains("PORT=1"), "{}", config.print());
+    assert!(
+        config.print().lines().any(|line| line.starts_with("RETENTION_DAYS=3") && line.ends_with("# .env"))
+    );
+}
+
+#[test]
+fn an_empty_value_is_unset() {
+    let sources = Sources::default()
+        .layer("environment", layer(&[("PORT", ""), ("HOST", "  ")]))
+        .layer(".env", layer(&[("PORT", "9")]));
+    let config = load(&sources).unwrap();
+    assert_eq!((config.port, config.host.as_str()), (9, "127.0.0.1"));
+}
+
+#[test]
+fn all_problems_are_told_at_once_without_secrets() {
+    let url = "mysql://root:hunter2@db/x";
+    let problems = from_environment(&[
+        ("PORT", "99999"),
+        ("CACHE_ENABLED", "maybe"),
+        ("DATABASE_URL", url),
+        ("RETENTION_DAYS", "0"),
+        ("CACHE_TTL_SECONDS_DASHBORD", "60"),
+        ("OTLP_HTTP_ADDR", "4318"),
+        ("LOG_FORMAT", "xml"),
+        ("TLS_CERT_FILE", "/x.pem"),
+    ])
+    .err()
+    .unwrap();
+    assert_eq!(problems.0.len(), 8, "{problems}");
+    let text = problems.to_string();
+    for name in [
+        "PORT",
+        "CACHE_ENABLED",
+        "DATABASE_URL",
+        "RETENTION_DAYS",
+        "CACHE_TTL_SECONDS_DASHBORD",
+        "TLS_CERT_FILE",
+    ] {
+        assert!(text.contains(name), "{name} is missing in {text}");
+    }
+    assert!(text.contains("dashboard_overview"), "an unknown operation names the known ones: {text}");
+    assert!(!text.contains("hunter2"), "{text}");
+}
+
+#[test]
+fn operations_have_their_own_ttl() {
+    let config =
+        from_environment(&[("CACHE_TTL_SECONDS", "30"), ("CACHE_TTL_SECONDS_SERVICES", "7")]).unwrap();
+    assert_eq!(ttl(&config, "services"), 7);
+    assert_eq!(ttl(&config, "architecture_map"), 30);
+    assert_eq!(ttl(&config, "dashboard_overview"), 120);
+}
+
+#[test]
+fn mistyped_and_unsupported_names_are_warned_about() {
+    let config = from_environment(&[
+        ("CACHE_TTL_SECOND", "5"),
+        ("REDIS_HOTS", "x"),
+        ("REDIS_HOST", "localhost"),
+        ("PATH", "/bin"),
+        ("NEXARCH_API_KEY", "nex_x"),
+    ])
+    .unwrap();
+    let text = config.warnings.join("\n");
+    assert_eq!(config.warnings.len(), 3, "{text}");
+    assert!(text.contains("did you mean CACHE_TTL_SECONDS?"), "{text}");
+    assert!(text.contains("did you mean REDIS_HOST?"), "{text}");
+    assert!(text.contains("REDIS_HOST (environment) has no effect"), "{text}");
+}
+
+#[test]
+fn a_secret_comes_from_a_file_and_is_never_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("url");
+    std::fs::write(&path, "sqlite:///tmp/secret-place.db\n").unwrap();
+    let path = path.to_str().unwrap();
+    let config = from_environment(&[("DATABASE_URL_FILE", path)]).unwrap();
+    assert_eq!(config.database_url.file(), Some(PathBuf::from("/tmp/secret-place.db")));
+    assert!(!format!("{:?}", config.database_url).contains("secret-place"));
+    let missing = from_environment(&[("DATABASE_URL_FILE", "/nonexistent")]).err().unwrap();
+    assert!(missing.to_string().contains("DATABASE_URL_FILE"), "{missing}");
+}
+
+#[test]
+fn files_of_a_folder_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join(".env"), "PORT=4000\n# comment\nHOST='::1'\n").unwrap();
+    std::fs::write(folder.path().join("nexarch.toml"), "retention_days = 2\ncache_enabled = false\n")
+        .unwrap();
+    let config = load(&Sources::of_process(BTreeMap::new(), folder.path()).unwrap()).unwrap();
+    assert_eq!((config.port, config.host.as_str()), (4000, "::1"));
+    assert_eq!(config.retention, Duration::from_secs(2 * 86_400));
+    assert!(!config.cache.enabled);
+    std::fs::write(folder.path().join("nexarch.toml"), "password = 'hunter2\n").unwrap();
+    let problems = Sources::of_process(BTreeMap::new(), folder.path()).err().unwrap();
+    assert!(problems[0].starts_with("nexarch.toml") && !problems[0].contains("hunter2"), "{problems:?}");
+}
+
+#[test]
+fn a_body_larger_than_all_bodies_is_refused() {
+    assert!(from_environment(&[("MAX_BODY_MB", "512")]).is_err());
+}
+
+#[test]
+fn other_hosts_are_warned_about() {
+    let config = from_environment(&[("HOST", "0.0.0.0")]).unwrap();
+    assert!(!config.is_loopback() && config.warnings.iter().any(|warning| warning.contains("TLS")));
+}
+
+#[test]
+fn ignored_names_are_as_if_unset() {
+    let sources = Sources::default()
+        .layer("flag", layer(&[("DATABASE_URL", "sqlite://flag.db")]))
+        .layer(
+            "environment",
+            layer(&[("NEXARCH_DATABASE_URL", "sqlite://env.db"), ("REDIS_URL", "redis://x"), ("PORT", "7")]),
+        )
+        .ignoring(&["REDIS_", "DATABASE_URL"]);
+    let config = load(&sources).unwrap();
+    assert_eq!((config.database_url.file(), config.port), (Some(PathBuf::from("flag.db")), 7));
+    assert!(config.warnings.is_empty());
+}

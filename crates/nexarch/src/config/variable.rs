@@ -1,0 +1,95 @@
+//! The variables, as one table: name, default, secrecy. Nothing else in the program knows a variable's name.
+
+/// One configuration variable.
+#[derive(Debug, Clone, Copy)]
+pub struct Variable {
+    /// Its name; `NEXARCH_<name>` is accepted too and wins.
+    pub name: &'static str,
+    /// What holds when it is not set; empty = nothing.
+    pub default: &'static str,
+    /// Is the value never shown, and may it come from `<name>_FILE`?
+    pub secret: bool,
+    /// Does this build act on it? Others are accepted with a warning, so that nobody believes that they work.
+    pub supported: bool,
+}
+
+const fn plain(name: &'static str, default: &'static str) -> Variable {
+    Variable { name, default, secret: false, supported: true }
+}
+
+const fn later(name: &'static str) -> Variable {
+    Variable { name, default: "", secret: false, supported: false }
+}
+
+const fn later_secret(name: &'static str) -> Variable {
+    Variable { name, default: "", secret: true, supported: false }
+}
+
+/// Every variable of the product.
+pub const VARIABLES: &[Variable] = &[
+    plain("HOST", "127.0.0.1"),
+    plain("PORT", "8000"),
+    plain("OTLP_HTTP_ADDR", "127.0.0.1:4318"),
+    // A database URL may hold a password.
+    Variable { name: "DATABASE_URL", default: "sqlite://nexarch.db", secret: true, supported: true },
+    plain("CACHE_ENABLED", "True"),
+    plain("CACHE_TTL_SECONDS", "300"),
+    plain("CACHE_NAMESPACE", "nexarch"),
+    plain("CACHE_MAX_MEMORY_MB", "256"),
+    plain("CACHE_TENANT_MAX_PERCENT", "50"),
+    plain("RETENTION_DAYS", "14"),
+    plain("LATENCY_OBJECTIVE_MS", "1000"),
+    plain("MAX_BODY_MB", "64"),
+    plain("MAX_INFLIGHT_MB", "256"),
+    plain("LOG_FORMAT", "text"),
+    plain("RUST_LOG", "info"),
+    later("TLS_CERT_FILE"),
+    later("TLS_KEY_FILE"),
+    later("OTLP_GRPC_ADDR"),
+    later("METRICS_ADDR"),
+    later_secret("REDIS_URL"),
+    later("REDIS_HOST"),
+    later("REDIS_PORT"),
+    later("REDIS_USERNAME"),
+    later_secret("REDIS_PASSWORD"),
+    later("REDIS_DB"),
+    later("REDIS_SSL"),
+    later("REDIS_MODE"),
+    later("REDIS_CA_FILE"),
+    later("REDIS_CONNECTIONS"),
+    later("REDIS_TIMEOUT_MS"),
+    later("REDIS_CONNECT_TIMEOUT_MS"),
+    later("REDIS_AUTH"),
+    later("CACHE_TENANT_MAX_REDIS_MB"),
+    later_secret("CACHE_ENCRYPTION_KEY"),
+    later("CACHE_WARM_SCHEDULE"),
+    later_secret("ADMIN_SECRET_KEY"),
+    later("RATE_LIMIT_REQUESTS_PER_MINUTE"),
+    later("RATE_LIMIT_SPANS_PER_SECOND"),
+    later("QUOTA_SPANS_PER_DAY"),
+    later("ROLLUP_RETENTION_DAYS"),
+    later("AVAILABILITY_OBJECTIVE"),
+    later("KEYVAULT_ALLOWED_HOSTS"),
+    later("CORS_ORIGINS"),
+    later("AZURE_OPENAI_ENDPOINT"),
+    later_secret("AZURE_OPENAI_API_KEY"),
+    later("AZURE_OPENAI_DEPLOYMENT"),
+    later("AZURE_OPENAI_API_VERSION"),
+    later("LLM_BASE_URL"),
+    later_secret("LLM_API_KEY"),
+    later("LLM_MODEL"),
+];
+
+/// Prefix of the per-operation TTLs.
+pub(super) const TTL_PREFIX: &str = "CACHE_TTL_SECONDS_";
+
+/// Looks up a variable by its plain name.
+pub(super) fn find(name: &str) -> Option<&'static Variable> {
+    VARIABLES.iter().find(|variable| variable.name == name)
+}
+
+/// The known name that a mistyped one most likely means.
+pub(super) fn nearest(name: &str) -> Option<&'static str> {
+    let scored = VARIABLES.iter().map(|v| (strsim::damerau_levenshtein(v.name, name), v.name));
+    scored.min().filter(|(distance, _)| *distance <= name.len() / 3 + 1).map(|(_, name)| name)
+}

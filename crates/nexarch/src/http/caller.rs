@@ -1,0 +1,51 @@
+//! Who calls: from headers to a [`Caller`], once per request.
+
+use std::sync::Arc;
+
+use axum::http::{HeaderMap, header};
+use nexarch_store::Scope;
+
+use super::error::ApiError;
+use crate::{app::App, auth::Caller, lifecycle};
+
+/// The caller, if its key holds `scope`.
+pub(super) async fn caller(app: &Arc<App>, headers: &HeaderMap, scope: Scope) -> Result<Caller, ApiError> {
+    let key = key_of(headers)?;
+    let caller = app.auth.authenticate(key, lifecycle::now_us()).await?;
+    if caller.may(scope) {
+        Ok(caller)
+    } else {
+        let wanted = match scope {
+            Scope::Ingest => "ingest",
+            Scope::Read => "read",
+            Scope::Admin => "admin",
+        };
+        let detail = format!(
+            "the API key has no scope {wanted}; create one with: nexarch key create --scope {wanted}"
+        );
+        Err(ApiError::new(axum::http::StatusCode::FORBIDDEN, detail))
+    }
+}
+
+/// The one key of a request.
+fn key_of(headers: &HeaderMap) -> Result<&str, ApiError> {
+    let malformed = || ApiError::unauthorized("the API key is malformed");
+    let plain = headers.get_all("x-api-key").iter().map(|value| value.to_str().ok().map(str::trim));
+    let bearer =
+        headers.get_all(header::AUTHORIZATION).iter().map(|value| bearer_token(value.to_str().ok()?));
+    let mut found: Option<&str> = None;
+    for key in plain.chain(bearer) {
+        let key = key.ok_or_else(malformed)?;
+        if found.replace(key).is_some_and(|other| other != key) {
+            return Err(ApiError::bad_request("two different API keys in one request; send one"));
+        }
+    }
+    found.filter(|key| !key.is_empty()).ok_or_else(|| {
+        ApiError::unauthorized("no API key; send it as X-API-Key: nex_… or Authorization: Bearer nex_…")
+    })
+}
+
+fn bearer_token(text: &str) -> Option<&str> {
+    let (scheme, token) = text.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}

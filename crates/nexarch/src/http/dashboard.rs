@@ -1,0 +1,118 @@
+//! The cached reads: one handler each, all through the same [`View`].
+
+use std::sync::Arc;
+
+use axum::{
+    extract::State,
+    http::{HeaderMap, Uri},
+    response::Response,
+};
+use nexarch_store::Scope;
+
+use super::{
+    cached,
+    caller::caller,
+    error::ApiError,
+    params::{Params, percent_decode},
+};
+use crate::{
+    app::App,
+    view::{Format, Range, View},
+};
+
+const RANGE: &[&str] = &["window", "from", "to", "environment"];
+
+/// The figures of the whole architecture.
+#[utoipa::path(get, path = "/api/v1/dashboard/overview", tag = "dashboard", params(super::openapi::RangeParams), responses((status = 200, body = nexarch_core::overview::Overview)))]
+pub(super) async fn overview(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, ApiError> {
+    ranged(&app, &headers, &uri, View::Overview).await
+}
+
+/// The architecture as a graph with positions.
+#[utoipa::path(get, path = "/api/v1/dashboard/architecture-map", tag = "dashboard", params(super::openapi::RangeParams), responses((status = 200, body = nexarch_core::graph::ArchitectureMap)))]
+pub(super) async fn map(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, ApiError> {
+    ranged(&app, &headers, &uri, View::Map).await
+}
+
+/// The architecture as a file: `format=json` or `format=svg`.
+#[utoipa::path(get, path = "/api/v1/architecture/export", tag = "dashboard", params(("format" = String, Query), super::openapi::RangeParams), responses((status = 200), (status = 400)))]
+pub(super) async fn export(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, ApiError> {
+    let caller = caller(&app, &headers, Scope::Read).await?;
+    let params = Params::parse(&uri, &["format", "window", "from", "to", "environment"])?;
+    let format = Format::parse(params.get("format"))?;
+    let range = Range::parse(&params)?;
+    cached::answer(&app, &caller, View::Export(range, format), &headers).await
+}
+
+/// All services.
+#[utoipa::path(get, path = "/api/v1/dashboard/services", tag = "dashboard", params(super::openapi::RangeParams), responses((status = 200, body = Vec<nexarch_core::services::Service>)))]
+pub(super) async fn services(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, ApiError> {
+    ranged(&app, &headers, &uri, View::Services).await
+}
+
+/// The figures of the whole architecture over time.
+#[utoipa::path(get, path = "/api/v1/dashboard/trends", tag = "dashboard", params(super::openapi::RangeParams), responses((status = 200, body = nexarch_core::trends::Series)))]
+pub(super) async fn trends(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, ApiError> {
+    ranged(&app, &headers, &uri, View::Trends).await
+}
+
+/// One service: `/services/{name}`, percent-encoded.
+#[utoipa::path(get, path = "/api/v1/dashboard/services/{name}", tag = "dashboard", params(("name" = String, Path), super::openapi::RangeParams), responses((status = 200, body = nexarch_core::service_detail::ServiceDetail), (status = 404)))]
+pub(super) async fn service(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, ApiError> {
+    let name = service_name(&uri, "")?;
+    ranged(&app, &headers, &uri, |range| View::Service(range, name)).await
+}
+
+/// One service over time.
+#[utoipa::path(get, path = "/api/v1/dashboard/services/{name}/metrics", tag = "dashboard", params(("name" = String, Path), super::openapi::RangeParams), responses((status = 200, body = nexarch_core::trends::Series), (status = 404)))]
+pub(super) async fn service_metrics(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, ApiError> {
+    let name = service_name(&uri, "/metrics")?;
+    ranged(&app, &headers, &uri, |range| View::ServiceMetrics(range, name)).await
+}
+
+async fn ranged(
+    app: &Arc<App>,
+    headers: &HeaderMap,
+    uri: &Uri,
+    view: impl FnOnce(Range) -> View,
+) -> Result<Response, ApiError> {
+    let caller = caller(app, headers, Scope::Read).await?;
+    let params = Params::parse(uri, RANGE)?;
+    let range = Range::parse(&params)?;
+    cached::answer(app, &caller, view(range), headers).await
+}
+
+/// Taken from the raw path: the name may hold an encoded slash, which the router's own decoding would hide.
+fn service_name(uri: &Uri, suffix: &str) -> Result<String, ApiError> {
+    let raw =
+        uri.path().strip_prefix("/api/v1/dashboard/services/").and_then(|rest| rest.strip_suffix(suffix));
+    percent_decode(raw.unwrap_or_default(), false)
+}

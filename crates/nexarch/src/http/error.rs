@@ -1,0 +1,165 @@
+//! One error for the whole API: outside words (RFC 9457) and an inside cause, logged once, here.
+
+use std::time::Duration;
+
+use axum::{
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use nexarch_store::Error as StoreError;
+use serde::Serialize;
+
+use crate::{
+    auth::Refused,
+    ingest::{self, IngestError, body::BodyError},
+};
+
+/// What the caller is told, and what only the log is told.
+#[derive(Debug)]
+pub struct ApiError {
+    /// HTTP status.
+    pub status: StatusCode,
+    /// What is wrong and what to do, for the caller.
+    pub detail: String,
+    /// `Retry-After`.
+    pub retry_after: Option<Duration>,
+    /// Add a `WWW-Authenticate` challenge.
+    challenge: bool,
+    cause: Option<String>,
+}
+
+/// Body of an error: `application/problem+json`.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(super) struct Problem {
+    /// Always `about:blank`: the status says the kind.
+    #[serde(rename = "type")]
+    kind: &'static str,
+    /// The status in words.
+    title: &'static str,
+    /// The status as a number.
+    status: u16,
+    /// What is wrong and what to do.
+    detail: String,
+}
+
+impl ApiError {
+    /// An error of the caller's making.
+    pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        Self { status, detail: detail.into(), retry_after: None, challenge: false, cause: None }
+    }
+
+    /// 400.
+    pub fn bad_request(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, detail)
+    }
+
+    /// 404.
+    pub fn not_found(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, detail)
+    }
+
+    /// 401 with the challenge.
+    pub fn unauthorized(detail: impl Into<String>) -> Self {
+        Self { challenge: true, ..Self::new(StatusCode::UNAUTHORIZED, detail) }
+    }
+
+    /// 500; the cause is for the log.
+    #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+    pub fn internal(cause: impl ToString) -> Self {
+        let mut this = Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the server failed; its log says why");
+        this.cause = Some(cause.to_string());
+        this
+    }
+
+    fn try_again(status: StatusCode, detail: impl Into<String>, after: Duration) -> Self {
+        Self { retry_after: Some(after), ..Self::new(status, detail) }
+    }
+
+    /// Logs the inside cause; called once, where the answer is made.
+    pub fn log(&self) {
+        if let Some(cause) = &self.cause {
+            tracing::error!(status = self.status.as_u16(), cause, "a request failed");
+        }
+    }
+
+    /// Adds the headers that every form of this error carries.
+    pub fn headers(&self, response: &mut Response) {
+        let headers = response.headers_mut();
+        if let Some(after) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(after.as_secs().max(1)));
+        }
+        if self.challenge {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"nexarch\""));
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        self.log();
+        let problem = Problem {
+            kind: "about:blank",
+            title: self.status.canonical_reason().unwrap_or("Error"),
+            status: self.status.as_u16(),
+            detail: self.detail.clone(),
+        };
+        let body = serde_json::to_vec(&problem).unwrap_or_default();
+        let media_type = [(header::CONTENT_TYPE, "application/problem+json")];
+        let mut response = (self.status, media_type, body).into_response();
+        self.headers(&mut response);
+        response
+    }
+}
+
+impl From<Refused> for ApiError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Store(error) => error.into(),
+            Refused::Disabled(_) => Self::new(StatusCode::FORBIDDEN, refused.to_string()),
+            _ => Self::unauthorized(refused.to_string()),
+        }
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::NotFound(_) => Self::not_found(error.to_string()),
+            StoreError::Exists(_) => Self::new(StatusCode::CONFLICT, error.to_string()),
+            StoreError::Disabled(_) => Self::new(StatusCode::FORBIDDEN, error.to_string()),
+            StoreError::Unavailable { reason, retry_after } => {
+                let detail = "the database is unavailable; nothing was stored; try again";
+                let mut this = Self::try_again(StatusCode::SERVICE_UNAVAILABLE, detail, retry_after);
+                this.cause = Some(reason);
+                this
+            }
+            StoreError::Internal(cause) => Self::internal(cause),
+        }
+    }
+}
+
+impl From<IngestError> for ApiError {
+    fn from(error: IngestError) -> Self {
+        match error {
+            IngestError::Busy => {
+                Self::try_again(StatusCode::TOO_MANY_REQUESTS, error.to_string(), ingest::RETRY_AFTER)
+            }
+            IngestError::Stopping => {
+                Self::try_again(StatusCode::SERVICE_UNAVAILABLE, error.to_string(), ingest::RETRY_AFTER)
+            }
+            IngestError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<BodyError> for ApiError {
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::TooLarge(_) => Self::new(StatusCode::PAYLOAD_TOO_LARGE, error.to_string()),
+            BodyError::Busy => {
+                Self::try_again(StatusCode::TOO_MANY_REQUESTS, error.to_string(), ingest::RETRY_AFTER)
+            }
+            BodyError::Corrupt(_) | BodyError::Cut => Self::bad_request(error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! The native way in: one span or an array, as plain JSON.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use axum::{
+    Json,
+    body::Body,
+    extract::State,
+    http::{HeaderMap, HeaderValue, Request, StatusCode, Uri, header},
+    response::{IntoResponse, Response},
+};
+use nexarch_core::native::{self, NativeError};
+use nexarch_store::Scope;
+use serde::Serialize;
+
+use super::{
+    cached::NEXARCH_VERSION, caller::caller, error::ApiError, otlp::content_encoding, params::Params,
+};
+use crate::{app::App, auth::Caller, ingest::body, ingest::inflight::Held, lifecycle};
+
+/// Most item errors listed in one answer; all are counted.
+const MAX_ERRORS: usize = 100;
+
+/// Answer to one span.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(super) struct Accepted {
+    /// `accepted`.
+    status: &'static str,
+    /// The span's id, 16 hex digits.
+    span_id: String,
+}
+
+/// Answer to an array: `count + duplicates + failed` = sent.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(super) struct BatchAccepted {
+    /// `accepted`.
+    status: &'static str,
+    /// New spans.
+    count: u64,
+    /// Spans that were known.
+    duplicates: u64,
+    /// Items that are no valid span.
+    failed: u64,
+    /// Why, for the first 100.
+    errors: Vec<ItemError>,
+}
+
+/// One item that is no valid span.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(super) struct ItemError {
+    /// Place in the array, from 0.
+    index: usize,
+    /// What is wrong with it.
+    error: String,
+}
+
+/// What arrived, for the tenant and this node.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(super) struct Stats {
+    /// The caller's tenant.
+    tenant_id: String,
+    /// Stored spans.
+    total_spans: u64,
+    /// Stored traces.
+    total_traces: u64,
+    /// Spans that were known when they came.
+    duplicates: u64,
+    /// Spans refused by this node since its start.
+    rejected: u64,
+    /// Start of the oldest and the newest stored span.
+    oldest: Option<String>,
+    /// See `oldest`.
+    newest: Option<String>,
+    /// Figures of this node, all tenants.
+    queue: Queue,
+}
+
+/// The door of this node.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(super) struct Queue {
+    /// Requests that met a full queue since the start.
+    rejected_busy: u64,
+    /// Bytes of requests under way.
+    inflight_bytes: usize,
+    /// Most of them.
+    max_inflight_bytes: usize,
+    /// Transactions since the start: each stored one or more requests.
+    commits: u64,
+}
+
+/// Takes one span.
+#[utoipa::path(post, path = "/api/v1/ingest", tag = "ingest", responses((status = 202, body = Accepted), (status = 422)))]
+pub(super) async fn one(State(app): State<Arc<App>>, request: Request<Body>) -> Result<Response, ApiError> {
+    let (caller, bytes, held) = receive(&app, request).await?;
+    let rules = app.rules(lifecycle::now_ns());
+    let decoded = app.decode(bytes.len(), move || native::decode_one(&bytes, &rules)).await?;
+    let (span, _) = decoded.map_err(|error| {
+        app.note_rejected(&caller.tenant, 1);
+        match error {
+            NativeError::Body(detail) => ApiError::bad_request(detail),
+            NativeError::Span(detail) => ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, detail),
+        }
+    })?;
+    let span_id = span.span_id.to_string();
+    let appended = app.ingest.store(&caller, vec![span], held).await?;
+    let answer = Json(Accepted { status: "accepted", span_id });
+    Ok(versioned(StatusCode::ACCEPTED, appended.versions.clock, answer))
+}
+
+/// Takes an array of spans; one bad span never costs the good ones.
+#[utoipa::path(post, path = "/api/v1/ingest/batch", tag = "ingest", responses((status = 202, body = BatchAccepted), (status = 400), (status = 422)))]
+pub(super) async fn batch(State(app): State<Arc<App>>, request: Request<Body>) -> Result<Response, ApiError> {
+    let (caller, bytes, held) = receive(&app, request).await?;
+    let rules = app.rules(lifecycle::now_ns());
+    let decoded = app
+        .decode(bytes.len(), move || native::decode_batch(&bytes, &rules))
+        .await?
+        .map_err(|error| ApiError::bad_request(error.to_string()))?;
+    let failed = decoded.failed as u64;
+    app.note_rejected(&caller.tenant, failed);
+    let errors = decoded.errors.into_iter().take(MAX_ERRORS);
+    let errors: Vec<_> = errors.map(|item| ItemError { index: item.index, error: item.error }).collect();
+    let all_failed = failed > 0 && decoded.spans.is_empty();
+    let mut answer = BatchAccepted { status: "accepted", count: 0, duplicates: 0, failed, errors };
+    if all_failed {
+        answer.status = "rejected";
+        let version = app.version(&caller).await?;
+        return Ok(versioned(StatusCode::UNPROCESSABLE_ENTITY, version, Json(answer)));
+    }
+    if decoded.spans.is_empty() {
+        let version = app.version(&caller).await?;
+        return Ok(versioned(StatusCode::ACCEPTED, version, Json(answer)));
+    }
+    let appended = app.ingest.store(&caller, decoded.spans, held).await?;
+    answer.count = appended.accepted;
+    answer.duplicates = appended.duplicates;
+    Ok(versioned(StatusCode::ACCEPTED, appended.versions.clock, Json(answer)))
+}
+
+/// What arrived so far.
+#[utoipa::path(get, path = "/api/v1/ingest/stats", tag = "ingest", responses((status = 200, body = Stats)))]
+pub(super) async fn stats(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Json<Stats>, ApiError> {
+    let caller = caller(&app, &headers, Scope::Read).await?;
+    Params::parse(&uri, &[])?;
+    let mut snapshot = app.store.snapshot(&caller.tenant).await?;
+    let totals = snapshot.totals().await?;
+    let moment = |ns: u64| jiff::Timestamp::from_nanosecond(i128::from(ns)).map(|t| t.to_string()).ok();
+    Ok(Json(Stats {
+        tenant_id: caller.tenant.to_string(),
+        total_spans: totals.spans,
+        total_traces: totals.traces,
+        duplicates: totals.duplicates,
+        rejected: app.rejected(&caller.tenant),
+        oldest: snapshot.oldest_ns().and_then(moment),
+        newest: snapshot.newest_ns().and_then(moment),
+        queue: Queue {
+            rejected_busy: app.ingest.counters.rejected_busy.load(Ordering::Relaxed),
+            inflight_bytes: app.ingest.inflight_bytes(),
+            max_inflight_bytes: app.ingest.max_inflight_bytes(),
+            commits: app.ingest.counters.groups.load(Ordering::Relaxed),
+        },
+    }))
+}
+
+async fn receive(app: &Arc<App>, request: Request<Body>) -> Result<(Caller, bytes::Bytes, Held), ApiError> {
+    let caller = caller(app, request.headers(), Scope::Ingest).await?;
+    Params::parse(request.uri(), &[])?;
+    let unsupported = |what: &str| ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, what.to_owned());
+    if !is_json(request.headers()) {
+        return Err(unsupported("Content-Type must be application/json"));
+    }
+    let encoding = content_encoding(request.headers())
+        .ok_or_else(|| unsupported("Content-Encoding must be gzip, zstd or identity"))?;
+    let mut held = app.ingest.hold();
+    let bytes = body::read(request.into_body(), encoding, app.max_body_bytes, &mut held).await?;
+    Ok((caller, bytes, held))
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let media_type = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    media_type == "application/json" || media_type.ends_with("+json")
+}
+
+fn versioned(status: StatusCode, version: u64, answer: impl IntoResponse) -> Response {
+    let mut response = (status, answer).into_response();
+    response.headers_mut().insert(NEXARCH_VERSION, HeaderValue::from(version));
+    response
+}

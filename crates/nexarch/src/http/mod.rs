@@ -1,0 +1,99 @@
+//! The HTTP surface: routes, and nothing else; one file per resource.
+
+mod cache;
+mod cached;
+mod caller;
+mod dashboard;
+mod error;
+mod health;
+mod ingest;
+pub mod openapi;
+mod otlp;
+mod page;
+mod params;
+mod traces;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::Request,
+    http::{HeaderValue, Method, StatusCode, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::{MethodRouter, any, delete, get, post},
+};
+
+pub use self::{error::ApiError, params::Params};
+use crate::app::App;
+
+/// Everything.
+pub fn router(app: Arc<App>) -> Router {
+    let api = Router::new()
+        .route("/api/v1/ingest", post(ingest::one))
+        .route("/api/v1/ingest/batch", post(ingest::batch))
+        .route("/api/v1/ingest/stats", get(ingest::stats))
+        .route("/api/v1/dashboard/overview", get(dashboard::overview))
+        .route("/api/v1/dashboard/architecture-map", get(dashboard::map))
+        .route("/api/v1/architecture/current", get(dashboard::map))
+        .route("/api/v1/architecture/export", get(dashboard::export))
+        .route("/api/v1/dashboard/services", get(dashboard::services))
+        .route("/api/v1/dashboard/services/{name}", get(dashboard::service))
+        .route("/api/v1/dashboard/services/{name}/metrics", get(dashboard::service_metrics))
+        .route("/api/v1/dashboard/trends", get(dashboard::trends))
+        .route("/api/v1/traces/{trace_id}", get(traces::trace))
+        .route("/api/v1/cache/stats", get(cache::stats))
+        .route("/api/v1/cache/health", get(cache::health))
+        .route("/api/v1/cache/invalidate", delete(cache::invalidate))
+        .route("/api/v1/cache/invalidate/{operation}", delete(cache::invalidate_operation))
+        .route("/api/v1/health", get(health::health))
+        .route("/api/v1/health/ready", get(health::ready))
+        .route("/api/v1/openapi.json", get(openapi::document))
+        .route("/", get(page::index))
+        .route("/page.js", get(page::script))
+        .route("/page.css", get(page::style))
+        .method_not_allowed_fallback(wrong_method)
+        .fallback(not_found)
+        .with_state(Arc::clone(&app));
+    api.merge(otlp_routes().with_state(app)).layer(middleware::from_fn(harden))
+}
+
+/// The OTLP routes alone, for OTLP's own port.
+pub fn otlp_router(app: Arc<App>) -> Router {
+    otlp_routes().fallback(otlp::traces_only).with_state(app).layer(middleware::from_fn(harden))
+}
+
+fn otlp_routes() -> Router<Arc<App>> {
+    let only_post: MethodRouter<Arc<App>> = post(otlp::traces).fallback(otlp::wrong_method);
+    Router::new()
+        .route("/v1/traces", only_post)
+        .route("/v1/logs", any(otlp::traces_only))
+        .route("/v1/metrics", any(otlp::traces_only))
+}
+
+async fn not_found(request: Request) -> ApiError {
+    ApiError::not_found(format!(
+        "there is nothing at {}; see /api/v1/openapi.json",
+        shorten(request.uri().path())
+    ))
+}
+
+/// The router has put `Allow` on the answer already; this gives it a body.
+async fn wrong_method(method: Method) -> Response {
+    ApiError::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        format!("{method} is not supported here; see the Allow header"),
+    )
+    .into_response()
+}
+
+fn shorten(path: &str) -> String {
+    path.chars().take(100).collect()
+}
+
+/// Headers that every answer carries, whatever made it.
+async fn harden(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}

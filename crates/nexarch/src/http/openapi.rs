@@ -1,0 +1,69 @@
+//! The OpenAPI document, made from the handlers and their types.
+
+use axum::{
+    http::header,
+    response::{IntoResponse, Response},
+};
+use utoipa::{
+    IntoParams, Modify, OpenApi,
+    openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme},
+};
+
+use super::{cache, dashboard, health, ingest, traces};
+
+/// Which span of time, and which environment.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "only its shape is read, by the document")]
+pub(super) struct RangeParams {
+    /// `15m 1h 6h 24h 7d 30d`; ends at the newest accepted time. Default `24h`.
+    window: Option<String>,
+    /// RFC 3339; with `to`, instead of `window`.
+    from: Option<String>,
+    /// RFC 3339.
+    to: Option<String>,
+    /// Only this `deployment.environment.name`; default: all.
+    environment: Option<String>,
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "Nexarch", description = "Architecture intelligence from OpenTelemetry spans, served from a cache that is never stale."),
+    paths(
+        ingest::one, ingest::batch, ingest::stats,
+        dashboard::overview, dashboard::map, dashboard::export, dashboard::services, dashboard::service, dashboard::service_metrics, dashboard::trends,
+        traces::trace,
+        cache::stats, cache::health, cache::invalidate, cache::invalidate_operation,
+        health::health, health::ready,
+    ),
+    modifiers(&Keys),
+    security(("key" = []), ("bearer" = []))
+)]
+struct Api;
+
+struct Keys;
+
+impl Modify for Keys {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        let components = openapi.components.get_or_insert_default();
+        components.add_security_scheme(
+            "key",
+            SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new("X-API-Key"))),
+        );
+        let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
+        components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
+    }
+}
+
+/// The document as pretty-printed JSON.
+pub fn json() -> Result<String, serde_json::Error> {
+    Api::openapi().to_pretty_json()
+}
+
+/// `GET /api/v1/openapi.json`.
+pub(super) async fn document() -> Response {
+    match json() {
+        Ok(text) => ([(header::CONTENT_TYPE, "application/json")], text).into_response(),
+        Err(error) => super::ApiError::internal(error).into_response(),
+    }
+}

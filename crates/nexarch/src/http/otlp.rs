@@ -1,0 +1,126 @@
+//! OTLP/HTTP: `POST /v1/traces`. Every answer, errors too, is in the encoding of the request.
+
+use std::sync::Arc;
+
+use axum::{
+    body::Body,
+    extract::State,
+    http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header},
+    response::Response,
+};
+use nexarch_core::otlp::{
+    self, Encoding as Format,
+    status::{Code, Status},
+};
+use nexarch_store::Scope;
+
+use super::{cached::NEXARCH_VERSION, caller::caller, error::ApiError};
+use crate::{
+    app::App,
+    ingest::body::{self, Encoding},
+    lifecycle,
+};
+
+/// From `Content-Type`; parameters such as a charset are ignored.
+fn format_of(headers: &HeaderMap) -> Option<Format> {
+    let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    match value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
+        "application/x-protobuf" => Some(Format::Protobuf),
+        "application/json" => Some(Format::Json),
+        _ => None,
+    }
+}
+
+fn media_type(format: Format) -> HeaderValue {
+    HeaderValue::from_static(match format {
+        Format::Protobuf => "application/x-protobuf",
+        Format::Json => "application/json",
+    })
+}
+
+/// `POST /v1/traces`.
+pub(super) async fn traces(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
+    let format = format_of(request.headers());
+    match export(&app, request, format).await {
+        Ok((reply, format, version)) => {
+            let mut response = Response::new(Body::from(reply));
+            response.headers_mut().insert(header::CONTENT_TYPE, media_type(format));
+            response.headers_mut().insert(NEXARCH_VERSION, HeaderValue::from(version));
+            response
+        }
+        Err(error) => failure(&error, format.unwrap_or(Format::Json)),
+    }
+}
+
+/// `/v1/logs`, `/v1/metrics`, and everything else below `/v1/`.
+pub(super) async fn traces_only(headers: HeaderMap) -> Response {
+    let error = ApiError::not_found("traces only: this server takes POST /v1/traces");
+    failure(&error, format_of(&headers).unwrap_or(Format::Json))
+}
+
+/// Another method than POST.
+pub(super) async fn wrong_method(method: Method, headers: HeaderMap) -> Response {
+    let error =
+        ApiError::new(StatusCode::METHOD_NOT_ALLOWED, format!("{method} is not supported here; use POST"));
+    let mut response = failure(&error, format_of(&headers).unwrap_or(Format::Json));
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
+    response
+}
+
+async fn export(
+    app: &Arc<App>,
+    request: Request<Body>,
+    format: Option<Format>,
+) -> Result<(Vec<u8>, Format, u64), ApiError> {
+    let caller = caller(app, request.headers(), Scope::Ingest).await?;
+    let unsupported = |what: &str| ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, what.to_owned());
+    let format = format
+        .ok_or_else(|| unsupported("Content-Type must be application/x-protobuf or application/json"))?;
+    let encoding = content_encoding(request.headers())
+        .ok_or_else(|| unsupported("Content-Encoding must be gzip, zstd or identity"))?;
+    let mut held = app.ingest.hold();
+    let bytes = body::read(request.into_body(), encoding, app.max_body_bytes, &mut held).await?;
+    let rules = app.rules(lifecycle::now_ns());
+    let decoded = app.decode(bytes.len(), move || otlp::decode(&bytes, format, &rules)).await?;
+    let decoded = decoded.map_err(|error| ApiError::bad_request(error.to_string()))?;
+    app.note_rejected(&caller.tenant, decoded.rejected_total as u64);
+    let message = decoded.message().unwrap_or_default();
+    let reply = otlp::status::export_response(decoded.rejected_total as u64, &message, format);
+    let version = if decoded.spans.is_empty() {
+        app.version(&caller).await?
+    } else {
+        app.ingest.store(&caller, decoded.spans, held).await?.versions.clock
+    };
+    Ok((reply, format, version))
+}
+
+/// The one encoding of the body; several on top of each other are not supported.
+pub(super) fn content_encoding(headers: &HeaderMap) -> Option<Encoding> {
+    let mut values = headers.get_all(header::CONTENT_ENCODING).iter();
+    let Some(value) = values.next() else { return Some(Encoding::Identity) };
+    if values.next().is_some() {
+        return None;
+    }
+    Encoding::from_header(value.to_str().ok()?)
+}
+
+/// A google.rpc.Status in the encoding of the request.
+fn failure(error: &ApiError, format: Format) -> Response {
+    error.log();
+    let code = match error.status {
+        StatusCode::BAD_REQUEST => Code::InvalidArgument,
+        StatusCode::UNAUTHORIZED => Code::Unauthenticated,
+        StatusCode::FORBIDDEN => Code::PermissionDenied,
+        StatusCode::NOT_FOUND => Code::NotFound,
+        StatusCode::METHOD_NOT_ALLOWED | StatusCode::UNSUPPORTED_MEDIA_TYPE => Code::Unimplemented,
+        StatusCode::PAYLOAD_TOO_LARGE => Code::ResourceExhausted,
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => Code::Unavailable,
+        _ => Code::Internal,
+    };
+    let body = Status::new(code, error.detail.as_str()).encode(format);
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = error.status;
+    response.headers_mut().insert(header::CONTENT_TYPE, media_type(format));
+    error.headers(&mut response);
+    response
+}

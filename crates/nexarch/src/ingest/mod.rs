@@ -1,0 +1,186 @@
+//! The way of a span batch from a request to the disk: a bounded queue and one writer that groups.
+//!
+//! The writer owns the receiving half; handlers hold [`Ingest`] and wait for their answer. An answer means: durable,
+//! and visible to every read that begins after it.
+
+pub mod body;
+pub mod inflight;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use nexarch_cache::{Cache, Scope};
+use nexarch_core::span::Span;
+use nexarch_store::{Appended, Batch, Error as StoreError, Store};
+use tokio::sync::{mpsc, oneshot};
+
+use self::inflight::{Budget, Full, Held};
+use crate::{auth::Caller, authority};
+
+/// Requests that may wait for the writer. The byte budget is the real bound; this one keeps tiny requests in check.
+const QUEUE_LEN: usize = 1_024;
+/// Spans of one transaction: enough to share a disk flush among many clients, few enough to answer within ~100 ms.
+const GROUP_SPANS: usize = 20_000;
+/// Pause asked of a client that met a full queue.
+pub const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// Memory of a decoded span beside the bytes that it refers to, measured roughly; counts against the byte budget.
+const SPAN_OVERHEAD_BYTES: usize = 600;
+
+/// Takes batches to the writer.
+#[derive(Clone)]
+pub struct Ingest {
+    queue: mpsc::Sender<Job>,
+    budget: Budget,
+    /// Figures for `ingest/stats`.
+    pub counters: Arc<Counters>,
+}
+
+/// What happened at the door since the start of this process, all tenants.
+#[derive(Default, Debug)]
+pub struct Counters {
+    /// Batches that met a full queue.
+    pub rejected_busy: AtomicU64,
+    /// Transactions of the writer.
+    pub groups: AtomicU64,
+}
+
+/// Why a batch was not stored.
+#[derive(Debug, thiserror::Error)]
+pub enum IngestError {
+    /// Queue or byte budget full.
+    #[error("the ingest queue is full; try again")]
+    Busy,
+    /// The server is stopping.
+    #[error("the server is stopping")]
+    Stopping,
+    /// The store refused.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+struct Job {
+    batch: Batch,
+    scope: Scope,
+    reply: oneshot::Sender<Result<Appended, IngestError>>,
+    /// Given back when the batch is answered.
+    held: Held,
+}
+
+impl Ingest {
+    /// A queue and its writer; the caller spawns the writer as an essential task.
+    pub fn new(max_inflight_bytes: usize) -> (Self, Writer) {
+        let (sender, receiver) = mpsc::channel(QUEUE_LEN);
+        let counters = Arc::<Counters>::default();
+        let this =
+            Self { queue: sender, budget: Budget::new(max_inflight_bytes), counters: Arc::clone(&counters) };
+        (this, Writer { queue: receiver, counters })
+    }
+
+    /// A hold on the byte budget for a request that begins.
+    pub fn hold(&self) -> Held {
+        self.budget.hold()
+    }
+
+    /// Bytes of requests under way.
+    pub fn inflight_bytes(&self) -> usize {
+        self.budget.used()
+    }
+
+    /// Most bytes of requests under way.
+    pub fn max_inflight_bytes(&self) -> usize {
+        self.budget.limit()
+    }
+
+    /// Stores spans; returns when they are durable and visible.
+    pub async fn store(
+        &self,
+        caller: &Caller,
+        spans: Vec<Span>,
+        mut held: Held,
+    ) -> Result<Appended, IngestError> {
+        let busy = || {
+            self.counters.rejected_busy.fetch_add(1, Ordering::Relaxed);
+            IngestError::Busy
+        };
+        held.grow(spans.len().saturating_mul(SPAN_OVERHEAD_BYTES)).map_err(|Full| busy())?;
+        let (reply, answer) = oneshot::channel();
+        let batch = Batch { tenant: caller.tenant.clone(), spans };
+        match self.queue.try_send(Job { batch, scope: caller.scope.clone(), reply, held }) {
+            Ok(()) => {}
+            Err(mpsc::error::TrySendError::Full(_)) => return Err(busy()),
+            Err(mpsc::error::TrySendError::Closed(_)) => return Err(IngestError::Stopping),
+        }
+        answer.await.unwrap_or(Err(IngestError::Stopping))
+    }
+}
+
+/// The one writer.
+pub struct Writer {
+    queue: mpsc::Receiver<Job>,
+    counters: Arc<Counters>,
+}
+
+impl Writer {
+    /// Writes until every [`Ingest`] is gone and the queue is empty.
+    pub async fn run(mut self, store: Arc<dyn Store>, cache: Cache) {
+        while let Some(first) = self.queue.recv().await {
+            let mut spans = first.batch.spans.len();
+            let mut jobs = vec![first];
+            // Whatever waits already joins the group; nothing is waited for.
+            while spans < GROUP_SPANS {
+                let Ok(next) = self.queue.try_recv() else { break };
+                spans += next.batch.spans.len();
+                jobs.push(next);
+            }
+            self.counters.groups.fetch_add(1, Ordering::Relaxed);
+            write_group(&*store, &cache, jobs).await;
+        }
+    }
+}
+
+async fn write_group(store: &dyn Store, cache: &Cache, jobs: Vec<Job>) {
+    let mut batches = Vec::with_capacity(jobs.len());
+    let mut waiting = Vec::with_capacity(jobs.len());
+    for job in jobs {
+        waiting.push((job.scope, job.reply, job.held));
+        batches.push(job.batch);
+    }
+    let asked_at = cache.now();
+    match store.append(batches).await {
+        Ok(outcomes) => {
+            for ((scope, reply, held), outcome) in waiting.into_iter().zip(outcomes) {
+                if let Ok(appended) = &outcome {
+                    // Before the answer: a read that begins after it must not meet an older value.
+                    authority::announce_ingest(cache, &scope, &appended.versions, asked_at);
+                }
+                drop(held);
+                // A caller who hung up needs no answer; the spans stay.
+                let _ = reply.send(outcome.map_err(IngestError::Store));
+            }
+        }
+        Err(error) => {
+            tracing::error!(%error, batches = waiting.len(), "a group of batches was not stored");
+            for (_, reply, _held) in waiting {
+                let _ = reply.send(Err(IngestError::Store(again(&error))));
+            }
+        }
+    }
+}
+
+/// The same failure once more, for each caller of the group.
+fn again(error: &StoreError) -> StoreError {
+    match error {
+        StoreError::Unavailable { reason, retry_after } => {
+            StoreError::Unavailable { reason: reason.clone(), retry_after: *retry_after }
+        }
+        other => StoreError::Internal(other.to_string()),
+    }
+}

@@ -1,0 +1,79 @@
+use std::io::Write;
+
+use axum::body::Body;
+use bytes::Bytes;
+
+use super::{
+    body::{self, BodyError, Encoding},
+    inflight::Budget,
+};
+
+fn gzip(plain: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(plain).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn zstd(plain: &[u8]) -> Vec<u8> {
+    zstd::encode_all(plain, 1).unwrap()
+}
+
+async fn read(packed: Vec<u8>, encoding: Encoding, limit: usize) -> Result<Bytes, BodyError> {
+    // In small pieces, as a network gives it.
+    let pieces: Vec<Result<Bytes, std::io::Error>> =
+        packed.chunks(7_000).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
+    let body = Body::from_stream(futures_util::stream::iter(pieces));
+    let budget = Budget::new(usize::MAX);
+    let mut held = budget.hold();
+    let whole = body::read(body, encoding, limit, &mut held).await;
+    if let Ok(whole) = &whole {
+        assert_eq!(budget.used(), whole.len(), "what is kept is accounted for");
+    }
+    whole
+}
+
+#[tokio::test]
+async fn every_encoding_unpacks_to_the_same() {
+    let plain: Vec<u8> = (0..50_000u32).flat_map(u32::to_le_bytes).collect();
+    for (packed, encoding) in
+        [(plain.clone(), Encoding::Identity), (gzip(&plain), Encoding::Gzip), (zstd(&plain), Encoding::Zstd)]
+    {
+        assert_eq!(read(packed, encoding, plain.len()).await.unwrap(), plain, "{encoding:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_bomb_stops_at_the_limit() {
+    let plain = vec![0u8; 8 << 20];
+    for (packed, encoding) in
+        [(plain.clone(), Encoding::Identity), (gzip(&plain), Encoding::Gzip), (zstd(&plain), Encoding::Zstd)]
+    {
+        assert_eq!(read(packed, encoding, 1 << 20).await, Err(BodyError::TooLarge(1 << 20)), "{encoding:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_does_not_unpack_is_corrupt() {
+    let plain = vec![7u8; 100_000];
+    for (packed, encoding, name) in
+        [(gzip(&plain), Encoding::Gzip, "gzip"), (zstd(&plain), Encoding::Zstd, "zstd")]
+    {
+        let cut = packed[..packed.len() - 3].to_vec();
+        assert_eq!(read(cut, encoding, 1 << 20).await, Err(BodyError::Corrupt(name)), "cut");
+        assert_eq!(
+            read(b"hello".to_vec(), encoding, 1 << 20).await,
+            Err(BodyError::Corrupt(name)),
+            "garbage"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_spent_budget_is_busy() {
+    let budget = Budget::new(1_000);
+    let mut held = budget.hold();
+    let outcome = body::read(Body::from(vec![1u8; 2_000]), Encoding::Identity, 1 << 20, &mut held).await;
+    assert_eq!(outcome, Err(BodyError::Busy));
+    drop(held);
+    assert_eq!(budget.used(), 0);
+}

@@ -1,0 +1,16 @@
+//! The Nexarch server and its command line: glue between spans, store, cache and HTTP.
+//!
+//! No arithmetic on spans (that is `nexarch-core`), no SQL (`nexarch-store`), no cache protocol (`nexarch-cache`).
+
+pub mod app;
+pub mod auth;
+mod authority;
+pub mod cli;
+pub mod config;
+pub mod demo;
+pub mod http;
+pub mod import;
+pub mod ingest;
+pub mod lifecycle;
+pub mod operation;
+pub mod view;
