@@ -8,6 +8,8 @@ mod tests;
 
 use std::sync::Arc;
 
+use rustc_hash::FxHashMap;
+
 use crate::{
     Text,
     ids::{SpanId, TraceId},
@@ -128,25 +130,27 @@ impl Facts {
     }
 }
 
+/// One span by itself. For many use [`Facts::of_all`]: this reads the whole resource and scope for each.
 impl From<&Span> for Facts {
     fn from(span: &Span) -> Self {
-        extract::extract(span, &extract::Sender::of(&span.resource))
+        extract::extract(span, &extract::Sender::of(&span.resource), content::hash_scope(&span.scope))
     }
 }
 
 impl Facts {
-    /// The facts of many spans, in their order: as `Facts::from` each, but a resource that follows itself is read once.
+    /// The facts of many spans, in their order: the same as `Facts::from` of each, but a resource or scope that spans
+    /// share is read once. (Else a large resource with many spans would cost the product of the two.)
     pub fn of_all(spans: &[Span]) -> Vec<Self> {
-        let mut last = None;
-        let mut facts = Vec::with_capacity(spans.len());
-        for span in spans {
-            let sender = match last.take() {
-                Some((resource, sender)) if Arc::ptr_eq(resource, &span.resource) => sender,
-                _ => extract::Sender::of(&span.resource),
-            };
-            facts.push(extract::extract(span, &sender));
-            last = Some((&span.resource, sender));
-        }
-        facts
+        let mut senders = FxHashMap::default();
+        let mut scopes = FxHashMap::default();
+        let facts = |span: &Span| {
+            let sender = senders
+                .entry(Arc::as_ptr(&span.resource))
+                .or_insert_with(|| extract::Sender::of(&span.resource));
+            let scope =
+                *scopes.entry(Arc::as_ptr(&span.scope)).or_insert_with(|| content::hash_scope(&span.scope));
+            extract::extract(span, sender, scope)
+        };
+        spans.iter().map(facts).collect()
     }
 }

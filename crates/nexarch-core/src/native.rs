@@ -38,7 +38,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     Text,
-    otlp::{Flags, Rules},
+    otlp::{Budget, Flags, Rules},
     span::{Resource, Scope, Span, Value},
 };
 
@@ -86,7 +86,7 @@ pub enum NativeError {
 /// Decodes the body of `POST /api/v1/ingest`: one span.
 pub fn decode_one(body: &[u8], rules: &Rules) -> Result<(Span, Flags), NativeError> {
     let raw: &RawValue = serde_json::from_slice(body).map_err(|error| not_json(&error))?;
-    let mut reader = Reader::new(rules);
+    let mut reader = Reader::new(rules, body.len());
     let span = reader.item(raw).map_err(NativeError::Span)?;
     Ok((span, reader.flags))
 }
@@ -94,7 +94,7 @@ pub fn decode_one(body: &[u8], rules: &Rules) -> Result<(Span, Flags), NativeErr
 /// Decodes the body of `POST /api/v1/ingest/batch`: an array of spans. An empty one is valid.
 pub fn decode_batch(body: &[u8], rules: &Rules) -> Result<Batch, NativeError> {
     let mut json = serde_json::Deserializer::from_slice(body);
-    let mut items = Items { reader: Reader::new(rules), batch: Batch::default() };
+    let mut items = Items { reader: Reader::new(rules, body.len()), batch: Batch::default() };
     json.deserialize_seq(&mut items).and_then(|()| json.end()).map_err(|error| {
         if error.is_data() {
             NativeError::Body(
@@ -127,11 +127,18 @@ struct Reader<'r> {
     resources: BTreeMap<Text, Arc<Resource>>,
     scope: Arc<Scope>,
     flags: Flags,
+    budget: Budget,
 }
 
 impl<'r> Reader<'r> {
-    fn new(rules: &'r Rules) -> Self {
-        Self { rules, resources: BTreeMap::new(), scope: Arc::default(), flags: Flags::default() }
+    fn new(rules: &'r Rules, body_len: usize) -> Self {
+        Self {
+            rules,
+            resources: BTreeMap::new(),
+            scope: Arc::default(),
+            flags: Flags::default(),
+            budget: Budget::new(body_len),
+        }
     }
 
     fn item(&mut self, raw: &RawValue) -> Result<Span, String> {

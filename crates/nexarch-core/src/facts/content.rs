@@ -9,7 +9,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::{
     attributes::resolved,
     ids::SpanId,
-    span::{Attributes, Resource, Span, Value},
+    span::{Attributes, Resource, Scope, Span, Value},
 };
 
 /// Room for a typical span, so that the buffer grows rarely.
@@ -22,10 +22,20 @@ pub(super) fn hash_resource(resource: &Resource) -> u64 {
     xxh3_64(&out.0)
 }
 
-/// The hash of a span with its scope; `resource` is the hash of its resource.
-pub(super) fn hash_span(span: &Span, resource: u64) -> u64 {
+/// The hash of a scope.
+pub(super) fn hash_scope(scope: &Scope) -> u64 {
+    let mut out = Canonical(Vec::new());
+    out.text(&scope.name);
+    out.text(&scope.version);
+    out.attributes(&scope.attributes);
+    xxh3_64(&out.0)
+}
+
+/// The hash of a span; `resource` and `scope` are the hashes of its own.
+pub(super) fn hash_span(span: &Span, resource: u64, scope: u64) -> u64 {
     let mut out = Canonical(Vec::with_capacity(TYPICAL_BYTES));
     out.number(resource);
+    out.number(scope);
     out.0.extend_from_slice(&span.trace_id.to_bytes());
     out.0.extend_from_slice(&span.span_id.to_bytes());
     // A parent is never all zero.
@@ -52,9 +62,6 @@ pub(super) fn hash_span(span: &Span, resource: u64) -> u64 {
         out.text(&link.trace_state);
         out.attributes(&link.attributes);
     }
-    out.text(&span.scope.name);
-    out.text(&span.scope.version);
-    out.attributes(&span.scope.attributes);
     xxh3_64(&out.0)
 }
 

@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use crate::{
     Text,
     ids::{SpanId, TraceId},
+    otlp::Budget,
     span::{Attributes, Kind},
 };
 
@@ -132,10 +133,12 @@ pub(super) fn error(raw: &RawValue) -> Result<(bool, Text), String> {
 }
 
 /// Attributes from plain JSON.
-pub(super) fn attributes(raw: &RawValue) -> Result<Attributes, String> {
-    serde_json::Deserializer::from_str(raw.get()).deserialize_map(super::value::Object).map_err(|error| {
-        let text = error.to_string();
-        // The position counts from the start of the attributes, which would mislead.
-        text[..text.rfind(" at line ").unwrap_or(text.len())].to_owned()
-    })
+pub(super) fn attributes(raw: &RawValue, budget: &Budget) -> Result<Attributes, String> {
+    serde_json::Deserializer::from_str(raw.get()).deserialize_map(super::value::Object(budget)).map_err(
+        |error| {
+            let text = error.to_string();
+            // The position counts from the start of the attributes, which would mislead.
+            text[..text.rfind(" at line ").unwrap_or(text.len())].to_owned()
+        },
+    )
 }

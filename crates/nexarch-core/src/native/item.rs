@@ -85,7 +85,8 @@ pub(super) fn read(raw: &RawValue, reader: &mut Reader<'_>) -> Result<Span, Stri
     let start_ns = item.required("start_time", "an RFC 3339 time", fields::time)?;
     let end_ns = end(&item, start_ns)?;
     let outcome = Outcome::of(&item)?;
-    let mut list = item.optional("attributes", fields::attributes)?.unwrap_or_default();
+    let mut list =
+        item.optional("attributes", |raw| fields::attributes(raw, &reader.budget))?.unwrap_or_default();
     reader.rules.check_start(start_ns).map_err(|reason| format!("start_time: {reason}"))?;
 
     let flags = &mut reader.flags;

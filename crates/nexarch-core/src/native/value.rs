@@ -5,18 +5,19 @@ use std::fmt;
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use crate::{
-    attributes,
-    otlp::{MAX_VALUE_DEPTH, Reason},
+    Text, attributes,
+    otlp::{Budget, MAX_VALUE_DEPTH, Reason},
     span::{Attributes, Value},
 };
 
 /// A value at a depth; that of an attribute is 1.
 #[derive(Clone, Copy)]
-struct Plain {
+struct Plain<'b> {
     depth: usize,
+    budget: &'b Budget,
 }
 
-impl<'de> DeserializeSeed<'de> for Plain {
+impl<'de> DeserializeSeed<'de> for Plain<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
@@ -27,7 +28,7 @@ impl<'de> DeserializeSeed<'de> for Plain {
     }
 }
 
-impl<'de> Visitor<'de> for Plain {
+impl<'de> Visitor<'de> for Plain<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -64,31 +65,33 @@ impl<'de> Visitor<'de> for Plain {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
         let mut values = Vec::new();
-        while let Some(value) = seq.next_element_seed(Self { depth: self.depth + 1 })? {
+        while let Some(value) = seq.next_element_seed(Self { depth: self.depth + 1, ..self })? {
+            self.budget.charge::<Value>(1).map_err(de::Error::custom)?;
             values.push(value);
         }
         Ok(Value::Array(values))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Value, A::Error> {
-        pairs(map, self.depth + 1).map(Value::Map)
+        pairs(map, Self { depth: self.depth + 1, ..self }).map(Value::Map)
     }
 }
 
 /// Of a repeated key the last wins.
-fn pairs<'de, A: MapAccess<'de>>(mut map: A, depth: usize) -> Result<Attributes, A::Error> {
+fn pairs<'de, A: MapAccess<'de>>(mut map: A, value: Plain<'_>) -> Result<Attributes, A::Error> {
     let mut list = Attributes::new();
     while let Some(key) = map.next_key::<String>()? {
-        list.push((key.into(), map.next_value_seed(Plain { depth })?));
+        value.budget.charge::<(Text, Value)>(1).map_err(de::Error::custom)?;
+        list.push((key.into(), map.next_value_seed(value)?));
     }
     attributes::resolve(&mut list);
     Ok(list)
 }
 
 /// The object of an item's `attributes`.
-pub(super) struct Object;
+pub(super) struct Object<'b>(pub(super) &'b Budget);
 
-impl<'de> Visitor<'de> for Object {
+impl<'de> Visitor<'de> for Object<'_> {
     type Value = Attributes;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -96,6 +99,6 @@ impl<'de> Visitor<'de> for Object {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Attributes, A::Error> {
-        pairs(map, 1)
+        pairs(map, Plain { depth: 1, budget: self.0 })
     }
 }

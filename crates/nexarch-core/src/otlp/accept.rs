@@ -2,10 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{
-    Decoded, EXPANSION_BASE, Flags, MAX_EXPANSION, MAX_FUTURE_NS, MAX_KEPT_REJECTIONS, Reason, Rejected,
-    Rules,
-};
+use super::{Budget, Decoded, Flags, MAX_FUTURE_NS, MAX_KEPT_REJECTIONS, Reason, Rejected, Rules};
 use crate::{
     Text, attributes,
     ids::{SpanId, TraceId},
@@ -91,13 +88,12 @@ fn within(part: &'static str, reason: Reason) -> Reason {
 pub(super) struct Gate<'r> {
     rules: &'r Rules,
     decoded: Decoded,
-    budget: usize,
+    budget: Budget,
 }
 
 impl<'r> Gate<'r> {
     pub(super) fn new(rules: &'r Rules, body_len: usize) -> Self {
-        let budget = body_len.saturating_mul(MAX_EXPANSION).saturating_add(EXPANSION_BASE);
-        Self { rules, decoded: Decoded::default(), budget }
+        Self { rules, decoded: Decoded::default(), budget: Budget::new(body_len) }
     }
 
     pub(super) fn flags(&mut self) -> &mut Flags {
@@ -105,15 +101,13 @@ impl<'r> Gate<'r> {
     }
 
     /// Takes memory for `count` elements of type `T` from what the request may use.
-    pub(super) fn charge<T>(&mut self, count: usize) -> Result<(), Reason> {
-        let bytes = count.saturating_mul(size_of::<T>());
-        self.budget = self.budget.checked_sub(bytes).ok_or(Reason::TooManyElements)?;
-        Ok(())
+    pub(super) fn charge<T>(&self, count: usize) -> Result<(), Reason> {
+        self.budget.charge::<T>(count)
     }
 
     /// Makes room for spans that are about to be offered.
     pub(super) fn reserve(&mut self, spans: usize) {
-        self.decoded.spans.reserve(spans.min(self.budget / size_of::<Span>()));
+        self.decoded.spans.reserve(spans.min(self.budget.room::<Span>()));
     }
 
     /// Counts one span, and keeps it when it is valid.

@@ -72,7 +72,7 @@ impl Context<'_, '_> {
     fn part<'de, T: Object<'de>>(&self, raw: &'de RawValue, object: T) -> Result<T::Out, Reason> {
         // In OTLP/JSON each element of a list is an object, so this pays for all lists in it.
         let objects = raw.get().bytes().filter(|byte| *byte == b'{').count();
-        self.gate.borrow_mut().charge::<(Text, Value)>(objects)?;
+        self.gate.borrow().charge::<(Text, Value)>(objects)?;
         Obj(object).deserialize(&mut serde_json::Deserializer::from_str(raw.get())).map_err(|error| {
             let text = error.to_string();
             // The position counts from the start of this part, which would mislead.

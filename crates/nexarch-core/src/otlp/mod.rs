@@ -6,17 +6,19 @@
 //! decode equal whichever way they came.
 
 mod accept;
+mod budget;
 mod encode;
 mod json;
 mod protobuf;
 pub mod status;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod wire;
 
 use bytes::Bytes;
 
 use crate::span::Span;
+pub(crate) use budget::Budget;
 pub use encode::{json::encode_json, protobuf::encode_protobuf};
 pub use json::decode_json;
 pub use protobuf::decode_protobuf;

@@ -130,7 +130,7 @@ impl<'b> Decoder<'b, '_> {
 
     fn span(&mut self, bytes: &'b [u8]) -> Result<Draft, Fault> {
         let mut span = Draft::default();
-        let (mut events, mut links) = (0, 0);
+        let (mut attributes, mut events, mut links) = (0, 0, 0);
         let mut fields = Fields(bytes);
         while let Some((number, field)) = fields.next()? {
             match number {
@@ -142,6 +142,7 @@ impl<'b> Decoder<'b, '_> {
                 6 => span.kind = field.int32()?,
                 7 => span.start_ns = field.fixed64()?,
                 8 => span.end_ns = field.fixed64()?,
+                9 => attributes += 1,
                 11 => events += 1,
                 13 => links += 1,
                 15 => self.status(field.bytes()?, &mut span)?,
@@ -149,16 +150,35 @@ impl<'b> Decoder<'b, '_> {
                 _ => {}
             }
         }
-        self.attributes(bytes, 9, &mut span.attributes)?;
-        self.resolve(&mut span.attributes);
-        if events + links > 0 {
-            self.gate.charge::<Event>(events)?;
-            self.gate.charge::<Link>(links)?;
-            span.events.reserve_exact(events);
-            span.links.reserve_exact(links);
-            self.events_and_links(bytes, &mut span)?;
-        }
+        span.attributes = self.room(attributes)?;
+        span.events = self.room(events)?;
+        span.links = self.room(links)?;
+        self.lists(bytes, &mut span)?;
         Ok(span)
+    }
+
+    /// The second pass over a span, when the sizes of its lists are known and paid for.
+    fn lists(&mut self, bytes: &'b [u8], span: &mut Draft) -> Result<(), Fault> {
+        let mut fields = Fields(bytes);
+        while let Some((number, field)) = fields.next()? {
+            match number {
+                9 => span.attributes.push(self.pair(field.bytes()?, 1)?),
+                11 => span.events.push(self.event(field.bytes()?)?),
+                13 => match self.link(field.bytes()?)? {
+                    Some(link) => span.links.push(link),
+                    None => self.gate.flags().invalid_link += 1,
+                },
+                _ => {}
+            }
+        }
+        self.resolve(&mut span.attributes);
+        Ok(())
+    }
+
+    /// A list of its final size, paid for before it is made.
+    fn room<T>(&mut self, len: usize) -> Result<Vec<T>, Reason> {
+        self.gate.charge::<T>(len)?;
+        Ok(Vec::with_capacity(len))
     }
 
     fn status(&mut self, bytes: &'b [u8], span: &mut Draft) -> Result<(), Malformed> {
@@ -167,21 +187,6 @@ impl<'b> Decoder<'b, '_> {
             match number {
                 2 => span.status_message = self.text(field.bytes()?),
                 3 => span.status = field.int32()?,
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
-    fn events_and_links(&mut self, span: &'b [u8], draft: &mut Draft) -> Result<(), Fault> {
-        let mut fields = Fields(span);
-        while let Some((number, field)) = fields.next()? {
-            match number {
-                11 => draft.events.push(self.event(field.bytes()?)?),
-                13 => match self.link(field.bytes()?)? {
-                    Some(link) => draft.links.push(link),
-                    None => self.gate.flags().invalid_link += 1,
-                },
                 _ => {}
             }
         }
@@ -296,9 +301,7 @@ impl<'b> Decoder<'b, '_> {
     }
 
     fn list(&mut self, bytes: &'b [u8], depth: usize) -> Result<Vec<Value>, Fault> {
-        let len = count(bytes, 1)?;
-        self.gate.charge::<Value>(len)?;
-        let mut values = Vec::with_capacity(len);
+        let mut values = self.room(count(bytes, 1)?)?;
         let mut fields = Fields(bytes);
         while let Some((number, field)) = fields.next()? {
             if number == 1 {

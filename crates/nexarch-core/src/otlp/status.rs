@@ -3,6 +3,9 @@
 //! Both exist in the encoding of the request. Messages are cut to [`MAX_MESSAGE_BYTES`], so that no answer comes near
 //! the 4 MiB that OTLP allows.
 
+#[cfg(test)]
+mod tests;
+
 use serde_json::json;
 
 use super::{Encoding, wire::Writer};

@@ -1,4 +1,4 @@
-//! The protobuf wire format, as far as OTLP uses it: four wire types, no groups.
+//! The protobuf wire format, as far as OTLP uses it: four wire types; the groups of old are passed over.
 //!
 //! Written out rather than derived, because a derived message would be built first and converted after: this way each
 //! field goes straight to its place in the span, and a too deep value costs one span instead of the request.
@@ -59,11 +59,24 @@ impl<'a> Fields<'a> {
     /// The number and value of the next field; `None` at the end.
     #[inline]
     pub(super) fn next(&mut self) -> Result<Option<(u32, Field<'a>)>, Malformed> {
-        if self.0.is_empty() {
-            return Ok(None);
+        while !self.0.is_empty() {
+            match self.key()? {
+                (number, START_GROUP) => self.skip_group(number, MAX_GROUP_DEPTH)?,
+                (number, wire_type) => return Ok(Some((number, self.field(wire_type)?))),
+            }
         }
+        Ok(None)
+    }
+
+    #[inline]
+    fn key(&mut self) -> Result<(u32, u32), Malformed> {
         let key = u32::try_from(self.varint()?).map_err(|_| "a field number is too large")?;
-        let field = match key & 7 {
+        if key >> 3 == 0 { Err("a field has the number 0") } else { Ok((key >> 3, key & 7)) }
+    }
+
+    #[inline]
+    fn field(&mut self, wire_type: u32) -> Result<Field<'a>, Malformed> {
+        Ok(match wire_type {
             0 => Field::Varint(self.varint()?),
             1 => Field::Fixed64(u64::from_le_bytes(self.array()?)),
             2 => {
@@ -72,10 +85,17 @@ impl<'a> Fields<'a> {
             }
             5 => Field::Fixed32(u32::from_le_bytes(self.array()?)),
             _ => return Err("a field has an unknown wire type"),
-        };
-        match key >> 3 {
-            0 => Err("a field has the number 0"),
-            number => Ok(Some((number, field))),
+        })
+    }
+
+    fn skip_group(&mut self, group: u32, depth: u32) -> Result<(), Malformed> {
+        let depth = depth.checked_sub(1).ok_or("groups are nested too deeply")?;
+        loop {
+            match self.key()? {
+                (number, START_GROUP) => self.skip_group(number, depth)?,
+                (number, END_GROUP) if number == group => return Ok(()),
+                (_, wire_type) => drop(self.field(wire_type)?),
+            }
         }
     }
 
@@ -117,6 +137,12 @@ impl<'a> Fields<'a> {
         Ok(*taken)
     }
 }
+
+const START_GROUP: u32 = 3;
+const END_GROUP: u32 = 4;
+
+/// Groups in groups, of fields that OTLP does not have; more is an attack on the stack.
+const MAX_GROUP_DEPTH: u32 = 32;
 
 const TRUNCATED: Malformed = "it ends inside a field";
 

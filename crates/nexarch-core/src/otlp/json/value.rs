@@ -45,7 +45,11 @@ impl<'de> Object<'de> for KeyValueObject<'_, '_, '_> {
         let Self { context, depth } = self;
         match name {
             "key" => state.0 = named(name, read(map, TextSeed(context)))?.unwrap_or_default(),
-            "value" => state.1 = named(name, read(map, AnyValue { context, depth }))?,
+            "value" => {
+                let value = read(map, AnyValue { context, depth });
+                // Deep inside, the way down would bury the reason.
+                state.1 = if depth == 1 { named(name, value)? } else { value? };
+            }
             _ => drop(map.next_value::<Skip>()?),
         }
         Ok(())
@@ -95,8 +99,8 @@ impl<'de> Object<'de> for AnyValueObject<'_, '_, '_> {
             "intValue" => named(name, plain(map))?.map(|Int64(number)| Value::Int(number)),
             "doubleValue" => named(name, plain(map))?.map(|Double(number)| Value::Double(number)),
             "bytesValue" => named(name, plain(map))?.map(|Base64(bytes)| Value::Bytes(bytes)),
-            "arrayValue" => named(name, read(map, Obj(ArrayObject(inner))))?.map(Value::Array),
-            "kvlistValue" => named(name, read(map, Obj(MapObject(inner))))?.map(Value::Map),
+            "arrayValue" => read(map, Obj(ArrayObject(inner)))?.map(Value::Array),
+            "kvlistValue" => read(map, Obj(MapObject(inner)))?.map(Value::Map),
             _ => return map.next_value::<Skip>().map(drop),
         };
         if value.is_some() {

@@ -1,0 +1,87 @@
+//! Memory is bounded by the size of the body, however little its elements weigh.
+
+use crate::{
+    otlp::{
+        Decoded, EXPANSION_BASE, Encoding, MAX_EXPANSION, Reason, Rules, decode, encode_json,
+        encode_protobuf, wire::Writer,
+    },
+    span::{Event, Span, Value},
+};
+
+use super::fixtures::one_span;
+
+fn protobuf(body: Vec<u8>) -> Decoded {
+    decode(&body.into(), Encoding::Protobuf, &Rules::default()).unwrap()
+}
+
+/// A request of two spans, of which the second holds this field this often; its content is empty.
+fn repeated(field: u32, times: usize) -> Vec<u8> {
+    let mut out = Writer::default();
+    out.message(1, |out| {
+        out.message(2, |out| {
+            for id in 1..3 {
+                out.message(2, |out| {
+                    out.bytes(1, &[1; 16]);
+                    out.bytes(2, &[id; 8]);
+                    (0..times * usize::from(id - 1)).for_each(|_| out.bytes(field, b""));
+                });
+            }
+        });
+    });
+    out.0
+}
+
+#[test]
+fn ten_thousand_attributes_are_fine() {
+    let attributes = (0..10_000).map(|nth| (format!("key.{nth}").into(), Value::Int(nth))).collect();
+    let spans = [Span { attributes, ..one_span() }];
+    assert_eq!(protobuf(encode_protobuf(&spans)).spans, spans);
+    let json = decode(&encode_json(&spans).into(), Encoding::Json, &Rules::default()).unwrap();
+    assert_eq!(json.spans, spans);
+}
+
+#[test]
+fn elements_that_weigh_nothing_cost_their_span() {
+    // Attributes, events: two bytes each in the body, 72 and more in memory.
+    for field in [9, 11] {
+        let decoded = protobuf(repeated(field, 1_000_000));
+        assert_eq!((decoded.received, decoded.spans.len()), (2, 1), "field {field}");
+        assert_eq!(decoded.rejected[0].reason, Reason::TooManyElements);
+        // A small request may still hold some.
+        assert_eq!(protobuf(repeated(field, 1000)).spans.len(), 2);
+    }
+    let empty = "{},".repeat(1_000_000) + "{}";
+    let ids = r#""traceId":"00000000000000000000000000000001","spanId":"0000000000000001""#;
+    let span = format!(r#"{{{ids},"attributes":[{empty}]}}"#);
+    let body = format!(r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{{{ids}}},{span}]}}]}}]}}"#);
+    let decoded = decode(&body.into(), Encoding::Json, &Rules::default()).unwrap();
+    assert_eq!((decoded.received, decoded.spans.len()), (2, 1));
+    assert_eq!(decoded.rejected[0].reason, Reason::TooManyElements);
+}
+
+#[test]
+fn accepted_lists_hold_no_spare_room() {
+    let decoded = protobuf(repeated(9, 10_000));
+    assert_eq!(decoded.spans[1].attributes.len(), 1, "ten thousand empty keys are one repeated key");
+    let decoded = protobuf(repeated(11, 10_000));
+    let events = &decoded.spans[1].events;
+    assert_eq!((events.len(), events.capacity()), (10_000, 10_000));
+}
+
+#[test]
+fn honest_spans_of_any_shape_fit() {
+    // The smallest that still say something: short keys, small numbers, bare events; a large batch of them.
+    let small = Span {
+        attributes: (0..16).map(|nth| (format!("k{nth}").into(), Value::Bool(true))).collect(),
+        events: vec![Event { time_ns: 1, name: "e".into(), attributes: Vec::new() }; 4],
+        ..one_span()
+    };
+    let spans = vec![small; 20_000];
+    let body = encode_protobuf(&spans);
+    assert!(body.len() > 4 * EXPANSION_BASE / MAX_EXPANSION, "the batch must outweigh the base");
+    assert_eq!(protobuf(body).rejected_total, 0);
+    let braces = Value::Str(r#"{"a":{"b":{}}}"#.repeat(500).into());
+    let texts = vec![Span { attributes: vec![("payload".into(), braces)], ..one_span() }; 200];
+    let json = decode(&encode_json(&texts).into(), Encoding::Json, &Rules::default()).unwrap();
+    assert_eq!(json.rejected_total, 0);
+}
