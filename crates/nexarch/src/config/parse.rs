@@ -83,7 +83,7 @@ impl<'a> Reader<'a> {
             match seconds(&found.value) {
                 Ok(ttl) => drop(ttls.insert(name, ttl)),
                 Err(why) => {
-                    self.problems.push(format!("{variable} ({}) is {:?}: {why}", found.origin, found.value))
+                    self.problems.push(format!("{variable} ({}) is {:?}: {why}", found.origin, found.value));
                 }
             }
         }

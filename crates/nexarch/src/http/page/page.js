@@ -32,6 +32,14 @@ const number = (value) => value == null ? "–" : value.toLocaleString("en", { m
 const ms = (value) => value == null ? "–" : value >= 1000 ? `${(value / 1000).toFixed(2)} s` : `${value.toFixed(value < 10 ? 1 : 0)} ms`;
 const percent = (value) => value == null ? "–" : `${(value * 100).toFixed(value < 0.1 ? 2 : 1)} %`;
 
+// What a service shares with what it calls need not be read twelve times.
+function shortened(id, service) {
+  const suffix = service.environment ? `@${service.environment}` : "";
+  const prefix = service.namespace ? `${service.namespace}/` : "";
+  const name = suffix && id.endsWith(suffix) ? id.slice(0, -suffix.length) : id;
+  return prefix && name.startsWith(prefix) ? name.slice(prefix.length) : name;
+}
+
 function figures(overview) {
   const shown = [
     ["Services", number(overview.total_services)], ["Requests", number(overview.total_requests)],
@@ -65,7 +73,7 @@ function services(list) {
     const cells = [
       [service.name], [service.health_status, service.health_status], [number(service.request_count)], [ms(service.avg_latency_ms)],
       [ms(service.p95_latency_ms)], [percent(service.error_rate), service.error_rate > 0.05 ? "bad" : ""],
-      [service.dependencies.join(", ") || "–"],
+      [service.dependencies.map((id) => shortened(id, service)).join(", ") || "–"],
     ];
     for (const [text, tone] of cells) {
       const cell = row.insertCell();
@@ -134,8 +142,19 @@ $("sign-in").addEventListener("submit", (event) => {
   $("key").value = "";
   start();
 });
+$("zoom").addEventListener("click", () => {
+  const full = $("map").classList.toggle("full");
+  $("zoom").setAttribute("aria-pressed", String(full));
+  $("zoom").textContent = full ? "Fit" : "Full size";
+});
 $("sign-out").addEventListener("click", () => signIn(""));
-$("window").addEventListener("change", () => { etags.clear(); loop(); });
+$("window").addEventListener("change", () => {
+  history.replaceState(null, "", `?window=${$("window").value}`);
+  etags.clear();
+  loop();
+});
 window.addEventListener("hashchange", () => { takeKeyFromLink(); start(); });
+const wanted = new URLSearchParams(location.search).get("window");
+if ([...$("window").options].some((option) => option.value === wanted)) $("window").value = wanted;
 takeKeyFromLink();
 start();
