@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -113,6 +114,8 @@ fn two_minutes_of_trainticket_give_the_map_that_a_script_finds() {
     assert_eq!(client.total_spans(), expected.distinct());
     let stats = client.get("/api/v1/ingest/stats").ok();
     assert_eq!((&stats["total_traces"], &stats["duplicates"]), (&json!(expected.traces()), &json!(136)));
+    let start = |name: &str| stats[name].as_str().unwrap().parse::<Timestamp>().unwrap().as_nanosecond();
+    assert_eq!(start("newest") - start("oldest"), i128::from(expected.spread_ns()));
 }
 
 #[test]

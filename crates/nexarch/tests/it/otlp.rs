@@ -1,5 +1,7 @@
 //! OTLP/HTTP as the protocol asks: encodings, partial success, and every error in the encoding of its request.
 
+use std::{io::Write, net::TcpStream};
+
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -7,6 +9,7 @@ use crate::support::{
     encode::{field, gzip, otlp_json, otlp_protobuf, zstd},
     home::Home,
     spans::{Span, call, many},
+    wait,
 };
 
 const PROTOBUF: &str = "application/x-protobuf";
@@ -31,17 +34,30 @@ fn json_status(reply: Reply, status: u16) -> String {
     message
 }
 
-/// The same in protobuf: field 2 is the message.
+/// The same in protobuf.
 #[track_caller]
 fn protobuf_status(reply: Reply, status: u16) -> String {
     let reply = reply.expect(status);
     assert_eq!(reply.header("Content-Type"), PROTOBUF);
-    let text = String::from_utf8_lossy(&reply.body).into_owned();
-    let message: String = text.chars().filter(|c| c.is_ascii_graphic() || *c == ' ').collect();
-    let at = (0..reply.body.len()).find(|at| reply.body[*at] == 0x12).expect("a message");
-    let len = usize::from(reply.body[at + 1]);
-    assert!(len > 0 && reply.body.len() >= at + 2 + len.min(0x7f), "{text:?}");
+    let message = status_message(&reply.body);
+    assert!(!message.is_empty(), "{:?}", reply.body);
     message
+}
+
+/// Field 2 of a google.rpc.Status.
+fn status_message(mut rest: &[u8]) -> String {
+    while let [tag, after @ ..] = rest {
+        let len = after.iter().position(|byte| byte & 0x80 == 0).expect("a varint") + 1;
+        let value = after[..len].iter().rev().fold(0, |value, byte| value << 7 | usize::from(byte & 0x7f));
+        let after = &after[len..];
+        match tag {
+            0x12 => return String::from_utf8(after[..value].to_vec()).unwrap(),
+            // Any other field with a length, for instance the details.
+            tag if tag & 7 == 2 => rest = &after[value..],
+            _ => rest = after,
+        }
+    }
+    String::new()
 }
 
 #[test]
@@ -104,12 +120,12 @@ fn a_bad_span_costs_only_itself() {
     );
     assert_eq!(client.total_spans(), 3);
 
-    // The same in protobuf: partial_success is field 1, rejected_spans its field 1.
+    // The same in protobuf: partial_success is field 1, rejected_spans its field 1; the length between has 2 bytes.
     for span in &mut spans {
         span.trace *= 2;
     }
     let reply = post(&client, PROTOBUF, &otlp_protobuf(&spans)).expect(200);
-    assert_eq!((reply.body[0], &reply.body[2..4]), (0x0a, &[0x08, 3][..]), "{:?}", reply.body);
+    assert_eq!((reply.body[0], &reply.body[3..5]), (0x0a, &[0x08, 3][..]), "{:?}", reply.body);
     assert_eq!(client.total_spans(), 6);
 
     for span in &mut spans {
@@ -117,7 +133,13 @@ fn a_bad_span_costs_only_itself() {
     }
     let answer = client.otlp_json(&otlp_json(&spans)).ok();
     assert!(answer["partialSuccess"].is_object(), "all bad is a partial success too: {answer}");
-    assert_eq!(client.total_spans(), 6);
+    // Names of enum values are what other exporters call OTLP/JSON; the protocol knows numbers only.
+    let good = otlp_json(&call(9)).to_string();
+    let named = good.replace("\"kind\":2", "\"kind\":\"SPAN_KIND_SERVER\"");
+    assert_ne!(named, good);
+    let answer = post(&client, JSON, named.as_bytes()).ok();
+    assert_eq!(answer["partialSuccess"]["rejectedSpans"], "2", "{answer}");
+    assert_eq!(client.total_spans(), 7);
 }
 
 #[test]
@@ -138,9 +160,6 @@ fn what_cannot_be_decoded_is_refused_whole() {
     ] {
         json_status(post(&client, JSON, body.as_bytes()), 400);
     }
-    let named = good.replace("\"kind\":2", "\"kind\":\"SPAN_KIND_SERVER\"");
-    assert_ne!(named, good);
-    json_status(post(&client, JSON, named.as_bytes()), 400);
     let good = otlp_protobuf(&call(1));
     for body in [&[0xff][..], &good[..good.len() - 1], &field(1, b"\xff\xff\xff"), b"{}"] {
         protobuf_status(post(&client, PROTOBUF, body), 400);
@@ -212,6 +231,35 @@ fn the_size_limit_holds_before_and_after_inflating() {
     let mut fits = otlp_json(&call(1)).to_string().into_bytes();
     fits.resize(LIMIT, b' ');
     assert_eq!(post_packed(&client, JSON, "gzip", &gzip(&fits)).ok(), json!({}));
+    assert_eq!(client.total_spans(), 3);
+}
+
+#[test]
+fn a_flood_meets_a_429_and_room_comes_back() {
+    let home = Home::new();
+    let mut server = home.serve_with(&[("MAX_BODY_MB", "1"), ("MAX_INFLIGHT_MB", "1")]);
+    let key = server.first_key();
+    // A client that sends most of its body and then pauses holds most of the budget.
+    let mut slow = TcpStream::connect(server.base().trim_start_matches("http://")).unwrap();
+    let head = format!(
+        "POST /v1/traces HTTP/1.1\r\nHost: x\r\nX-API-Key: {key}\r\nContent-Type: {JSON}\r\nContent-Length: 1000000\r\n\r\n"
+    );
+    slow.write_all(head.as_bytes()).unwrap();
+    slow.write_all(&vec![b' '; 900_000]).unwrap();
+
+    let client = server.client(&key);
+    let mut body = otlp_json(&call(1)).to_string().into_bytes();
+    body.resize(300_000, b' ');
+    let refused =
+        wait::until("a 429", || Some(post(&client, JSON, &body)).filter(|reply| reply.status != 200));
+    assert!(
+        refused.header("Retry-After").parse::<u64>().is_ok_and(|seconds| seconds > 0),
+        "{:?}",
+        refused.headers
+    );
+    json_status(refused, 429);
+    drop(slow);
+    wait::until("room", || (post(&client, JSON, &body).status == 200).then_some(()));
     assert_eq!(client.total_spans(), 3);
 }
 

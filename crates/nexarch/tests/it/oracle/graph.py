@@ -144,6 +144,7 @@ def main(paths):
         "crossings": crossings,
         "self_calls": self_calls,
         "orphans": orphans,
+        "oldest_start_ns": min((span.start for span in kept), default=0),
         "newest_start_ns": max((span.start for span in kept), default=0),
         "newest_end_ns": max((span.end for span in kept), default=0),
     }))

@@ -56,6 +56,11 @@ impl Counted {
         self.number("crossings")
     }
 
+    /// From the first start to the last start, nanoseconds.
+    pub(crate) fn spread_ns(&self) -> u64 {
+        self.number("newest_start_ns") - self.number("oldest_start_ns")
+    }
+
     pub(crate) fn services(&self) -> BTreeSet<String> {
         self.0["services"].as_object().unwrap().keys().cloned().collect()
     }
