@@ -10,7 +10,7 @@ use crate::fence::Fence;
 use crate::key::{EntryKey, Scope};
 use crate::mirror::{LEASE, Needed};
 use crate::operation::{Operation, OperationId, Operations};
-use crate::outcome::{Answer, Outcome};
+use crate::outcome::{Answer, Source};
 use crate::read::{Computed, Read};
 use crate::tenants::{Tenant, Tenants};
 use crate::truth::Truth;
@@ -129,6 +129,7 @@ impl Inner {
     }
 
     /// The whole of a memory hit: no await, no allocation, one reading of the clock.
+    #[inline]
     fn hit(&self, scope: &Scope, operation: &Operation, read: &Read<'_>, now: BootTime) -> Option<Answer> {
         if read.directives.no_cache || !self.enabled() {
             return None;
@@ -144,6 +145,7 @@ impl Inner {
     }
 
     /// The entry in memory, if this read may have it.
+    #[inline]
     fn serve(&self, tenant: &Tenant, read: &Read<'_>, needed: &Needed, now: BootTime) -> Option<Answer> {
         let key = EntryKey::new(needed.fence.epoch, read.operation, read.params);
         let entry = tenant.memory.ring().get(&key, read.params)?;
@@ -156,8 +158,7 @@ impl Inner {
             if counters.count_hit() {
                 counters.hit.record(self.clock.boot().since(now));
             }
-            let outcome = Outcome::HitMemory { ttl: entry.expires.since(now) };
-            return Some(Answer { entry, outcome, now, current_to: needed.known });
+            return Some(Answer { entry, source: Source::Memory, now, current_to: needed.known });
         }
         let age = entry.age(now);
         let allowed = read.directives.max_stale.is_some_and(|max| age <= max)
@@ -168,7 +169,7 @@ impl Inner {
         }
         tenant.touch(now);
         counters.stale.fetch_add(1, Ordering::Relaxed);
-        Some(Answer { entry, outcome: Outcome::Overtaken { age }, now, current_to: 0 })
+        Some(Answer { entry, source: Source::Overtaken, now, current_to: 0 })
     }
 
     async fn miss<F, Fut>(
@@ -207,13 +208,13 @@ impl Inner {
         };
         if !enabled {
             let landing = self.compute(&tenant, &plan, needed, compute).await?;
-            return Ok(self.answer(&tenant, &read, needed, landing, Outcome::Bypass));
+            return Ok(self.answer(&tenant, &read, needed, landing, Source::Bypass));
         }
         let fresh = read.directives.no_cache;
         match self.fly(Arc::clone(&tenant), plan, needed, fresh, compute).await {
             Ok(landing) => {
-                let outcome = outcome(fresh, landing.origin);
-                Ok(self.answer(&tenant, &read, needed, landing, outcome))
+                let source = source(fresh, landing.origin);
+                Ok(self.answer(&tenant, &read, needed, landing, source))
             }
             Err(error) if fresh => Err(error),
             Err(error) => self.stand_in(&tenant, &read, &needed).ok_or(error),
@@ -226,7 +227,7 @@ impl Inner {
         read: &Read<'_>,
         needed: Needed,
         landing: Landing,
-        outcome: Outcome,
+        source: Source,
     ) -> Answer {
         let counters = tenant.counters.of(read.operation);
         let counter = match landing.origin {
@@ -234,7 +235,7 @@ impl Inner {
             Origin::Shared => &counters.collapsed,
         };
         counter.fetch_add(1, Ordering::Relaxed);
-        Answer { entry: landing.entry, outcome, now: self.clock.boot(), current_to: needed.known }
+        Answer { entry: landing.entry, source, now: self.clock.boot(), current_to: needed.known }
     }
 
     /// After a failed computation: a value that expired within its grace. Never one that was overtaken.
@@ -246,16 +247,15 @@ impl Inner {
             return None;
         }
         tenant.counters.of(read.operation).stale.fetch_add(1, Ordering::Relaxed);
-        let outcome = Outcome::StaleOnError { expired: now.since(entry.expires) };
-        Some(Answer { entry, outcome, now, current_to: needed.known })
+        Some(Answer { entry, source: Source::StaleOnError, now, current_to: needed.known })
     }
 }
 
-fn outcome(requested: bool, origin: Origin) -> Outcome {
+fn source(requested: bool, origin: Origin) -> Source {
     match (requested, origin) {
-        (false, Origin::Computed { stored }) => Outcome::Miss { stored },
-        (false, Origin::Shared) => Outcome::Collapsed,
-        (true, Origin::Computed { stored }) => Outcome::Requested { stored, collapsed: false },
-        (true, Origin::Shared) => Outcome::Requested { stored: None, collapsed: true },
+        (false, Origin::Computed { stored }) => Source::Computed { stored },
+        (false, Origin::Shared) => Source::Shared,
+        (true, Origin::Computed { stored }) => Source::Requested { stored },
+        (true, Origin::Shared) => Source::RequestedShared,
     }
 }

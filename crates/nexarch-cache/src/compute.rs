@@ -39,8 +39,8 @@ pub(crate) struct Landing {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
-    /// Computed, and stored to live this long if at all.
-    Computed { stored: Option<Duration> },
+    /// Computed, and stored or not.
+    Computed { stored: bool },
     /// Another reader's computation.
     Shared,
 }
@@ -244,8 +244,7 @@ impl Inner {
             dies: expires.plus(plan.grace),
             cost,
         });
-        let now = self.clock.boot();
-        let stored = self.store(tenant, key, &entry).then(|| entry.expires.since(now));
+        let stored = self.store(tenant, key, &entry);
         Ok(Landing { entry, origin: Origin::Computed { stored } })
     }
 

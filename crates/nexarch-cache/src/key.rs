@@ -59,7 +59,8 @@ pub(crate) fn is_name(name: &str) -> bool {
 
 impl PartialEq for Scope {
     fn eq(&self, other: &Self) -> bool {
-        self.hash == other.hash && self.name == other.name
+        // The name has the last word; most often it is the very same one.
+        self.hash == other.hash && (Arc::ptr_eq(&self.name, &other.name) || self.name == other.name)
     }
 }
 

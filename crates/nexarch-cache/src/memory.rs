@@ -31,8 +31,10 @@ pub(crate) struct Ring {
 
 #[derive(Debug)]
 struct Inner {
-    index: HashMap<EntryKey, usize, BuildHashed>,
-    slots: Vec<Option<Slot>>,
+    /// Entries by key, so that a hit is one step into one table.
+    index: HashMap<EntryKey, Slot, BuildHashed>,
+    /// The keys in the order of the hand, with places that are free.
+    ring: Vec<Option<EntryKey>>,
     free: Vec<usize>,
     hand: usize,
     usage: Box<[Usage]>,
@@ -42,8 +44,9 @@ struct Inner {
 
 #[derive(Debug)]
 struct Slot {
-    key: EntryKey,
     entry: Arc<Entry>,
+    /// Its place in the ring.
+    at: usize,
     used: AtomicBool,
 }
 
@@ -61,7 +64,7 @@ impl Ring {
     pub(crate) fn new(operations: usize, evictions: Arc<AtomicU64>) -> Self {
         let inner = Inner {
             index: HashMap::default(),
-            slots: Vec::new(),
+            ring: Vec::new(),
             free: Vec::new(),
             hand: 0,
             usage: vec![Usage::default(); operations].into(),
@@ -73,7 +76,7 @@ impl Ring {
     /// The entry of `key` if it is of these parameters. Whether it may be served is the caller's question.
     pub(crate) fn get(&self, key: &EntryKey, params: &str) -> Option<Arc<Entry>> {
         let inner = self.read();
-        let slot = inner.slots[*inner.index.get(key)?].as_ref()?;
+        let slot = inner.index.get(key)?;
         if *slot.entry.params != *params {
             return None;
         }
@@ -90,14 +93,11 @@ impl Ring {
         if inner.closed {
             return Inserted::Refused;
         }
-        let mut freed = 0;
-        if let Some(&at) = inner.index.get(&key) {
-            let held = inner.slots[at].as_ref().map(|slot| &slot.entry);
-            if held.is_some_and(|held| held.params == entry.params && held.label.outranks(&entry.label)) {
-                return Inserted::Refused;
-            }
-            freed = inner.remove(at);
+        let held = inner.index.get(&key).map(|slot| &slot.entry);
+        if held.is_some_and(|held| held.params == entry.params && held.label.outranks(&entry.label)) {
+            return Inserted::Refused;
         }
+        let freed = inner.remove(&key);
         inner.add(key, entry);
         Inserted::Kept { freed }
     }
@@ -107,25 +107,23 @@ impl Ring {
     pub(super) fn evict_one(&self, spare: Option<&EntryKey>, now: BootTime) -> Option<u64> {
         let mut inner = self.write();
         // Twice round: the first clears every flag, the second must find one.
-        for _ in 0..2 * inner.slots.len() {
-            inner.hand = (inner.hand + 1) % inner.slots.len();
-            let at = inner.hand;
-            let Some(slot) = &inner.slots[at] else { continue };
+        for _ in 0..2 * inner.ring.len() {
+            inner.hand = (inner.hand + 1) % inner.ring.len();
+            let Some(key) = inner.ring[inner.hand] else { continue };
+            let Some(slot) = inner.index.get(&key) else { continue };
             let second_chance = slot.used.swap(false, Ordering::Relaxed) && !slot.entry.dead(now);
-            if second_chance || Some(&slot.key) == spare {
+            if second_chance || Some(&key) == spare {
                 continue;
             }
             self.evictions.fetch_add(1, Ordering::Relaxed);
-            return Some(inner.remove(at));
+            return Some(inner.remove(&key));
         }
         None
     }
 
     /// Drops the entry of `key`; returns its weight.
     pub(super) fn remove(&self, key: &EntryKey) -> u64 {
-        let mut inner = self.write();
-        let at = inner.index.get(key).copied();
-        at.map_or(0, |at| inner.remove(at))
+        self.write().remove(key)
     }
 
     /// Drops everything, and keeps nothing from now on if `close`.
@@ -135,7 +133,7 @@ impl Ring {
         let closed = inner.closed || close;
         *inner = Inner {
             index: HashMap::default(),
-            slots: Vec::new(),
+            ring: Vec::new(),
             free: Vec::new(),
             hand: 0,
             usage: vec![Usage::default(); operations].into(),
@@ -162,22 +160,22 @@ impl Inner {
         let usage = &mut self.usage[key.operation.index()];
         usage.entries += 1;
         usage.bytes += entry.weight();
-        let slot = Some(Slot { key, entry, used: AtomicBool::new(false) });
-        let at = self.free.pop().unwrap_or(self.slots.len());
-        if at == self.slots.len() {
-            self.slots.push(slot);
+        let at = self.free.pop().unwrap_or(self.ring.len());
+        if at == self.ring.len() {
+            self.ring.push(Some(key));
         } else {
-            self.slots[at] = slot;
+            self.ring[at] = Some(key);
         }
-        self.index.insert(key, at);
+        self.index.insert(key, Slot { entry, at, used: AtomicBool::new(false) });
     }
 
-    fn remove(&mut self, at: usize) -> u64 {
-        let Some(slot) = self.slots[at].take() else { return 0 };
-        self.index.remove(&slot.key);
-        self.free.push(at);
+    /// Returns the weight of what was there.
+    fn remove(&mut self, key: &EntryKey) -> u64 {
+        let Some(slot) = self.index.remove(key) else { return 0 };
+        self.ring[slot.at] = None;
+        self.free.push(slot.at);
         let weight = slot.entry.weight();
-        let usage = &mut self.usage[slot.key.operation.index()];
+        let usage = &mut self.usage[key.operation.index()];
         usage.entries -= 1;
         usage.bytes -= weight;
         weight

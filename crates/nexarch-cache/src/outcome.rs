@@ -91,11 +91,25 @@ impl fmt::Display for CacheStatus<'_> {
     }
 }
 
+/// An [`Outcome`] without its times, which the entry and the moment of the answer give: an answer is four words, and
+/// copying more was a tenth of a hit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    Memory,
+    Overtaken,
+    StaleOnError,
+    Computed { stored: bool },
+    Shared,
+    Requested { stored: bool },
+    RequestedShared,
+    Bypass,
+}
+
 /// The answer to a read. Cheap to clone; the body is shared with the cache.
 #[derive(Clone, Debug)]
 pub struct Answer {
     pub(crate) entry: Arc<Entry>,
-    pub(crate) outcome: Outcome,
+    pub(crate) source: Source,
     pub(crate) now: BootTime,
     /// What the authority's clock was known to be when the read asked what it needs; 0 when the answer does not
     /// contain all of that.
@@ -115,7 +129,19 @@ impl Answer {
 
     /// Where it came from.
     pub fn outcome(&self) -> Outcome {
-        self.outcome
+        let expired = || self.now.since(self.entry.expires);
+        match self.source {
+            Source::Memory => Outcome::HitMemory { ttl: self.ttl() },
+            Source::Overtaken => Outcome::Overtaken { age: self.age() },
+            Source::StaleOnError => Outcome::StaleOnError { expired: expired() },
+            Source::Computed { stored } => Outcome::Miss { stored: stored.then(|| self.ttl()) },
+            Source::Shared => Outcome::Collapsed,
+            Source::Requested { stored } => {
+                Outcome::Requested { stored: stored.then(|| self.ttl()), collapsed: false }
+            }
+            Source::RequestedShared => Outcome::Requested { stored: None, collapsed: true },
+            Source::Bypass => Outcome::Bypass,
+        }
     }
 
     /// Time since its computation began.

@@ -1,8 +1,10 @@
 //! One computation for many readers: who joins what, and what happens when it fails.
 
-use crate::support::{Gate, settle, text, world, world_with};
-use nexarch_cache::{BoxError, Directives, Error, Outcome, Read};
+use crate::support::{Gate, World, settle, text, world, world_with};
+use nexarch_cache::{Answer, BoxError, Computed, Directives, Error, Outcome, Read};
 use std::sync::Arc;
+use tokio::task::JoinHandle;
+use tokio_util::task::TaskTracker;
 
 const FRESH: Directives =
     Directives { min_version: 0, no_cache: true, max_stale: None, only_if_cached: false };
@@ -45,37 +47,75 @@ async fn per_key_one_runs_and_one_waits_however_often_data_change() {
     assert_eq!(world.computed(), 2);
 }
 
-/// A running computation that saw newer data than it had to serves those who waited for the next, too.
+/// Starts a computation whose snapshot is opened only when the gate opens, so that it sees more than it has to.
+fn start_late(world: &World, gate: &Arc<Gate>) -> JoinHandle<Result<Answer, Error>> {
+    let (db, cache, acme, gate) = (world.db.clone(), world.cache.clone(), world.acme.clone(), gate.clone());
+    let overview = world.overview;
+    TaskTracker::new().spawn(async move {
+        let scope = acme.clone();
+        let compute = |_| async move {
+            gate.pass().await;
+            Ok(Computed::new("late").with_data_version(db.versions(&acme).data))
+        };
+        cache.get_or_compute(&scope, Read::new(overview, "window=24h"), compute).await
+    })
+}
+
+/// A running computation that saw newer data than it had to serves those who waited for the next, too: unless one of
+/// them asked for a computation that begins after its arrival.
 #[tokio::test]
-async fn a_waiting_flight_takes_what_the_one_before_it_stored_if_that_is_new_enough() {
+async fn a_waiting_flight_takes_what_the_one_before_it_stored_if_that_will_do() {
+    for joiner in [Directives::default(), FRESH] {
+        let world = world(true);
+        let gate = Gate::new(false);
+        let lead = start_late(&world, &gate);
+        gate.arrivals(1).await;
+        world.ingest();
+        let second = world.start(&Gate::new(true), Directives::default());
+        settle().await;
+        let third = world.start(&Gate::new(true), joiner);
+        settle().await;
+        gate.set(true);
+        lead.await.unwrap().unwrap();
+        let expected = if joiner == FRESH { world.now() } else { "late".into() };
+        assert_eq!(text(&second.await.unwrap().unwrap()), expected);
+        assert_eq!(text(&third.await.unwrap().unwrap()), expected);
+        assert_eq!(world.computed(), usize::from(joiner == FRESH));
+    }
+}
+
+/// The waiting flight takes its fence when it begins: what was stored before it suits the reader that made it, and
+/// not one who joined it later.
+#[tokio::test]
+async fn a_waiting_flight_suits_everybody_who_joined_it() {
     let world = world(true);
-    world.read(world.services).await.unwrap();
-    let gate = Gate::new(false);
-    let lead = {
-        let (db, acme, gate, cache) =
-            (world.db.clone(), world.acme.clone(), gate.clone(), world.cache.clone());
-        let overview = world.overview;
-        tokio_util::task::TaskTracker::new().spawn(async move {
-            let compute = |_| async move {
-                gate.pass().await; // the snapshot is opened late
-                let seen = db.versions(&acme).data;
-                Ok(nexarch_cache::Computed::new("late").with_data_version(seen))
-            };
-            cache
-                .get_or_compute(&crate::support::scope("acme"), Read::new(overview, "window=24h"), compute)
-                .await
-        })
-    };
-    gate.arrivals(1).await;
+    let (open, end) = (Gate::new(false), Gate::new(false));
+    let (db, cache, acme, overview) =
+        (world.db.clone(), world.cache.clone(), world.acme.clone(), world.overview);
+    let (opened, ended) = (open.clone(), end.clone());
+    let lead = TaskTracker::new().spawn(async move {
+        let scope = acme.clone();
+        let compute = |_| async move {
+            opened.pass().await;
+            let seen = db.versions(&acme).data;
+            ended.pass().await;
+            Ok(Computed::new("between").with_data_version(seen))
+        };
+        cache.get_or_compute(&scope, Read::new(overview, "window=24h"), compute).await
+    });
+    open.arrivals(1).await;
     world.ingest();
     let second = world.start(&Gate::new(true), Directives::default());
-    let fresh = world.start(&Gate::new(true), Directives::default());
     settle().await;
-    gate.set(true);
-    lead.await.unwrap().unwrap();
-    assert_eq!(text(&second.await.unwrap().unwrap()), "late");
-    assert_eq!(text(&fresh.await.unwrap().unwrap()), "late");
-    assert_eq!(world.computed(), 1, "services alone");
+    open.set(true);
+    end.arrivals(1).await;
+    world.ingest();
+    let third = world.start(&Gate::new(true), Directives::default());
+    settle().await;
+    end.set(true);
+    assert_eq!(text(&lead.await.unwrap().unwrap()), "between");
+    assert_eq!(text(&third.await.unwrap().unwrap()), world.now());
+    assert_eq!(text(&second.await.unwrap().unwrap()), world.now());
 }
 
 #[tokio::test]
@@ -103,31 +143,11 @@ async fn no_cache_joins_only_what_began_after_it() {
     assert_eq!(world.computed(), 3);
 }
 
-/// A no-cache reader that joins a waiting flight turns it into one that has to compute.
-#[tokio::test]
-async fn no_cache_is_not_satisfied_by_what_the_flight_before_stored() {
-    let world = world(true);
-    let gate = Gate::new(false);
-    let running = world.start(&gate, FRESH);
-    gate.arrivals(1).await;
-    world.ingest();
-    let plain = world.start(&gate, Directives::default());
-    settle().await;
-    let fresh = world.start(&gate, FRESH);
-    settle().await;
-    gate.set(true);
-    for read in [running, plain, fresh] {
-        read.await.unwrap().unwrap();
-    }
-    assert_eq!(world.computed(), 2);
-}
-
 #[tokio::test]
 async fn waiters_beyond_the_limit_compute_for_themselves() {
     let world = world_with(true, |builder| builder.max_waiters(3));
     let gate = Gate::new(false);
     let reads: Vec<_> = (0..6).map(|_| world.start(&gate, Directives::default())).collect();
-    gate.arrivals(3).await;
     settle().await;
     assert_eq!(world.computed(), 3, "one leads, three wait, two go alone");
     gate.set(true);
@@ -148,7 +168,7 @@ async fn an_error_reaches_all_who_waited_and_is_not_cached() {
         .map(|_| {
             let (cache, acme, overview, gate) =
                 (world.cache.clone(), world.acme.clone(), world.overview, gate.clone());
-            tokio_util::task::TaskTracker::new().spawn(async move {
+            TaskTracker::new().spawn(async move {
                 let compute = |_| async move {
                     gate.pass().await;
                     Err(BoxError::from(Own(42)))
@@ -177,7 +197,7 @@ async fn a_panic_is_an_error_for_its_waiters_and_the_key_lives_on() {
         let panicking = || {
             let (cache, acme, overview, gate) =
                 (world.cache.clone(), world.acme.clone(), world.overview, gate.clone());
-            tokio_util::task::TaskTracker::new().spawn(async move {
+            TaskTracker::new().spawn(async move {
                 let compute = move |_| {
                     assert!(!early, "deliberate: before the future");
                     async move {
@@ -225,8 +245,7 @@ async fn a_computation_that_read_a_lagging_replica_is_refused() {
     let world = world(true);
     let version = world.ingest().data;
     let read = Read::new(world.overview, "window=24h");
-    let lagging =
-        move |_| async move { Ok(nexarch_cache::Computed::new("old").with_data_version(version - 1)) };
+    let lagging = move |_| async move { Ok(Computed::new("old").with_data_version(version - 1)) };
     let result = world.cache.get_or_compute(&world.acme, read, lagging).await;
     assert!(matches!(result, Err(Error::Outdated { seen, needed }) if seen + 1 == needed), "{result:?}");
     assert_eq!(text(&world.read(world.overview).await.unwrap()), world.now());

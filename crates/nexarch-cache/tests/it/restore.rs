@@ -1,8 +1,23 @@
 //! The database is set back or replaced, or a scope is deleted.
 
 use crate::support::{Gate, scope, settle, text, world};
-use nexarch_cache::{Directives, Outcome, Read};
+use nexarch_cache::{Directives, Epoch, Fence, Outcome, Read};
 use std::time::Duration;
+
+#[test]
+fn a_label_covers_what_is_older_in_every_part_and_of_the_same_database() {
+    let needed = Fence { epoch: Epoch::new(7), tenant: 3, operation: 3, data: 3 };
+    assert!(needed.covers(&needed));
+    assert!(Fence { tenant: 4, operation: 5, data: 6, ..needed }.covers(&needed));
+    for less in [
+        Fence { tenant: 2, operation: 9, data: 9, ..needed },
+        Fence { tenant: 9, operation: 2, data: 9, ..needed },
+        Fence { tenant: 9, operation: 9, data: 2, ..needed },
+        Fence { epoch: Epoch::new(8), tenant: 9, operation: 9, data: 9 },
+    ] {
+        assert!(!less.covers(&needed), "{less:?}");
+    }
+}
 
 #[tokio::test]
 async fn another_epoch_makes_everything_old() {
