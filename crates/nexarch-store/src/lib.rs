@@ -66,6 +66,10 @@ pub trait Store: Send + Sync + 'static {
     /// `None` raises the tenant-wide one.
     async fn invalidate(&self, tenant: &TenantId, operations: Option<&[String]>) -> Result<Versions, Error>;
 
+    /// Replaces the epoch by a new random one if it still is `seen`, and returns the one in place: for a database that
+    /// was set back (restored), whose old values must never be met again.
+    async fn replace_epoch(&self, seen: u128) -> Result<u128, Error>;
+
     /// Did another process write since the last call? (`SQLite`: `PRAGMA data_version`; always true elsewhere.)
     async fn changed_by_others(&self) -> Result<bool, Error>;
 

@@ -2,6 +2,8 @@
 
 use std::{fmt, sync::Arc};
 
+use crate::plan::Limits;
+
 /// What this process is to the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
@@ -17,15 +19,16 @@ pub struct Options {
     pub(crate) role: Role,
     pub(crate) now_us: Arc<dyn Fn() -> u64 + Send + Sync>,
     pub(crate) max_pages: Option<u32>,
+    pub(crate) limits: Limits,
 }
 
 impl Options {
     /// `now_us` is the wall clock, in microseconds since the Unix epoch; it may go backwards.
     pub fn new(role: Role, now_us: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
-        Self { role, now_us: Arc::new(now_us), max_pages: None }
+        Self { role, now_us: Arc::new(now_us), max_pages: None, limits: Limits::default() }
     }
 
-    /// Limits the size of the database, in pages of x: beyond it, it is full.
+    /// Limits the size of the database, in pages of [`crate::PAGE_BYTES`] bytes: beyond it, it is full.
     #[must_use]
     pub fn max_pages(mut self, pages: u32) -> Self {
         self.max_pages = Some(pages);

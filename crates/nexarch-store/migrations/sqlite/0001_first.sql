@@ -1,7 +1,8 @@
 -- One row: what the whole database is.
 CREATE TABLE meta (
     one          INTEGER PRIMARY KEY CHECK (one = 1),
-    epoch        BLOB NOT NULL CHECK (length(epoch) = 16), -- random, drawn once: tells this database from any other
+    epoch        BLOB NOT NULL CHECK (length(epoch) = 16), -- random: tells this database from any other, and from itself before it was restored
+    seed         INTEGER NOT NULL,                         -- random, drawn once: of the keys of the trace index
     auth_version INTEGER NOT NULL                          -- grows with every change of tenants and keys
 );
 

@@ -4,13 +4,13 @@ use std::collections::HashMap;
 
 use nexarch_core::{facts::Facts, facts::Identity, infer::contribution, rollup::Delta};
 
-use super::{Arrived, Gain, Incoming, Row, Touched, WHOLE_TRACE};
+use super::{Arrived, Gain, Incoming, Limits, Row, Touched};
 use crate::chunk::Seeded;
 
 /// Decides on the spans that arrived for some traces and adds the outcome to `gain`.
-pub(crate) fn decide(incoming: &mut Incoming, wave: Vec<Touched>, gain: &mut Gain) {
+pub(crate) fn decide(incoming: &mut Incoming, wave: Vec<Touched>, limits: Limits, gain: &mut Gain) {
     for touched in wave {
-        trace(incoming, touched, gain);
+        trace(incoming, touched, limits, gain);
     }
 }
 
@@ -21,6 +21,7 @@ struct Trace {
     /// Spans before, and now.
     before: u64,
     count: u64,
+    limits: Limits,
 }
 
 /// A stored span that is new or replaces `old`.
@@ -32,9 +33,9 @@ struct Change {
 
 impl Trace {
     /// Of several stored versions of a span, the winner stands.
-    fn new(stored: Vec<Facts>, count: u64) -> Self {
-        let mut this =
-            Self { facts: Vec::with_capacity(stored.len()), at: HashMap::default(), before: count, count };
+    fn new(stored: Vec<Facts>, count: u64, limits: Limits) -> Self {
+        let (facts, at) = (Vec::with_capacity(stored.len()), HashMap::default());
+        let mut this = Self { facts, at, before: count, count, limits };
         for facts in stored {
             match this.at.get(&facts.identity()) {
                 Some(at) if facts.supersedes(&this.facts[*at]) => this.facts[*at] = facts,
@@ -45,21 +46,22 @@ impl Trace {
                 }
             }
         }
-        if Self::whole(count) {
+        if this.whole(count) {
             // All were loaded, so here is the exact number.
             (this.before, this.count) = (this.facts.len() as u64, this.facts.len() as u64);
         }
         this
     }
 
-    fn whole(count: u64) -> bool {
-        count <= WHOLE_TRACE
+    /// Is a trace of so many spans inferred as a whole?
+    fn whole(&self, count: u64) -> bool {
+        count <= self.limits.whole_trace
     }
 }
 
-fn trace(incoming: &mut Incoming, touched: Touched, gain: &mut Gain) {
-    let mut trace = Trace::new(touched.stored, touched.count);
-    let before = Trace::whole(trace.before).then(|| contribution(&trace.facts));
+fn trace(incoming: &mut Incoming, touched: Touched, limits: Limits, gain: &mut Gain) {
+    let mut trace = Trace::new(touched.stored, touched.count, limits);
+    let before = trace.whole(trace.before).then(|| contribution(&trace.facts));
     let mut changes: Vec<Change> = Vec::new();
     let mut change_at: HashMap<usize, usize, Seeded> = HashMap::default();
 
@@ -113,7 +115,7 @@ fn rollups(trace: &Trace, before: Option<Delta>, changes: &[Change], delta: &mut
     match before {
         Some(before) => {
             delta.subtract(&before);
-            if Trace::whole(trace.count) {
+            if trace.whole(trace.count) {
                 delta.add(&contribution(&trace.facts));
             } else {
                 trace.facts.iter().for_each(|facts| delta.add(&alone(facts)));
@@ -132,7 +134,7 @@ fn rollups(trace: &Trace, before: Option<Delta>, changes: &[Change], delta: &mut
 
 /// Remembers the trace, unless only a part of it was loaded.
 fn keep(trace: Trace, id: nexarch_core::ids::TraceId, gain: &mut Gain) {
-    if Trace::whole(trace.before) && Trace::whole(trace.count) {
+    if trace.whole(trace.before) && trace.whole(trace.count) {
         gain.known.push((id, trace.facts));
     }
 }

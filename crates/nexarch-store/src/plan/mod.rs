@@ -36,10 +36,25 @@ pub(crate) use known::Known;
 pub(crate) use pack::{Chunk, pack};
 
 /// Largest trace that is inferred as a whole, spans: room for the trace of 100,000 spans of rule R13.
-pub(crate) const WHOLE_TRACE: u64 = 1 << 17;
+const WHOLE_TRACE: u64 = 1 << 17;
 
 /// Most stored facts held in memory at once while deciding, unless a single trace is larger (about 64 MiB).
-pub(crate) const WAVE: u64 = 1 << 18;
+const WAVE: u64 = 1 << 18;
+
+/// Bounds of the work on large traces; arguments, so that tests can meet them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// See [`WHOLE_TRACE`].
+    pub(crate) whole_trace: u64,
+    /// See [`WAVE`].
+    pub(crate) wave: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { whole_trace: WHOLE_TRACE, wave: WAVE }
+    }
+}
 
 /// Nanoseconds of an hour.
 pub(crate) const HOUR_NS: u64 = 3_600_000_000_000;
@@ -125,7 +140,7 @@ pub(crate) struct Touched {
     pub(crate) members: Vec<usize>,
     /// How many different spans are stored.
     pub(crate) count: u64,
-    /// The stored facts: all of them up to [`WHOLE_TRACE`], beyond it at least those with arriving span ids.
+    /// The stored facts: all of them up to [`Limits::whole_trace`], beyond it at least those with arriving span ids.
     /// A span that was updated may occur in several versions.
     pub(crate) stored: Vec<Facts>,
 }

@@ -1,1 +1,76 @@
+//! Cuts and bounds.
 
+use nexarch_core::span::Span;
+
+use super::{Gain, HOUR_NS, Incoming, Known, Limits, Touched, decide, pack};
+use crate::{
+    chunk::{MAX_SPANS, MAX_WEIGHT, decode_facts},
+    suite::spans,
+};
+
+fn gain_of(spans: Vec<Span>) -> Gain {
+    let mut incoming = Incoming::prepare(vec![(0, spans)]);
+    let touched = |(trace, members)| Touched { trace, members, count: 0, stored: Vec::new() };
+    let wave = std::mem::take(&mut incoming.traces).into_iter().map(touched).collect();
+    let mut gain = Gain::default();
+    decide(&mut incoming, wave, Limits::default(), &mut gain);
+    gain
+}
+
+#[test]
+fn a_chunk_is_of_one_hour_and_bounded() {
+    let mut all = spans::trace(1, 2_700);
+    for (index, span) in (0..).zip(&mut all) {
+        span.start_ns += (index % 2) * HOUR_NS;
+    }
+    let chunks = pack(gain_of(all).rows).unwrap();
+    let shape: Vec<_> = chunks.iter().map(|chunk| (chunk.hour - spans::BASE_NS / HOUR_NS, chunk.spans)).collect();
+    assert_eq!(shape, [(0, MAX_SPANS), (0, 350), (1, MAX_SPANS), (1, 350)]);
+    for chunk in &chunks {
+        let facts = decode_facts(&chunk.hot, &|_| true).unwrap();
+        assert_eq!(facts.len(), chunk.spans);
+        assert!(facts.iter().all(|facts| facts.start_ns / HOUR_NS == chunk.hour));
+        assert!(facts.is_sorted_by_key(|facts| facts.start_ns));
+        assert_eq!(chunk.traces, [(spans::trace_id(1), chunk.spans as u64)]);
+    }
+}
+
+#[test]
+fn heavy_spans_make_short_chunks() {
+    let mut all = spans::trace(1, 20);
+    all.iter_mut().for_each(|span| span.status_message = "x".repeat(MAX_WEIGHT / 4).into());
+    let sizes: Vec<_> = pack(gain_of(all).rows).unwrap().iter().map(|chunk| chunk.spans).collect();
+    assert_eq!(sizes, [4, 4, 4, 4, 4]);
+}
+
+#[test]
+fn traces_stand_together_by_their_first_start() {
+    let mut all: Vec<Span> = (0..5).flat_map(|number| spans::trace(9 - number, 4)).collect();
+    all.sort_by_key(|span| span.span_id);
+    let chunks = pack(gain_of(all).rows).unwrap();
+    assert_eq!(chunks.len(), 1);
+    assert_eq!(chunks[0].traces.len(), 5, "one run each");
+    assert!(chunks[0].traces.iter().all(|(_, fresh)| *fresh == 4));
+}
+
+#[test]
+fn remembered_facts_are_bounded_and_recent() {
+    let facts = |number| spans::trace(number, 100).iter().map(Into::into).collect::<Vec<_>>();
+    let mut known = Known::default();
+    known.put(1, spans::trace_id(0), facts(0));
+    assert!(known.take(2, spans::trace_id(0)).is_none(), "of another tenant");
+    assert_eq!(known.take(1, spans::trace_id(0)).map(|facts| facts.len()), Some(100));
+    assert!(known.take(1, spans::trace_id(0)).is_none(), "taken out");
+    for number in 0..2_000 {
+        known.put(1, spans::trace_id(number), facts(number));
+        if number > 0 {
+            let hot = known.take(1, spans::trace_id(1)).expect("what is used stays");
+            known.put(1, spans::trace_id(1), hot);
+        } else {
+            known.put(1, spans::trace_id(1), facts(1));
+        }
+    }
+    let left = (0..2_000).filter(|number| known.take(1, spans::trace_id(*number)).is_some()).count();
+    assert!((300..700).contains(&left), "{left} of 2,000 traces");
+    assert!(known.take(1, spans::trace_id(1_999)).is_none());
+}

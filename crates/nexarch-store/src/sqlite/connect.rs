@@ -46,7 +46,7 @@ pub(crate) async fn open(rest: &str, options: Options) -> Result<Arc<dyn Store>,
     };
     let to_write = writer_options(&path, options.max_pages);
     let mut connection = to_write.connect().await.map_err(failed)?;
-    let epoch = schema::prepare(&mut connection, &path).await?;
+    let seed = schema::prepare(&mut connection, &path).await?;
     let writer = Writer::new(to_write, connection).await?;
     let reader = reader_options(&path);
     let pool = |size| {
@@ -66,7 +66,7 @@ pub(crate) async fn open(rest: &str, options: Options) -> Result<Arc<dyn Store>,
         owner: options.role == Role::Owner,
         options,
         lock: std::sync::Mutex::new(lock),
-        seed: epoch as u64,
+        seed,
     }))
 }
 

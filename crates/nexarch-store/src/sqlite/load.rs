@@ -22,7 +22,7 @@ use super::{
 use crate::{
     Error,
     chunk::{self, Seeded},
-    plan::{self, Gain, Incoming, Touched, WAVE, WHOLE_TRACE},
+    plan::{self, Gain, Incoming, Limits, Touched},
 };
 
 /// Blocks read before they are decoded: about a megabyte.
@@ -51,17 +51,18 @@ impl Sqlite {
         tenant: i64,
         mut incoming: Incoming,
     ) -> Result<(Incoming, Gain), Error> {
+        let limits = self.options.limits;
         let mut gain = Gain::default();
         let mut wanted = self.look_up(tx, tenant, &mut incoming).await?.into_iter().peekable();
         while wanted.peek().is_some() {
             let (mut wave, mut size) = (Vec::new(), 0);
-            while let Some(next) = wanted.next_if(|next| wave.is_empty() || size + next.count <= WAVE) {
+            while let Some(next) = wanted.next_if(|next| wave.is_empty() || size + next.count <= limits.wave) {
                 size += next.count;
                 wave.push(next);
             }
-            let touched = load(tx, tenant, &incoming, wave).await?;
+            let touched = load(tx, tenant, &incoming, wave, limits).await?;
             (incoming, gain) = compute(move || {
-                plan::decide(&mut incoming, touched, &mut gain);
+                plan::decide(&mut incoming, touched, limits, &mut gain);
                 Ok((incoming, gain))
             })
             .await?;
@@ -123,11 +124,12 @@ async fn load(
     tenant: i64,
     incoming: &Incoming,
     wave: Vec<Wanted>,
+    limits: Limits,
 ) -> Result<Vec<Touched>, Error> {
     let mut filter = Filter::default();
     let mut chunks: BTreeMap<u64, BTreeSet<i64>> = BTreeMap::new();
     for wanted in wave.iter().filter(|wanted| !wanted.places.is_empty()) {
-        let ids = (wanted.count > WHOLE_TRACE)
+        let ids = (wanted.count > limits.whole_trace)
             .then(|| incoming.span_ids(&wanted.members).into_iter().collect::<HashSet<_>>());
         filter.insert(wanted.trace, ids);
         for (day, chunk) in &wanted.places {

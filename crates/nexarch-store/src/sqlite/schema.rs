@@ -13,8 +13,8 @@ const APPLICATION: i64 = 0x4e58_4152;
 /// The steps; step `n` leads to schema `n + 1`, which is `PRAGMA user_version`.
 const STEPS: [&str; 1] = [include_str!("../../migrations/sqlite/0001_first.sql")];
 
-/// Makes or upgrades the schema and returns the epoch of the database.
-pub(super) async fn prepare(connection: &mut SqliteConnection, path: &Path) -> Result<u128, OpenError> {
+/// Makes or upgrades the schema and returns the seed of the trace index.
+pub(super) async fn prepare(connection: &mut SqliteConnection, path: &Path) -> Result<u64, OpenError> {
     check(connection, path).await?;
     raw_sql("BEGIN IMMEDIATE").execute(&mut *connection).await.map_err(failed)?;
     // Once more, under the lock: another process may have been faster.
@@ -23,11 +23,10 @@ pub(super) async fn prepare(connection: &mut SqliteConnection, path: &Path) -> R
         raw_sql(*step).execute(&mut *connection).await.map_err(failed)?;
     }
     if from == 0 {
-        let mut epoch = [0; 16];
-        getrandom::fill(&mut epoch)
-            .map_err(|error| Error::Internal(format!("no random numbers: {error}")))?;
-        sqlx::query("INSERT INTO meta (one, epoch, auth_version) VALUES (1, ?1, 1)")
-            .bind(epoch.as_slice())
+        let seed = i64::from_be_bytes(random()?);
+        sqlx::query("INSERT INTO meta (one, epoch, seed, auth_version) VALUES (1, ?1, ?2, 1)")
+            .bind(random::<16>()?.as_slice())
+            .bind(seed)
             .execute(&mut *connection)
             .await
             .map_err(failed)?;
@@ -37,8 +36,26 @@ pub(super) async fn prepare(connection: &mut SqliteConnection, path: &Path) -> R
         raw_sql(AssertSqlSafe(mark)).execute(&mut *connection).await.map_err(failed)?;
     }
     raw_sql("COMMIT").execute(&mut *connection).await.map_err(failed)?;
+    let row = sqlx::query("SELECT seed FROM meta").fetch_one(connection).await.map_err(failed)?;
+    Ok(row.try_get::<i64, _>(0).map_err(failed)?.cast_unsigned())
+}
+
+/// Replaces the epoch when it is the one that was seen, and returns the one in place.
+pub(super) async fn replace_epoch(connection: &mut SqliteConnection, seen: u128) -> Result<u128, Error> {
+    sqlx::query("UPDATE meta SET epoch = ?2 WHERE epoch = ?1")
+        .bind(seen.to_be_bytes().as_slice())
+        .bind(random::<16>()?.as_slice())
+        .execute(&mut *connection)
+        .await
+        .map_err(failed)?;
     let row = sqlx::query("SELECT epoch FROM meta").fetch_one(connection).await.map_err(failed)?;
-    Ok(epoch_of(row.get(0))?)
+    epoch_of(row.try_get(0).map_err(failed)?)
+}
+
+fn random<const N: usize>() -> Result<[u8; N], Error> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|error| Error::Internal(format!("no random numbers: {error}")))?;
+    Ok(bytes)
 }
 
 /// The epoch as stored.

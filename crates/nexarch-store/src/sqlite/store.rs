@@ -29,6 +29,10 @@ impl Store for Sqlite {
         self.raise_scopes(tenant, operations).await
     }
 
+    async fn replace_epoch(&self, seen: u128) -> Result<u128, Error> {
+        self.replace_epoch_now(seen).await
+    }
+
     async fn changed_by_others(&self) -> Result<bool, Error> {
         self.writer.lock().await.changed_by_others().await
     }

@@ -1,1 +1,214 @@
+//! The suite on this backend, and what only it promises.
 
+use std::sync::Arc;
+
+use sqlx::{Connection, SqliteConnection, raw_sql};
+use tempfile::TempDir;
+
+use crate::{
+    Error, OpenError, Options, Role, Store,
+    plan::Limits,
+    suite::{self, append, clock::Clock, id, picture, property, spans},
+};
+
+/// A URL in a directory that lives as long as the second part.
+fn fresh() -> (String, TempDir) {
+    let dir = tempfile::tempdir().expect("a directory");
+    (format!("sqlite://{}", dir.path().join("test.db").display()), dir)
+}
+
+crate::conformance!(fresh());
+
+fn options(role: Role) -> Options {
+    Options::new(role, Clock::default().reader())
+}
+
+async fn open(url: &str, role: Role) -> Arc<dyn Store> {
+    crate::open(url, options(role)).await.expect("it opens")
+}
+
+#[test]
+fn order_and_split_do_not_matter() {
+    property::order_and_split_do_not_matter(fresh, || options(Role::Guest), usize::MAX);
+}
+
+#[test]
+fn order_and_split_do_not_matter_to_traces_beyond_the_limit() {
+    let limits = Limits { whole_trace: 3, wave: 5 };
+    let options = || Options { limits, ..options(Role::Guest) };
+    property::order_and_split_do_not_matter(fresh, options, 3);
+}
+
+#[tokio::test]
+async fn one_owner_and_any_number_of_guests() {
+    let (url, _dir) = fresh();
+    let owner = open(&url, Role::Owner).await;
+    assert!(owner.sole_owner());
+    let second = crate::open(&url, options(Role::Owner)).await;
+    assert!(matches!(second.as_ref().map(|_| ()), Err(OpenError::Owned(_))), "a second server");
+    let guest = open(&url, Role::Guest).await;
+    assert!(!guest.sole_owner());
+    owner.create_tenant(&id("acme"), "").await.unwrap();
+    assert_eq!(guest.tenants().await.unwrap().len(), 1);
+    owner.close().await;
+    assert!(open(&url, Role::Owner).await.sole_owner(), "the lock ends with its owner");
+}
+
+#[tokio::test]
+async fn a_lock_ends_with_a_store_that_was_never_closed() {
+    let (url, _dir) = fresh();
+    drop(open(&url, Role::Owner).await);
+    open(&url, Role::Owner).await;
+}
+
+#[tokio::test]
+async fn writes_of_others_are_noticed_and_own_ones_are_not() {
+    let (url, _dir) = fresh();
+    let owner = open(&url, Role::Owner).await;
+    let tenant = id("acme");
+    let changed = async || owner.changed_by_others().await.unwrap();
+    assert!(!changed().await);
+    owner.create_tenant(&tenant, "").await.unwrap();
+    append(&*owner, &tenant, spans::trace(1, 6)[..2].to_vec()).await.unwrap();
+    owner.invalidate(&tenant, None).await.unwrap();
+    picture(&*owner, &tenant, &spans::trace(1, 6)).await;
+    assert!(!changed().await, "its own writes");
+
+    let guest = open(&url, Role::Guest).await;
+    guest.versions(&[]).await.unwrap();
+    assert!(!changed().await, "reading is not writing");
+    append(&*guest, &tenant, spans::trace(1, 6)[2..4].to_vec()).await.unwrap();
+    assert!(changed().await, "an import beside it");
+    assert!(!changed().await, "told once");
+    // Noticed by a transaction in between, and still told.
+    guest.create_key(suite::tenants::new_key("acme", "k", 1)).await.unwrap();
+    append(&*owner, &tenant, spans::trace(1, 6)[4..].to_vec()).await.unwrap();
+    assert!(changed().await, "a new key beside it");
+    // The trace that the owner remembered had grown meanwhile.
+    let found = picture(&*owner, &tenant, &spans::trace(1, 6)).await;
+    assert_eq!(found.spans.len(), 6);
+    assert_eq!(found.rollups, property::expected(&found.spans, usize::MAX));
+    assert_eq!(append(&*owner, &tenant, spans::trace(1, 6)).await.unwrap().duplicates, 6);
+}
+
+#[tokio::test]
+async fn a_full_database_refuses_and_recovers() {
+    let (url, _dir) = fresh();
+    let store = crate::open(&url, options(Role::Owner).max_pages(120)).await.unwrap();
+    let (keep, fill) = (id("keep"), id("fill"));
+    store.create_tenant(&keep, "").await.unwrap();
+    store.create_tenant(&fill, "").await.unwrap();
+    append(&*store, &keep, spans::trace(1, 10)).await.unwrap();
+    let mut number = 1;
+    let refused = loop {
+        number += 1;
+        assert!(number < 1_000, "the limit is not reached");
+        match append(&*store, &fill, spans::trace(number, 100)).await {
+            Ok(_) => {}
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(&refused, Error::Unavailable { retry_after, .. } if !retry_after.is_zero()), "{refused:?}");
+    let before = picture(&*store, &fill, &spans::trace(number, 100)).await;
+    assert!(before.spans.is_empty(), "a refused batch left spans");
+    assert_eq!(before.totals.spans, (number - 2) * 100);
+    // Readers and small writers go on; a batch of spans is refused again, without a trace.
+    let group = vec![
+        crate::Batch { tenant: keep.clone(), spans: spans::trace(2, 1) },
+        crate::Batch { tenant: fill.clone(), spans: spans::trace(number, 100) },
+    ];
+    assert!(matches!(store.append(group).await, Err(Error::Unavailable { .. })));
+    assert_eq!(picture(&*store, &fill, &spans::trace(number, 100)).await, before);
+    assert_eq!(picture(&*store, &keep, &[]).await.totals.spans, 10);
+    // Room is made, without a restart.
+    store.delete_tenant(&fill).await.unwrap();
+    store.create_tenant(&fill, "").await.unwrap();
+    assert_eq!(append(&*store, &fill, spans::trace(number, 100)).await.unwrap().accepted, 100);
+    let found = picture(&*store, &fill, &spans::trace(number, 100)).await;
+    assert_eq!(found.rollups, property::expected(&found.spans, usize::MAX));
+}
+
+#[tokio::test]
+async fn commits_are_synced() {
+    let (url, _dir) = fresh();
+    let store = open(&url, Role::Owner).await;
+    let settings = store.settings().await.unwrap();
+    let value = |name: &str| settings.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str());
+    assert_eq!(value("journal_mode"), Some("wal"));
+    assert_eq!(value("synchronous"), Some("2"), "FULL");
+    assert_eq!(value("foreign_keys"), Some("1"));
+    assert_eq!(value("page_size"), Some(crate::PAGE_BYTES.to_string().as_str()));
+}
+
+#[tokio::test]
+async fn two_databases_have_two_epochs() {
+    let ((one, _one), (two, _two)) = (fresh(), fresh());
+    let one = open(&one, Role::Owner).await.versions(&[]).await.unwrap().epoch;
+    assert_ne!(one, open(&two, Role::Owner).await.versions(&[]).await.unwrap().epoch);
+}
+
+#[tokio::test]
+async fn a_newer_schema_is_refused_and_a_foreign_file_too() {
+    for (sql, newer) in [("PRAGMA user_version = 999", true), ("PRAGMA application_id = 7", false)] {
+        let (url, _dir) = fresh();
+        open(&url, Role::Guest).await.close().await;
+        let mut raw = SqliteConnection::connect(&url).await.unwrap();
+        raw_sql(sql).execute(&mut raw).await.unwrap();
+        raw.close().await.unwrap();
+        let refused = crate::open(&url, options(Role::Guest)).await.map(|_| ()).unwrap_err();
+        match refused {
+            OpenError::Newer { found: 999, known } => assert!(newer && known < 999),
+            OpenError::Foreign(_) => assert!(!newer),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_is_refused() {
+    let (url, dir) = fresh();
+    std::fs::write(dir.path().join("test.db"), b"not a database, but long enough to have a header ".repeat(9)).unwrap();
+    let refused = crate::open(&url, options(Role::Guest)).await.map(|_| ()).unwrap_err();
+    assert!(matches!(refused, OpenError::Database(Error::Internal(_))), "{refused:?}");
+}
+
+#[tokio::test]
+async fn urls_are_checked_and_secrets_not_repeated() {
+    for url in ["postgres://user:secret@host/db", "mysql://user:secret@host/db", "/a/secret", "sqlite::memory:", "sqlite:"] {
+        let refused = crate::open(url, options(Role::Guest)).await.map(|_| ()).unwrap_err();
+        assert!(matches!(refused, OpenError::Url(_)), "{url}: {refused:?}");
+        assert!(!refused.to_string().contains("secret"), "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn a_directory_that_does_not_exist_is_unavailable() {
+    for role in [Role::Owner, Role::Guest] {
+        let refused = crate::open("sqlite:///does/not/exist/x.db", options(role)).await.map(|_| ()).unwrap_err();
+        assert!(matches!(refused, OpenError::Database(Error::Unavailable { .. })), "{refused:?}");
+    }
+}
+
+/// A damaged chunk costs its own tenant an answer, and nobody else.
+#[tokio::test]
+async fn damage_of_one_tenant_stays_with_it() {
+    let (url, _dir) = fresh();
+    let store = open(&url, Role::Guest).await;
+    for tenant in ["bad", "good"] {
+        store.create_tenant(&id(tenant), "").await.unwrap();
+        append(&*store, &id(tenant), spans::trace(1, 3)).await.unwrap();
+    }
+    store.close().await;
+    let mut raw = SqliteConnection::connect(&url).await.unwrap();
+    let day = spans::BASE_NS / 86_400_000_000_000;
+    let sql = format!("UPDATE chunk_{day} SET hot = zeroblob(40) WHERE id = 1");
+    raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut raw).await.unwrap();
+    raw.close().await.unwrap();
+    let store = open(&url, Role::Guest).await;
+    let batch = |tenant| crate::Batch { tenant: id(tenant), spans: spans::trace(1, 5) };
+    let answers = store.append(vec![batch("bad"), batch("good")]).await.unwrap();
+    assert!(matches!(answers[0], Err(Error::Internal(_))), "{answers:?}");
+    assert_eq!(answers[1].as_ref().unwrap().accepted, 2);
+    let mut snapshot = store.snapshot(&id("bad")).await.unwrap();
+    assert!(matches!(snapshot.trace(spans::trace_id(1)).await, Err(Error::Internal(_))));
+}

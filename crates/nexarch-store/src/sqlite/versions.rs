@@ -3,7 +3,12 @@
 use nexarch_core::ids::TenantId;
 use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 
-use super::{Sqlite, errors::failed, schema::epoch_of, writer::Tx};
+use super::{
+    Sqlite,
+    errors::failed,
+    schema::{self, epoch_of},
+    writer::Tx,
+};
 use crate::{Error, Truth, Versions};
 
 /// What a change of the clock is for.
@@ -53,6 +58,13 @@ impl Sqlite {
             }
         }
         Ok(truth)
+    }
+
+    /// See [`crate::Store::replace_epoch`].
+    pub(super) async fn replace_epoch_now(&self, seen: u128) -> Result<u128, Error> {
+        let mut tx = self.begin().await?;
+        let outcome = schema::replace_epoch(tx.on()?, seen).await;
+        tx.finish(outcome).await
     }
 
     /// See [`crate::Store::invalidate`].

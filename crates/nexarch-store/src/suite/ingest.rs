@@ -1,0 +1,121 @@
+//! Appending.
+
+use nexarch_core::{facts::Facts, infer::contribution, span::Status};
+
+use super::{append, fold, folded, id, open_with, picture, spans};
+use crate::{Batch, Error, Totals};
+
+/// New and known spans add up per batch, inside a group and against what is stored.
+pub async fn counts_add_up_per_batch(url: &str) {
+    let (store, tenant) = open_with(url, "acme").await;
+    let all = spans::trace(1, 8);
+    let batch = |range: std::ops::Range<usize>| Batch { tenant: tenant.clone(), spans: all[range].to_vec() };
+    let mut twice = batch(6..8);
+    twice.spans.extend(batch(6..8).spans);
+    let answers = store.append(vec![batch(0..4), batch(2..6), twice, batch(0..0)]).await.unwrap();
+    let answers: Vec<_> = answers.into_iter().map(Result::unwrap).collect();
+    let counts: Vec<_> = answers.iter().map(|answer| (answer.accepted, answer.duplicates)).collect();
+    assert_eq!(counts, [(4, 0), (2, 2), (2, 2), (0, 0)]);
+    assert!(answers.iter().all(|answer| answer.versions == answers[0].versions), "one transaction, one version");
+    let again = append(&*store, &tenant, all.clone()).await.unwrap();
+    assert_eq!((again.accepted, again.duplicates), (0, 8));
+    let picture = picture(&*store, &tenant, &all).await;
+    assert_eq!(picture.totals, Totals { spans: 8, duplicates: 12, traces: 1 });
+    assert_eq!(picture.spans, all);
+    assert_eq!(picture.range, (Some(all[7].start_ns), Some(all[0].start_ns)));
+}
+
+/// Of two versions of a span the later end wins, then ERROR, in any order of arrival; nothing counts twice.
+pub async fn an_update_replaces(url: &str) {
+    let (store, acme) = open_with(url, "acme").await;
+    let short = spans::span(1, 1, 0);
+    let mut long = short.clone();
+    long.end_ns = Some(short.start_ns + 8_000_000);
+    let mut failed = long.clone();
+    failed.status = Status::Error;
+    for (tenant, order) in [("acme", [&short, &long, &failed]), ("b", [&failed, &short, &long])] {
+        let tenant = id(tenant);
+        if tenant != acme {
+            store.create_tenant(&tenant, "").await.unwrap();
+        }
+        let mut versions = Vec::new();
+        for span in order {
+            versions.push(append(&*store, &tenant, vec![span.clone()]).await.unwrap().versions.data);
+        }
+        let picture = picture(&*store, &tenant, std::slice::from_ref(&short)).await;
+        assert_eq!(picture.spans, std::slice::from_ref(&failed));
+        assert_eq!(picture.totals, Totals { spans: 1, duplicates: 2, traces: 1 });
+        assert_eq!(picture.rollups, fold(contribution(&[Facts::from(&failed)]).encode()));
+        let grew = [versions[1] > versions[0], versions[2] > versions[1]];
+        let wins = tenant == acme;
+        assert_eq!(grew, [wins, wins], "a version that wins changes data, one that loses does not");
+    }
+}
+
+/// A span that comes late changes what its trace contributed, also when another process has forgotten the trace.
+pub async fn late_spans_join_their_trace(url: &str) {
+    let (store, tenant) = open_with(url, "acme").await;
+    let all = spans::trace(1, 9);
+    append(&*store, &tenant, all[3..6].to_vec()).await.unwrap();
+    append(&*store, &tenant, all[6..].to_vec()).await.unwrap();
+    let reopened = super::open(url).await;
+    append(&*reopened, &tenant, all[..3].to_vec()).await.unwrap();
+    let facts: Vec<Facts> = all.iter().map(Facts::from).collect();
+    assert_eq!(folded(&*store, &tenant).await, fold(contribution(&facts).encode()));
+}
+
+/// Unknown and disabled tenants fail their own batches and nobody else's.
+pub async fn refused_batches_fail_alone(url: &str) {
+    let (store, good) = open_with(url, "good").await;
+    store.create_tenant(&id("off"), "").await.unwrap();
+    store.set_tenant_enabled(&id("off"), false).await.unwrap();
+    let batch = |tenant: &str, number| Batch { tenant: id(tenant), spans: spans::trace(number, 2) };
+    let group = vec![batch("off", 1), batch("good", 1), batch("nobody", 1), batch("good", 2)];
+    let answers = store.append(group).await.unwrap();
+    assert!(matches!(&answers[0], Err(Error::Disabled(tenant)) if tenant.as_str() == "off"), "{answers:?}");
+    assert!(matches!(answers[2], Err(Error::NotFound(_))), "{answers:?}");
+    assert_eq!(answers[1].as_ref().unwrap().accepted, 2);
+    assert_eq!(answers[3].as_ref().unwrap().accepted, 2);
+    assert_eq!(store.append(Vec::new()).await.unwrap().len(), 0);
+    store.set_tenant_enabled(&id("off"), true).await.unwrap();
+    assert_eq!(append(&*store, &id("off"), spans::trace(1, 2)).await.unwrap().accepted, 2);
+    assert_eq!(picture(&*store, &good, &[]).await.totals.spans, 4);
+}
+
+/// Known spans and empty batches leave all versions as they are.
+pub async fn nothing_new_keeps_the_version(url: &str) {
+    let (store, tenant) = open_with(url, "acme").await;
+    store.invalidate(&tenant, Some(&["x".to_owned()])).await.unwrap();
+    let first = append(&*store, &tenant, spans::trace(1, 4)).await.unwrap().versions;
+    assert_eq!(append(&*store, &tenant, spans::trace(1, 4)).await.unwrap().versions, first);
+    assert_eq!(append(&*store, &tenant, Vec::new()).await.unwrap().versions, first);
+    assert_eq!(store.versions(&[tenant]).await.unwrap().versions[0], first);
+}
+
+/// The ends of the range of time are stored and found like any other.
+pub async fn spans_of_any_time(url: &str) {
+    let (store, tenant) = open_with(url, "acme").await;
+    let mut all = spans::trace(1, 4);
+    for (span, start) in all.iter_mut().zip([0, u64::MAX, 1 << 63, (1 << 63) - 1]) {
+        (span.start_ns, span.end_ns) = (start, Some(start));
+    }
+    append(&*store, &tenant, all.clone()).await.unwrap();
+    let picture = picture(&*store, &tenant, &all).await;
+    assert_eq!(picture.range, (Some(u64::MAX), Some(0)));
+    all.sort_by_key(|span| span.start_ns);
+    assert_eq!(picture.spans, all);
+}
+
+/// However many appends touch a minute, few blobs are kept, and they say the same.
+pub async fn many_blobs_are_merged(url: &str) {
+    let (store, tenant) = open_with(url, "acme").await;
+    let all: Vec<_> = (0..60).map(|number| spans::span(number, 1, number * 1_000_000)).collect();
+    for span in &all {
+        append(&*store, &tenant, vec![span.clone()]).await.unwrap();
+    }
+    let mut snapshot = store.snapshot(&tenant).await.unwrap();
+    let blobs = snapshot.rollups(0, u32::MAX).await.unwrap();
+    assert!(blobs.len() <= 8, "{} blobs", blobs.len());
+    let parts = all.iter().flat_map(|span| contribution(&[Facts::from(span)]).encode()).collect();
+    assert_eq!(fold(blobs), fold(parts));
+}

@@ -1,0 +1,70 @@
+//! Snapshots.
+
+use super::{append, fold, folded, id, open_with, picture, picture_of, spans};
+use crate::Error;
+
+/// An open snapshot sees nothing that comes after it.
+pub async fn snapshots_stand_still(url: &str) {
+    let (store, tenant) = open_with(url, "acme").await;
+    let all = spans::trace(1, 30);
+    append(&*store, &tenant, all[..10].to_vec()).await.unwrap();
+    let before = picture(&*store, &tenant, &all).await;
+    let mut snapshot = store.snapshot(&tenant).await.unwrap();
+    append(&*store, &tenant, all[10..].to_vec()).await.unwrap();
+    assert_eq!(picture_of(&mut *snapshot, &all).await, before);
+    let after = picture(&*store, &tenant, &all).await;
+    assert!(after.data > before.data && after.spans.len() == 30 && after.rollups != before.rollups);
+    // Even after the tenant is gone.
+    store.delete_tenant(&tenant).await.unwrap();
+    assert_eq!(picture_of(&mut *snapshot, &all).await, before);
+}
+
+/// Unknown traces are empty, unknown tenants an error, disabled ones another.
+pub async fn unknown_things(url: &str) {
+    let (store, tenant) = open_with(url, "acme").await;
+    let mut snapshot = store.snapshot(&tenant).await.unwrap();
+    assert_eq!((snapshot.newest_ns(), snapshot.oldest_ns(), snapshot.data_version()), (None, None, 0));
+    assert!(snapshot.trace(spans::trace_id(1)).await.unwrap().is_empty());
+    assert!(snapshot.rollups(0, u32::MAX).await.unwrap().is_empty());
+    drop(snapshot);
+    assert!(matches!(store.snapshot(&id("nobody")).await.map(|_| ()), Err(Error::NotFound(_))));
+    store.set_tenant_enabled(&tenant, false).await.unwrap();
+    assert!(matches!(store.snapshot(&tenant).await.map(|_| ()), Err(Error::Disabled(_))));
+    store.ping().await.unwrap();
+}
+
+/// `rollups(from, to)` has `from` in it and `to` not, and gives minutes in order.
+pub async fn ranges_are_half_open(url: &str) {
+    let (store, tenant) = open_with(url, "acme").await;
+    for minute in [4, 0, 2, 1, 3] {
+        let span = spans::span(minute, 1, minute * spans::MINUTE_NS);
+        append(&*store, &tenant, vec![span]).await.unwrap();
+    }
+    let all = folded(&*store, &tenant).await;
+    let base = spans::BASE_MINUTE;
+    assert_eq!(all.iter().map(|(minute, _)| *minute).collect::<Vec<_>>(), [0, 1, 2, 3, 4].map(|m| base + m));
+    let mut snapshot = store.snapshot(&tenant).await.unwrap();
+    for (from, to) in [(0, 5), (1, 3), (2, 2), (4, 9), (5, 9)] {
+        let part = fold(snapshot.rollups(base + from, base + to).await.unwrap());
+        let within = |minute: &u32| (base + from..base + to).contains(minute);
+        let expected: Vec<_> = all.iter().filter(|(minute, _)| within(minute)).cloned().collect();
+        assert_eq!(part, expected, "{from}..{to}");
+    }
+}
+
+/// A trace that lies in many chunks, hours and days is found whole and ordered.
+pub async fn many_chunks_one_trace(url: &str) {
+    let (store, tenant) = open_with(url, "acme").await;
+    let mut all = spans::trace(1, 2_500);
+    for (index, span) in (0..).zip(&mut all) {
+        let shift = (index % 5) * 8 * 60 * spans::MINUTE_NS;
+        (span.start_ns, span.end_ns) = (span.start_ns + shift, None);
+    }
+    for spans in all.chunks(700) {
+        append(&*store, &tenant, spans.to_vec()).await.unwrap();
+        append(&*store, &tenant, spans::trace(2, 20)).await.unwrap();
+    }
+    let found = picture(&*store, &tenant, &all).await.spans;
+    all.sort_by_key(|span| span.start_ns);
+    assert_eq!(found, all);
+}

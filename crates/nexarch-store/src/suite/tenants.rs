@@ -1,0 +1,142 @@
+//! Tenants and keys.
+
+use super::{Clock, append, id, open, open_at, open_with, spans};
+use crate::{Error, Key, NewKey, Scope};
+
+/// A key of a tenant.
+pub fn new_key(tenant: &str, key: &str, hash: u8) -> NewKey {
+    NewKey {
+        tenant: id(tenant),
+        hash: [hash; 32],
+        id: key.to_owned(),
+        name: format!("name of {key}"),
+        scopes: vec![Scope::Ingest, Scope::Read],
+        expires_us: None,
+    }
+}
+
+/// Tenants come back as made, by id, and their ids are taken once.
+pub async fn tenants_are_listed(url: &str) {
+    let clock = Clock::default();
+    let store = open_at(url, &clock).await;
+    let zoo = store.create_tenant(&id("zoo"), "The Zoo").await.unwrap();
+    let acme = store.create_tenant(&id("acme"), "Äcme").await.unwrap();
+    assert_eq!((zoo.name.as_str(), zoo.enabled, zoo.created_us), ("The Zoo", true, clock.now_us()));
+    assert_eq!(store.tenants().await.unwrap(), [acme.clone(), zoo.clone()]);
+    let twice = store.create_tenant(&id("zoo"), "Another").await;
+    assert!(matches!(twice, Err(Error::Exists(_))), "{twice:?}");
+    store.set_tenant_enabled(&id("zoo"), false).await.unwrap();
+    let disabled = crate::Tenant { enabled: false, ..zoo.clone() };
+    assert_eq!(store.tenants().await.unwrap(), [acme.clone(), disabled]);
+    store.set_tenant_enabled(&id("zoo"), true).await.unwrap();
+    assert_eq!(store.tenants().await.unwrap(), [acme, zoo]);
+    let unknown = store.set_tenant_enabled(&id("nobody"), true).await;
+    assert!(matches!(unknown, Err(Error::NotFound(_))), "{unknown:?}");
+    assert!(matches!(store.delete_tenant(&id("nobody")).await, Err(Error::NotFound(_))));
+}
+
+/// A key is found by its hash alone, with its tenant.
+pub async fn keys_are_found_by_hash(url: &str) {
+    let (store, tenant) = open_with(url, "acme").await;
+    let key = store.create_key(new_key("acme", "k1", 1)).await.unwrap();
+    let expected = Key {
+        id: "k1".to_owned(),
+        tenant: tenant.clone(),
+        name: "name of k1".to_owned(),
+        scopes: vec![Scope::Ingest, Scope::Read],
+        created_us: Clock::default().now_us(),
+        expires_us: None,
+        revoked_us: None,
+    };
+    assert_eq!(key, expected);
+    let (found, of) = store.find_key(&[1; 32]).await.unwrap().expect("the key");
+    assert_eq!((found, of.id, of.enabled), (expected, tenant.clone(), true));
+    assert!(store.find_key(&[2; 32]).await.unwrap().is_none());
+    store.set_tenant_enabled(&tenant, false).await.unwrap();
+    let (_, of) = store.find_key(&[1; 32]).await.unwrap().expect("the key");
+    assert!(!of.enabled, "the caller must see that the tenant is disabled");
+
+    let same_id = store.create_key(new_key("acme", "k1", 9)).await;
+    assert!(matches!(same_id, Err(Error::Exists(_))), "{same_id:?}");
+    let same_hash = store.create_key(new_key("acme", "k9", 1)).await;
+    assert!(matches!(same_hash, Err(Error::Exists(_))), "{same_hash:?}");
+    let of_nobody = store.create_key(new_key("nobody", "k2", 2)).await;
+    assert!(matches!(of_nobody, Err(Error::NotFound(_))), "{of_nobody:?}");
+    assert!(matches!(store.keys(&id("nobody")).await, Err(Error::NotFound(_))));
+}
+
+/// Revoked and expired keys stay listed and say so; the first revocation counts.
+pub async fn keys_end(url: &str) {
+    let clock = Clock::default();
+    let store = open_at(url, &clock).await;
+    store.create_tenant(&id("acme"), "").await.unwrap();
+    let expiring = NewKey { expires_us: Some(77), scopes: vec![Scope::Admin], ..new_key("acme", "k1", 1) };
+    let first = store.create_key(expiring).await.unwrap();
+    assert_eq!((first.expires_us, first.scopes.as_slice()), (Some(77), [Scope::Admin].as_slice()));
+    clock.set(clock.now_us() + 5);
+    store.create_key(new_key("acme", "k0", 2)).await.unwrap();
+    let revoked_us = clock.now_us() + 10;
+    clock.set(revoked_us);
+    assert_eq!(store.revoke_key("k0").await.unwrap().revoked_us, Some(revoked_us));
+    clock.set(revoked_us + 10);
+    assert_eq!(store.revoke_key("k0").await.unwrap().revoked_us, Some(revoked_us));
+    let listed = store.keys(&id("acme")).await.unwrap();
+    let listed: Vec<_> = listed.iter().map(|key| (key.id.as_str(), key.expires_us, key.revoked_us)).collect();
+    assert_eq!(listed, [("k1", Some(77), None), ("k0", None, Some(revoked_us))], "oldest first");
+    let (found, _) = store.find_key(&[2; 32]).await.unwrap().expect("the key");
+    assert_eq!(found.revoked_us, Some(revoked_us));
+    assert!(matches!(store.revoke_key("k7").await, Err(Error::NotFound(_))));
+}
+
+/// A deleted tenant leaves nothing to a new one of its name.
+pub async fn deleting_purges(url: &str) {
+    let (store, tenant) = open_with(url, "acme").await;
+    let spans = spans::trace(1, 5);
+    append(&*store, &tenant, spans.clone()).await.unwrap();
+    store.create_key(new_key("acme", "k1", 1)).await.unwrap();
+    store.delete_tenant(&tenant).await.unwrap();
+    assert!(store.tenants().await.unwrap().is_empty());
+    assert!(store.find_key(&[1; 32]).await.unwrap().is_none());
+    assert!(matches!(store.revoke_key("k1").await, Err(Error::NotFound(_))));
+    assert!(matches!(store.snapshot(&tenant).await.map(|_| ()), Err(Error::NotFound(_))));
+    assert!(matches!(append(&*store, &tenant, spans.clone()).await, Err(Error::NotFound(_))));
+
+    store.create_tenant(&tenant, "again").await.unwrap();
+    assert!(store.keys(&tenant).await.unwrap().is_empty());
+    let picture = super::picture(&*store, &tenant, &spans).await;
+    assert_eq!((picture.spans.len(), picture.rollups.len(), picture.range), (0, 0, (None, None)));
+    assert_eq!(picture.totals, crate::Totals::default());
+    // Not a duplicate of what is gone.
+    assert_eq!(append(&*store, &tenant, spans).await.unwrap().accepted, 5);
+}
+
+/// `auth_version` grows with every change of tenants and keys, and with nothing else.
+pub async fn every_change_is_seen(url: &str) {
+    let store = open(url).await;
+    let tenant = id("acme");
+    let auth = async || store.versions(&[]).await.unwrap().auth_version;
+    let mut last = auth().await;
+    let mut grew = async |what: &str| {
+        let now = auth().await;
+        assert!(now > last, "{what} is not seen");
+        last = now;
+    };
+    store.create_tenant(&tenant, "").await.unwrap();
+    grew("a new tenant").await;
+    store.create_key(new_key("acme", "k1", 1)).await.unwrap();
+    grew("a new key").await;
+    store.revoke_key("k1").await.unwrap();
+    grew("a revoked key").await;
+    store.set_tenant_enabled(&tenant, false).await.unwrap();
+    grew("a disabled tenant").await;
+    store.set_tenant_enabled(&tenant, true).await.unwrap();
+    grew("an enabled tenant").await;
+    store.delete_tenant(&tenant).await.unwrap();
+    grew("a deleted tenant").await;
+    store.create_tenant(&tenant, "").await.unwrap();
+    grew("a re-created tenant").await;
+    let before = auth().await;
+    append(&*store, &tenant, vec![spans::span(1, 1, 0)]).await.unwrap();
+    store.invalidate(&tenant, None).await.unwrap();
+    assert_eq!(auth().await, before, "data is none of its business");
+}
