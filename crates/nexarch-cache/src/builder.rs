@@ -122,7 +122,8 @@ impl Builder {
         self
     }
 
-    /// Builds the cache. All its tasks run on `tracker`, which the caller closes and waits for at shutdown.
+    /// Builds the cache. All its tasks run on `tracker`, which the caller closes and waits for at shutdown, and on the
+    /// tokio runtime that a read is awaited in, which needs its timer enabled.
     ///
     /// If the authority is not the sole owner of its versions, spawn [`Cache::run`] as well.
     pub fn build(self, tracker: TaskTracker) -> Result<Cache, Error> {

@@ -155,8 +155,10 @@ impl Inner {
             // All of this before the read is sent. The very tenants are kept: one that takes their place
             // meanwhile may have missed an announcement that this read misses too.
             let sent = self.clock.boot();
-            let tenants: Vec<_> = scopes.iter().map(|scope| self.tenants.get_or_create(scope)).collect();
-            let known: Vec<_> = tenants.iter().map(|tenant| tenant.mirror.known()).collect();
+            let tenants: Vec<_> = scopes.iter().map(|scope| self.tenants.get(scope)).collect();
+            let known =
+                |tenant: &Option<Arc<Tenant>>| tenant.as_ref().map_or(0, |tenant| tenant.mirror.known());
+            let known: Vec<_> = tenants.iter().map(known).collect();
             let epoch = self.tenants.epoch();
 
             let read = self.authority.read(scopes).await?;
@@ -169,6 +171,8 @@ impl Inner {
                 continue;
             }
             for (tenant, versions) in tenants.iter().zip(&read.scopes) {
+                // Forgotten meanwhile, and not brought back by this.
+                let Some(tenant) = tenant else { continue };
                 self.raise(tenant, versions);
                 tenant.mirror.complete(versions.clock, sent);
             }

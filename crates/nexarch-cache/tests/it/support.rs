@@ -43,9 +43,11 @@ impl Gate {
         self.open.subscribe().wait_for(|open| *open).await.unwrap();
     }
 
-    /// Waits until `n` came, in all.
+    /// Waits until `n` came, in all; fails rather than wait for ever.
     pub(crate) async fn arrivals(&self, n: usize) {
-        self.arrived.subscribe().wait_for(|arrived| *arrived >= n).await.unwrap();
+        let mut arrived = self.arrived.subscribe();
+        let come = arrived.wait_for(|arrived| *arrived >= n);
+        tokio::time::timeout(Duration::from_secs(30), come).await.expect("somebody comes").unwrap();
     }
 
     pub(crate) fn count(&self) -> usize {
