@@ -138,3 +138,24 @@ async fn scopes_have_a_limit_and_the_one_read_longest_ago_goes() {
     let held: u64 = world.cache.scopes().iter().map(|scope| world.cache.stats(scope).memory.bytes).sum();
     assert_eq!(world.cache.memory_bytes(), held);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_read_of_versions_that_was_waiting_brings_no_forgotten_scope_back() {
+    let world = world(false);
+    world.read(world.overview).await.unwrap();
+    world.db.reads.set(false);
+    let refresh = || {
+        let cache = world.cache.clone();
+        tokio_util::task::TaskTracker::new().spawn(async move { cache.refresh().await })
+    };
+    let running = refresh();
+    world.db.reads.arrivals(3).await;
+    let waiting = refresh();
+    settle().await;
+    world.cache.forget(&world.acme);
+    world.db.reads.set(true);
+    running.await.unwrap().unwrap();
+    waiting.await.unwrap().unwrap();
+    assert_eq!(world.db.reads.count(), 4);
+    assert!(world.cache.scopes().is_empty());
+}
