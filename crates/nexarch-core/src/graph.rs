@@ -13,7 +13,9 @@ mod resolve;
 use rustc_hash::FxHashMap;
 use serde::Serialize;
 
-pub use map::{ArchitectureMap, GraphStats, MapEdge, MapNode, NodeMetrics, Position, architecture_map};
+pub use map::{
+    ArchitectureMap, GraphStats, MapEdge, MapNode, NodeMetrics, Position, architecture_map, label,
+};
 
 use crate::{
     Text,

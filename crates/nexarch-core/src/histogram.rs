@@ -93,7 +93,10 @@ impl Histogram {
         let mut cancelled = false;
         for &(bucket, weight) in &other.bins {
             let weight = weight.wrapping_mul(sign);
-            at += self.bins[at..].partition_point(|bin| bin.0 < bucket);
+            // Both are sorted and mostly alike: the next place is one or two further.
+            while self.bins.get(at).is_some_and(|bin| bin.0 < bucket) {
+                at += 1;
+            }
             match self.bins.get_mut(at) {
                 Some(bin) if bin.0 == bucket => {
                     bin.1 = bin.1.wrapping_add(weight);

@@ -43,7 +43,8 @@ const MINUTE_NS: u64 = 60_000_000_000;
 ///
 /// All spans are taken to be of one trace; of equal identities (R1) the superseding one counts.
 pub fn contribution(trace: &[Facts]) -> Delta {
-    let mut table = Table::default();
+    // About two cells a span in a small trace; in a large one they repeat.
+    let mut table = Table::with_capacity(2 * trace.len().min(256));
     let trace = Trace::new(trace, &mut table);
     let count = trace.spans.len();
     let mut inference = Inference { table, trace, covered: vec![false; count], answered: vec![None; count] };

@@ -135,7 +135,7 @@ pub fn service_detail(rollup: &Rollup, context: &Context<'_>, name: &str) -> Opt
     }
     let seconds = context.range.seconds();
     let operations = Operations::of(rollup, &graph, &own);
-    let (callers, callees) = neighbours(&graph, &own);
+    let around = Around::of(&graph, &own);
     let nodes = || own.iter().map(|&at| &graph.nodes[at]);
     let distinct = |texts: Vec<&Text>| -> Vec<String> {
         texts
@@ -158,9 +158,9 @@ pub fn service_detail(rollup: &Rollup, context: &Context<'_>, name: &str) -> Opt
         total_operations: operations.total,
         other_operations: operations.rest.as_ref().map(|rest| Figures::of(rest, seconds)),
         operations: operations.shown(seconds),
-        more_neighbours: callers.len().saturating_sub(NEIGHBOURS) + callees.len().saturating_sub(NEIGHBOURS),
-        callers: callers.into_iter().take(NEIGHBOURS).collect(),
-        callees: callees.into_iter().take(NEIGHBOURS).collect(),
+        more_neighbours: around.more,
+        callers: around.callers,
+        callees: around.callees,
         last_seen: nodes().filter_map(|node| node.last_seen).max().map(rfc3339),
         last_updated: context.last_updated(),
         window: context.window(),
@@ -228,20 +228,32 @@ impl Operations {
     }
 }
 
-/// Callers and callees outside the name itself, most calls first.
-fn neighbours(graph: &Graph, own: &[usize]) -> (Vec<Neighbour>, Vec<Neighbour>) {
-    let (mut callers, mut callees) = (Vec::new(), Vec::new());
-    for edge in &graph.edges {
-        match (own.contains(&edge.source), own.contains(&edge.target)) {
-            (false, true) => callers.push(neighbour(graph, edge.source, edge)),
-            (true, false) => callees.push(neighbour(graph, edge.target, edge)),
-            _ => {}
+/// Callers and callees outside the name itself, most calls first, the first [`NEIGHBOURS`] of each.
+#[derive(Default)]
+struct Around {
+    callers: Vec<Neighbour>,
+    callees: Vec<Neighbour>,
+    more: usize,
+}
+
+impl Around {
+    fn of(graph: &Graph, own: &[usize]) -> Self {
+        let mut around = Self::default();
+        for edge in &graph.edges {
+            match (own.contains(&edge.source), own.contains(&edge.target)) {
+                (false, true) => around.callers.push(neighbour(graph, edge.source, edge)),
+                (true, false) => around.callees.push(neighbour(graph, edge.target, edge)),
+                _ => {}
+            }
         }
+        for list in [&mut around.callers, &mut around.callees] {
+            // Stable: of equal counts the first by id, because edges are in that order.
+            list.sort_by_key(|neighbour| std::cmp::Reverse(neighbour.call_count));
+            around.more += list.len().saturating_sub(NEIGHBOURS);
+            list.truncate(NEIGHBOURS);
+        }
+        around
     }
-    // Stable: of equal counts the first by id, because edges are in that order.
-    callers.sort_by_key(|neighbour| std::cmp::Reverse(neighbour.call_count));
-    callees.sort_by_key(|neighbour| std::cmp::Reverse(neighbour.call_count));
-    (callers, callees)
 }
 
 fn neighbour(graph: &Graph, at: usize, edge: &Edge) -> Neighbour {

@@ -58,17 +58,17 @@ pub struct Service {
 /// The services of a window that sent a span, by id.
 pub fn services(rollup: &Rollup, context: &Context<'_>) -> Vec<Service> {
     let graph = build(rollup, context.environment);
-    let mut callees = vec![BTreeSet::new(); graph.nodes.len()];
-    let mut callers = callees.clone();
+    let mut called = vec![BTreeSet::new(); graph.nodes.len()];
+    let mut calling = called.clone();
     for edge in &graph.edges {
-        callees[edge.source].insert(edge.target);
-        callers[edge.target].insert(edge.source);
+        called[edge.source].insert(edge.target);
+        calling[edge.target].insert(edge.source);
     }
     let ids =
         |neighbours: &BTreeSet<usize>| neighbours.iter().map(|&at| graph.nodes[at].id.clone()).collect();
     (0..graph.nodes.len())
         .filter(|&at| is_shown(&graph, at, context))
-        .map(|at| service(&graph.nodes[at], ids(&callees[at]), ids(&callers[at]), context))
+        .map(|at| service(&graph.nodes[at], ids(&called[at]), ids(&calling[at]), context))
         .collect()
 }
 

@@ -249,10 +249,12 @@ pub fn rfc3339(minute: u32) -> String {
 
 /// The grid of a window of a length, both in minutes.
 fn grid(length: u32) -> u32 {
-    match length {
-        0..=BY_MINUTE => 1,
-        ..=BY_FIVE_MINUTES => 5,
-        _ => 60,
+    if length <= BY_MINUTE {
+        1
+    } else if length <= BY_FIVE_MINUTES {
+        5
+    } else {
+        60
     }
 }
 

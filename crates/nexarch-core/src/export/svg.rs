@@ -14,7 +14,7 @@ use line::Lines;
 use text::{count, cut, escape, latency, percent};
 
 use crate::{
-    graph::{ArchitectureMap, MapEdge, MapNode, NodeType},
+    graph::{ArchitectureMap, MapEdge, MapNode, NodeType, label},
     layout::{BOX_HEIGHT, MARGIN, box_width},
     view::Health,
 };
@@ -25,6 +25,9 @@ const HEADER: i32 = 64;
 const FOOTER: i32 = 40;
 /// Narrowest picture: the legend fits.
 const NARROWEST: i32 = 760;
+
+/// From this many edges on, healthy ones are drawn faintly.
+const BUSY: usize = 80;
 
 /// How bad a share of failures is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,7 +122,7 @@ fn frames(map: &ArchitectureMap) -> Vec<Frame> {
     let mut widths = std::collections::BTreeMap::new();
     for node in &map.nodes {
         let width = widths.entry(node.position.x).or_insert(0);
-        *width = box_width(&node.name).max(*width);
+        *width = box_width(label(node.kind, &node.name)).max(*width);
     }
     map.nodes
         .iter()
@@ -162,6 +165,8 @@ fn header(out: &mut String, map: &ArchitectureMap) {
 fn edges(out: &mut String, map: &ArchitectureMap, frames: &[Frame]) {
     let most = map.edges.iter().map(|edge| edge.call_count).max().unwrap_or(0).max(1);
     let lines = Lines::new(map, frames);
+    // On a large map the healthy edges step back.
+    let _ = write!(out, "<g class=\"{}\">", if map.edges.len() > BUSY { "busy" } else { "calm" });
     // Bad ones last, so that nothing hides them.
     for mood in [Mood::Good, Mood::Fair, Mood::Bad] {
         for (at, edge) in map.edges.iter().enumerate().filter(|(_, edge)| Mood::of(edge.error_rate) == mood) {
@@ -179,6 +184,7 @@ fn edges(out: &mut String, map: &ArchitectureMap, frames: &[Frame]) {
             );
         }
     }
+    out.push_str("</g>");
 }
 
 fn edge_tooltip(edge: &MapEdge) -> String {
@@ -217,7 +223,11 @@ fn card(out: &mut String, node: &MapNode, frame: Frame) {
         if node.kind == NodeType::Service { 10 } else { BOX_HEIGHT / 2 }
     );
     out.push_str(icon::of(node.kind));
-    let _ = write!(out, "<text class=\"name\" x=\"44\" y=\"22\">{}</text>", escape(&cut(&node.name)));
+    let _ = write!(
+        out,
+        "<text class=\"name\" x=\"44\" y=\"22\">{}</text>",
+        escape(&cut(label(node.kind, &node.name)))
+    );
     let metrics = &node.metrics;
     let _ = write!(
         out,

@@ -141,7 +141,7 @@ pub struct GraphStats {
 /// The map of a window.
 pub fn architecture_map(rollup: &Rollup, context: &Context<'_>) -> ArchitectureMap {
     let graph = build(rollup, context.environment);
-    let labels: Vec<&str> = graph.nodes.iter().map(|node| &*node.name).collect();
+    let labels: Vec<&str> = graph.nodes.iter().map(|node| label(node.kind, &node.name)).collect();
     let pairs: Vec<(usize, usize)> = graph.edges.iter().map(|edge| (edge.source, edge.target)).collect();
     let arranged = layout::arrange(&labels, &pairs, ASPECT);
     let nodes =
@@ -154,6 +154,14 @@ pub fn architecture_map(rollup: &Rollup, context: &Context<'_>) -> ArchitectureM
         graph_stats: stats(&graph, pairs),
         last_updated: context.last_updated(),
         window: context.window(),
+    }
+}
+
+/// What a box on the map says: the name; of a database or cache without its system, which the icon stands for.
+pub fn label(kind: NodeType, name: &str) -> &str {
+    match (kind, name.split_once(':')) {
+        (NodeType::Database | NodeType::Cache, Some((_, place))) if !place.is_empty() => place,
+        _ => name,
     }
 }
 

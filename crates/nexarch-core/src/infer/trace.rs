@@ -51,7 +51,7 @@ impl<'a> Trace<'a> {
     /// Sorts out a trace; repeated and superseded spans are dropped.
     pub(super) fn new(facts: &'a [Facts], table: &mut Table) -> Self {
         let spans = distinct(facts);
-        let service = spans.iter().map(|span| service_node(span, table)).collect();
+        let service = services(&spans, table);
         let mut parent = Family::new(&spans).parents();
         let order = from_roots(&mut parent);
         let count = spans.len();
@@ -128,6 +128,31 @@ fn distinct(facts: &[Facts]) -> Vec<&Facts> {
         same
     });
     spans
+}
+
+/// How many services of a trace are remembered while its spans are walked. Comparing a few names is cheaper than
+/// hashing three texts with a hash that nobody can steer; traces of more services fall back to that.
+const REMEMBERED: usize = 16;
+
+/// The service node of each span.
+fn services(spans: &[&Facts], table: &mut Table) -> Vec<u32> {
+    let mut known: Vec<(&Facts, u32)> = Vec::with_capacity(REMEMBERED);
+    let same = |a: &Facts, b: &Facts| {
+        a.service == b.service && a.namespace == b.namespace && a.environment == b.environment
+    };
+    spans
+        .iter()
+        .map(|&span| {
+            if let Some(&(_, node)) = known.iter().find(|(other, _)| same(other, span)) {
+                return node;
+            }
+            let node = service_node(span, table);
+            if known.len() < REMEMBERED {
+                known.push((span, node));
+            }
+            node
+        })
+        .collect()
 }
 
 fn service_node(span: &Facts, table: &mut Table) -> u32 {

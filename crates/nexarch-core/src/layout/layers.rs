@@ -13,7 +13,9 @@ pub(super) fn layers(count: usize, links: &[(usize, usize)]) -> Vec<usize> {
     let mut layer = longest_paths(count, &forward, &out);
     // A caller that nobody calls may move right, next to what it calls: long edges hide structure.
     let mut called = vec![false; count];
-    forward.iter().for_each(|&(_, to)| called[to] = true);
+    for &(_, to) in &forward {
+        called[to] = true;
+    }
     for node in (0..count).filter(|&node| !called[node]) {
         if let Some(nearest) = out.of(node).iter().map(|&next| layer[next]).min() {
             layer[node] = nearest.saturating_sub(1);
@@ -122,7 +124,9 @@ impl Walk {
 
 fn longest_paths(count: usize, links: &[(usize, usize)], out: &Neighbours) -> Vec<usize> {
     let mut waiting = vec![0usize; count];
-    links.iter().for_each(|&(_, to)| waiting[to] += 1);
+    for &(_, to) in links {
+        waiting[to] += 1;
+    }
     let mut ready: Vec<usize> = (0..count).filter(|&node| waiting[node] == 0).collect();
     let mut layer = vec![0; count];
     while let Some(node) = ready.pop() {

@@ -37,7 +37,9 @@ pub(super) fn order(layer: &[usize], links: &[(usize, usize)]) -> Vec<Vec<usize>
         position: vec![0; items.len()],
     };
     let mut rows = ordering.best(rows);
-    rows.iter_mut().for_each(|row| row.retain(|&item| item < layer.len()));
+    for row in &mut rows {
+        row.retain(|&item| item < layer.len());
+    }
     rows
 }
 
@@ -50,7 +52,9 @@ struct Ordering {
 
 impl Ordering {
     fn best(&mut self, mut rows: Vec<Vec<usize>>) -> Vec<Vec<usize>> {
-        rows.iter().for_each(|row| self.note(row));
+        for row in &rows {
+            self.note(row);
+        }
         let mut best = (self.crossings(&rows), rows.clone());
         for sweep in 0..SWEEPS {
             if best.0 == 0 {

@@ -3,12 +3,18 @@
 use super::{BOX_HEIGHT, MARGIN, layers::Neighbours};
 use crate::graph::Position;
 
-/// Between two columns: room for arrows and a label.
-const GUTTER: i32 = 104;
+/// Between two columns: room for arrows …
+const GUTTER: i32 = 64;
+/// … and for each edge that begins in the left one …
+const GUTTER_PER_EDGE: i32 = 6;
+/// … up to this.
+const WIDEST_GUTTER: i32 = 118;
 /// Between two columns of one layer: room for edges that pass.
 const NARROW_GUTTER: i32 = 56;
 /// Between two boxes of a column: room for edges that pass.
 const ROW_GAP: i32 = 34;
+/// Most that a long and low map may stretch the distance of its rows by.
+const STRETCH: f64 = 1.75;
 /// Passes that pull nodes towards their neighbours.
 const PASSES: usize = 10;
 
@@ -33,26 +39,37 @@ pub(super) struct Column {
 }
 
 pub(super) fn place(rows: &[Vec<usize>], widths: &[i32], links: &[(usize, usize)], aspect: f64) -> Grid {
-    let height = rows_per_column(rows, widths, aspect);
+    let limit = rows_per_column(rows, widths, aspect);
+    let mut leaving = vec![0i32; widths.len()];
+    for &(from, _) in links {
+        leaving[from] = leaving[from].saturating_add(1);
+    }
     let mut columns: Vec<Column> = Vec::new();
     let mut column = vec![0; widths.len()];
     let mut x = MARGIN;
     for layer in rows {
-        let parts = layer.len().div_ceil(height).max(1);
+        let parts = layer.len().div_ceil(limit).max(1);
+        let edges = layer.iter().fold(0i32, |sum, &node| sum.saturating_add(leaving[node]));
+        let gutter = GUTTER.saturating_add(edges.saturating_mul(GUTTER_PER_EDGE)).min(WIDEST_GUTTER);
         for part in 0..parts {
             // Row by row: what stands high in the order stands high on the map, in whichever column.
             let nodes: Vec<usize> = layer.iter().copied().skip(part).step_by(parts).collect();
             let width = nodes.iter().map(|&node| widths[node]).max().unwrap_or(0);
-            nodes.iter().for_each(|&node| column[node] = columns.len());
+            for &node in &nodes {
+                column[node] = columns.len();
+            }
             columns.push(Column { nodes, left: x, right: x.saturating_add(width) });
             x = x.saturating_add(width).saturating_add(if part + 1 == parts {
-                GUTTER
+                gutter
             } else {
                 NARROW_GUTTER
             });
         }
     }
-    let y = vertical(&columns, &column, widths.len(), links);
+    let tallest = columns.iter().map(|column| column.nodes.len()).max().unwrap_or(0).max(1);
+    let low = f64::from(BOX_HEIGHT + ROW_GAP);
+    let pitch = (f64::from(x) / aspect / tallest as f64).clamp(low, low * STRETCH);
+    let y = vertical(&columns, &column, widths.len(), links, pitch);
     let top = y.iter().copied().fold(f64::INFINITY, f64::min);
     let mut centres = vec![Position { x: 0, y: 0 }; widths.len()];
     for column in &columns {
@@ -75,7 +92,7 @@ fn rows_per_column(rows: &[Vec<usize>], widths: &[i32], aspect: f64) -> usize {
             .zip(&widest)
             .map(|(row, &wide)| {
                 let parts = row.len().div_ceil(limit).max(1);
-                parts as f64 * f64::from(wide + NARROW_GUTTER) + f64::from(GUTTER - NARROW_GUTTER)
+                parts as f64 * f64::from(wide + NARROW_GUTTER) + f64::from(WIDEST_GUTTER - NARROW_GUTTER)
             })
             .sum();
         let height = tallest.min(limit) as f64 * f64::from(BOX_HEIGHT + ROW_GAP);
@@ -85,8 +102,13 @@ fn rows_per_column(rows: &[Vec<usize>], widths: &[i32], aspect: f64) -> usize {
 }
 
 /// Vertical centres: each column centred, then pulled towards the neighbours without changing the order.
-fn vertical(columns: &[Column], column: &[usize], count: usize, links: &[(usize, usize)]) -> Vec<f64> {
-    let pitch = f64::from(BOX_HEIGHT + ROW_GAP);
+fn vertical(
+    columns: &[Column],
+    column: &[usize],
+    count: usize,
+    links: &[(usize, usize)],
+    pitch: f64,
+) -> Vec<f64> {
     let mut y = vec![0.0; count];
     for column in columns {
         for (row, &node) in column.nodes.iter().enumerate() {

@@ -207,7 +207,7 @@ pub(super) fn decode(
     // A cell is at least a head, one reference, flags and a count.
     for _ in 0..input.length(4)? {
         let head = input.byte()?;
-        let shape = Key::shape(head).ok_or(Corrupt("key"))?;
+        let shape = Key::shape(head);
         let mut refs = [0; 3];
         for (reference, &is_node) in refs.iter_mut().zip(shape) {
             let map = if is_node { &nodes } else { &texts };

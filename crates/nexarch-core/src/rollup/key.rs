@@ -138,23 +138,29 @@ pub enum Key {
 pub(super) type Shape = &'static [bool];
 
 impl Key {
-    /// Flattened for the codec: kind and sub-kind in one byte, up to three references.
+    /// Flattened for the codec: kind and sub-kind in one byte, up to three references, and what those are.
     pub(super) fn flatten(self) -> (u8, [u32; 3], Shape) {
-        match self {
-            Self::Spans(a) => (0, [a, 0, 0], &[true]),
-            Self::Request(a) => (1, [a, 0, 0], &[true]),
-            Self::Operation(a, b) => (2, [a, b, 0], &[true, false]),
-            Self::Entry(a) => (3, [a, 0, 0], &[true]),
-            Self::Call(via, a, b, c) => (4 | (via as u8) << 3, [a, b, c], &[true, true, false]),
-            Self::Client(via, a, b, c) => (5 | (via as u8) << 3, [a, b, c], &[true, true, false]),
-            Self::Learned(a, b, c) => (6, [a, b, c], &[true, false, false]),
-            Self::Note(note, a) => (7 | (note as u8) << 3, [a, 0, 0], &[true]),
-        }
+        let (head, refs) = match self {
+            Self::Spans(a) => (0, [a, 0, 0]),
+            Self::Request(a) => (1, [a, 0, 0]),
+            Self::Operation(a, b) => (2, [a, b, 0]),
+            Self::Entry(a) => (3, [a, 0, 0]),
+            Self::Call(via, a, b, c) => (4 | (via as u8) << 3, [a, b, c]),
+            Self::Client(via, a, b, c) => (5 | (via as u8) << 3, [a, b, c]),
+            Self::Learned(a, b, c) => (6, [a, b, c]),
+            Self::Note(note, a) => (7 | (note as u8) << 3, [a, 0, 0]),
+        };
+        (head, refs, Self::shape(head))
     }
 
-    /// The shape that a head byte announces; `None` for an unknown one.
-    pub(super) fn shape(head: u8) -> Option<Shape> {
-        Self::unflatten(head, [0; 3]).map(|key| key.flatten().2)
+    /// The shape that a head byte announces, if it is a known one.
+    pub(super) fn shape(head: u8) -> Shape {
+        match head & 7 {
+            2 => &[true, false],
+            4 | 5 => &[true, true, false],
+            6 => &[true, false, false],
+            _ => &[true],
+        }
     }
 
     /// Back from [`Self::flatten`].

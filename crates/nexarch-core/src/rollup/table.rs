@@ -43,6 +43,13 @@ impl Table {
     /// The index of the empty text.
     pub(crate) const EMPTY: u32 = 0;
 
+    /// With room for some cells, so that filling it does not move them again and again.
+    pub(crate) fn with_capacity(cells: usize) -> Self {
+        let mut table = Self::default();
+        table.cells.reserve(cells);
+        table
+    }
+
     /// Interns a text, cut to [`MAX_TEXT`] bytes.
     pub(crate) fn text(&mut self, text: &Text) -> u32 {
         if text.is_empty() {
@@ -86,11 +93,6 @@ impl Table {
         &self.texts[id as usize]
     }
 
-    /// The index of a text, if it occurs.
-    pub(crate) fn find_text(&self, text: &str) -> Option<u32> {
-        self.text_ids.get(text).copied()
-    }
-
     /// The node of an index of this table.
     pub(crate) fn node_of(&self, id: u32) -> NodeKey {
         self.nodes[id as usize]
@@ -100,16 +102,6 @@ impl Table {
     pub(crate) fn describe(&self, id: u32) -> (Class, [&Text; 5]) {
         let node = self.node_of(id);
         (node.class, node.parts.map(|part| self.text_of(part)))
-    }
-
-    /// All texts, by index.
-    pub(crate) fn texts(&self) -> &[Text] {
-        &self.texts
-    }
-
-    /// All nodes, by index.
-    pub(crate) fn nodes(&self) -> &[NodeKey] {
-        &self.nodes
     }
 
     /// The cell of a bucket and key, made when absent.

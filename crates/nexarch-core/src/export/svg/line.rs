@@ -10,6 +10,9 @@ const PORT_GAP: i32 = 9;
 /// Ports keep this far from the corners.
 const CORNER: i32 = 12;
 
+/// An end of an edge at a box: the height of where the edge goes, the edge, and which end of it this is.
+type Port = (i32, usize, usize);
+
 /// The ends of all edges.
 pub(super) struct Lines<'a> {
     map: &'a ArchitectureMap,
@@ -26,8 +29,8 @@ impl<'a> Lines<'a> {
             .iter()
             .map(|edge| Some((*index.get(&*edge.source)?, *index.get(&*edge.target)?)))
             .collect();
-        // By box and side (right?): the height of the other end, the edge, and which end of it this is.
-        let mut ports: HashMap<(usize, bool), Vec<(i32, usize, usize)>> = HashMap::new();
+        // By box and side (is it the right one?).
+        let mut ports: HashMap<(usize, bool), Vec<Port>> = HashMap::new();
         for (edge, ends) in nodes.iter().enumerate() {
             let Some((source, target)) = *ends else { continue };
             let rightward = frames[source].left <= frames[target].left;

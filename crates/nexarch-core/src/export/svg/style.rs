@@ -17,7 +17,7 @@ text{font-family:system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue','Dej
 .node.fair .errors{fill:#8a5a00;font-weight:600}.node.bad .errors{fill:#b71f1f;font-weight:600}\
 .edge{fill:none;stroke-linecap:butt}\
 .edge.good{stroke:#93a1b3}.edge.fair{stroke:#c98500}.edge.bad{stroke:#d3302f}\
-.inferred{stroke-dasharray:6 4}\
+.inferred{stroke-dasharray:6 4}.busy .good{opacity:.45}\
 .head-good{fill:#93a1b3}.head-fair{fill:#c98500}.head-bad{fill:#d3302f}\
 @media (prefers-color-scheme:dark){\
 .page{fill:#10161e}.title,.name{fill:#e8edf3}.figures{fill:#9aa8b8}\

@@ -1,6 +1,8 @@
 //! Text by strangers, and numbers for people.
 
-use crate::layout::LABEL_CHARACTERS;
+use std::fmt::Write;
+
+use crate::layout::{LABEL_CHARACTERS, advance, is_direction};
 
 /// Escapes for XML text and attributes. Characters that XML cannot hold become U+FFFD; those that change the
 /// direction of text are shown as escapes, so that a name cannot pretend to be another.
@@ -14,8 +16,8 @@ pub(super) fn escape(text: &str) -> String {
             '"' => out.push_str("&quot;"),
             '\'' => out.push_str("&#39;"),
             '\n' => out.push_str("&#10;"),
-            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
-                out.push_str(&format!("\\u{:04x}", c as u32));
+            c if is_direction(c) => {
+                let _ = write!(out, "\\u{:04x}", c as u32);
             }
             '\u{fffe}' | '\u{ffff}' => out.push('\u{fffd}'),
             c if c.is_control() => out.push('\u{fffd}'),
@@ -25,23 +27,25 @@ pub(super) fn escape(text: &str) -> String {
     out
 }
 
-/// Cut to the width of a label; wide characters count twice.
+/// Cut to the width of a label in the middle, because ends differ more than middles do (`…/orders`, `…-service`).
 pub(super) fn cut(text: &str) -> String {
-    let wide = |c: char| if (c as u32) < 0x250 { 1 } else { 2 };
-    let total: usize = text.chars().map(wide).sum();
-    if total <= LABEL_CHARACTERS {
+    // A name may be long: no more than what can be shown is looked at, from either end.
+    if text.chars().take(LABEL_CHARACTERS + 1).map(advance).sum::<usize>() <= LABEL_CHARACTERS {
         return text.into();
     }
-    let mut used = 1;
-    let mut out: String = text
-        .chars()
-        .take_while(|&c| {
-            used += wide(c);
-            used <= LABEL_CHARACTERS
-        })
-        .collect();
-    out.push('…');
-    out
+    let part = |characters: &mut dyn Iterator<Item = char>, room: usize| -> Vec<char> {
+        let mut used = 0;
+        characters
+            .take_while(|&c| {
+                used += advance(c);
+                used <= room
+            })
+            .collect()
+    };
+    let tail = LABEL_CHARACTERS * 2 / 5;
+    let head: String = part(&mut text.chars(), LABEL_CHARACTERS - 1 - tail).into_iter().collect();
+    let tail: String = part(&mut text.chars().rev(), tail).into_iter().rev().collect();
+    format!("{head}…{tail}")
 }
 
 /// `17`, `1.2k`, `3.4M`.
@@ -49,8 +53,8 @@ pub(super) fn count(number: u64) -> String {
     let scaled = |unit: f64, suffix: &str| format!("{:.1}{suffix}", number as f64 / unit);
     match number {
         0..=999 => number.to_string(),
-        ..=999_949 => scaled(1e3, "k"),
-        ..=999_949_999 => scaled(1e6, "M"),
+        1000..=999_949 => scaled(1e3, "k"),
+        999_950..=999_949_999 => scaled(1e6, "M"),
         _ => scaled(1e9, "G"),
     }
 }
