@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     Json,
-    extract::{Path, State},
+    extract::State,
     http::{HeaderMap, HeaderValue, Uri},
     response::{IntoResponse, Response},
 };
@@ -12,7 +12,7 @@ use nexarch_cache::{Cause, Error as CacheError, Invalidation, ScopeStats};
 use nexarch_store::Scope;
 use serde::Serialize;
 
-use super::{cached::NEXARCH_VERSION, caller::caller, error::ApiError, params::Params};
+use super::{cached::NEXARCH_VERSION, caller::caller, error::ApiError, params::{Params, segment}};
 use crate::{app::App, auth::Caller};
 
 /// State of the cache; always 200, because the cache never makes the service unhealthy.
@@ -121,12 +121,12 @@ pub(super) async fn invalidate(
 #[utoipa::path(delete, path = "/api/v1/cache/invalidate/{operation}", tag = "cache", params(("operation" = String, Path)), responses((status = 200, body = Invalidated), (status = 404)))]
 pub(super) async fn invalidate_operation(
     State(app): State<Arc<App>>,
-    Path(operation): Path<String>,
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Response, ApiError> {
     let caller = caller(&app, &headers, Scope::Admin).await?;
     Params::parse(&uri, &[])?;
+    let operation = segment(&uri, "/api/v1/cache/invalidate/", "")?;
     apply(&app, &caller, "operation", Invalidation::Operations(vec![operation])).await
 }
 

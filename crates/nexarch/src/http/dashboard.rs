@@ -13,13 +13,14 @@ use super::{
     cached,
     caller::caller,
     error::ApiError,
-    params::{Params, percent_decode},
+    params::{Params, segment},
 };
 use crate::{
     app::App,
     view::{Format, Range, View},
 };
 
+const SERVICES: &str = "/api/v1/dashboard/services/";
 const RANGE: &[&str] = &["window", "from", "to", "environment"];
 
 /// The figures of the whole architecture.
@@ -83,7 +84,7 @@ pub(super) async fn service(
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Response, ApiError> {
-    let name = service_name(&uri, "")?;
+    let name = segment(&uri, SERVICES, "")?;
     ranged(&app, &headers, &uri, |range| View::Service(range, name)).await
 }
 
@@ -94,7 +95,7 @@ pub(super) async fn service_metrics(
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Response, ApiError> {
-    let name = service_name(&uri, "/metrics")?;
+    let name = segment(&uri, SERVICES, "/metrics")?;
     ranged(&app, &headers, &uri, |range| View::ServiceMetrics(range, name)).await
 }
 
@@ -108,11 +109,4 @@ async fn ranged(
     let params = Params::parse(uri, RANGE)?;
     let range = Range::parse(&params)?;
     cached::answer(app, &caller, view(range), headers).await
-}
-
-/// Taken from the raw path: the name may hold an encoded slash, which the router's own decoding would hide.
-fn service_name(uri: &Uri, suffix: &str) -> Result<String, ApiError> {
-    let raw =
-        uri.path().strip_prefix("/api/v1/dashboard/services/").and_then(|rest| rest.strip_suffix(suffix));
-    percent_decode(raw.unwrap_or_default(), false)
 }

@@ -86,6 +86,13 @@ pub(super) fn percent_decode(text: &str, plus_is_space: bool) -> Result<String, 
     String::from_utf8(bytes).map_err(|_| ApiError::bad_request("the address is not valid UTF-8"))
 }
 
+/// The one part of the path behind `prefix` and before `suffix`, decoded. Taken from the raw path: it may hold an
+/// encoded slash, and a broken escape gets the same kind of answer as everywhere else.
+pub(crate) fn segment(uri: &Uri, prefix: &str, suffix: &str) -> Result<String, ApiError> {
+    let raw = uri.path().strip_prefix(prefix).and_then(|rest| rest.strip_suffix(suffix));
+    percent_decode(raw.unwrap_or_default(), false)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,25 +4,25 @@ use std::sync::Arc;
 
 use axum::{
     Json,
-    extract::{Path, State},
+    extract::State,
     http::{HeaderMap, Uri},
 };
 use nexarch_core::{ids::TraceId, trace::Trace};
 use nexarch_store::Scope;
 
-use super::{caller::caller, error::ApiError, params::Params};
+use super::{caller::caller, error::ApiError, params::{Params, segment}};
 use crate::app::App;
 
 /// All spans of a trace, parents before children. The id has 16 or 32 hex digits.
 #[utoipa::path(get, path = "/api/v1/traces/{trace_id}", tag = "traces", params(("trace_id" = String, Path)), responses((status = 200, body = Trace), (status = 404)))]
 pub(super) async fn trace(
     State(app): State<Arc<App>>,
-    Path(text): Path<String>,
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Json<Trace>, ApiError> {
     let caller = caller(&app, &headers, Scope::Read).await?;
     Params::parse(&uri, &[])?;
+    let text = segment(&uri, "/api/v1/traces/", "")?;
     let wrong = || ApiError::bad_request("a trace id has 16 or 32 hex digits and is not all zero");
     let id = TraceId::from_hex_lenient(&text).ok_or_else(wrong)?;
     let spans = app.store.snapshot(&caller.tenant).await?.trace(id).await?;

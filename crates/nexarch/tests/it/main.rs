@@ -14,4 +14,5 @@ mod lifecycle;
 mod native;
 mod otlp;
 mod python_sdk;
+mod readme;
 mod support;
