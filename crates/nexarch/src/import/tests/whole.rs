@@ -106,11 +106,20 @@ async fn what_is_wrong_is_counted_and_named() {
 
 #[tokio::test]
 async fn one_unreadable_file_stops_all_before_anything_is_stored() {
-    let good = file(line(1).as_bytes());
-    let files = vec![good.path().to_owned(), fixture("zipkin/yelp.json")];
-    let failed =
-        run(files, OPTIONS, |_| -> Ready<Result<Stored, Infallible>> { panic!("nothing may be stored") });
-    assert!(matches!(failed.await, Err(Error::Unreadable(_))));
+    // Enough for a batch of its own.
+    let text: String = (1..5_000).map(|n| line(n) + "\n").collect();
+    let good = file(text.as_bytes());
+    for shift_to_now in [true, false] {
+        let options = Options { shift_to_now, retention_ns: None, ..OPTIONS };
+        let files = vec![good.path().to_owned(), fixture("zipkin/yelp.json")];
+        let mut stored = 0;
+        let failed = run(files, options, |batch| {
+            stored += batch.len();
+            taken(&batch)
+        });
+        assert!(matches!(failed.await, Err(Error::Unreadable(_))));
+        assert_eq!(stored, 0);
+    }
 }
 
 #[tokio::test]
