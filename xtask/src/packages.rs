@@ -14,6 +14,7 @@ struct Package {
 }
 
 const NEEDED: &[Package] = &[
+    Package { name: "curl", why: "running the lines of the README", probe: &["curl", "--version"] },
     Package {
         name: "python3-venv",
         why: "the official OpenTelemetry SDK, and scripts that count without our code",
