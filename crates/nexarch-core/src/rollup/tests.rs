@@ -128,6 +128,27 @@ fn counts_beyond_the_input_reserve_nothing() {
 }
 
 #[test]
+fn impossible_cells_are_refused() {
+    // One text "a", one service of that name, one cell: spans of it, with the flags and fields given.
+    let cell = |fields: &[u8]| {
+        let mut body = vec![1, 1, b'a', 1, 0, 0, 0, 1, 0, 0, 1, 0, 0];
+        body.extend_from_slice(fields);
+        fold(&sealed(&body)).map(|rollup| rollup.len())
+    };
+    let (unit, single, timed, all, unit_time) = (2, 4, 8, 16, 32);
+    assert_eq!(cell(&[unit, 2]), Ok(1));
+    assert_eq!(cell(&[unit | timed | all, 2, 8, 1, 0x8f, 4, 8]), Ok(1), "bucket 527");
+    assert_eq!(cell(&[unit | timed | all, 2, 8, 1, 0x90, 4, 8]), Err(Corrupt("bucket")), "bucket 528");
+    assert_eq!(cell(&[unit | timed | all, 2, 8, 2, 1, 8, 0, 8]), Err(Corrupt("histogram is not sorted")));
+    assert_eq!(cell(&[unit | single | unit_time, 2, 8]), Err(Corrupt("flags")));
+    assert_eq!(cell(&[64, 2]), Err(Corrupt("flags")));
+    let longer = [0x80, 0x80, 0x80, 0x80, 0x80, 0x02];
+    assert_eq!(cell(&[&[unit | single, 2][..], &longer].concat()), Err(Corrupt("duration")), "over 2^36 µs");
+    assert_eq!(fold(&sealed(&[0, 1, 11, 0, 0, 0, 0, 0, 0])).unwrap_err(), Corrupt("class"));
+    assert_eq!(fold(&sealed(&[0, 1, 0, 0, 0, 1, 0, 0, 0])).unwrap_err(), Corrupt("reference"));
+}
+
+#[test]
 fn last_seen_is_the_newest_minute_with_spans_left() {
     let at =
         |minutes: u64, id: u64| Facts { start_ns: START_NS + minutes * 60_000_000_000, ..server("a", id, 0) };

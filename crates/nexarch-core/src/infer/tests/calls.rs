@@ -150,6 +150,16 @@ fn a_stranger_below_a_shared_id_hangs_under_the_server() {
 }
 
 #[test]
+fn an_entry_span_below_a_shared_id_hangs_under_the_client() {
+    // Both halves of the call have id 2; the server half sorts first.
+    let trace = [client("z", 2, 0), server("b", 2, 0), server("c", 3, 2)];
+    assert_eq!(
+        edges(&contribution(&trace)),
+        ["call pair z -> b 1", "call pair z -> c 1", "client pair z -> b 1", "client pair z -> c 1"]
+    );
+}
+
+#[test]
 fn five_consumers_of_one_broadcast_share_an_id_and_all_count() {
     let mut trace = vec![message("a", Kind::Producer, 1, 0, "news")];
     for host in 1..=5 {
@@ -266,4 +276,14 @@ fn parent_cycles_end() {
         "cut at the first span, which is an orphan"
     );
     assert_eq!(count(&delta, "note Orphan a"), 1);
+}
+
+#[test]
+fn a_cycle_is_cut_at_its_first_span_wherever_it_is_entered() {
+    // 2 → 3 → 4 → 2, and 1 hangs under 4.
+    let trace = [server("t", 1, 4), server("a", 2, 4), server("b", 3, 2), server("c", 4, 3)];
+    assert_eq!(
+        edges(&contribution(&trace)),
+        ["call parent a -> b 1", "call parent b -> c 1", "call parent c -> t 1"]
+    );
 }
