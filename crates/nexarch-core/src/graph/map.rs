@@ -1,6 +1,6 @@
 //! The architecture map: the graph of a window with figures and positions.
 
-use petgraph::{algo::is_cyclic_directed, graph::DiGraph};
+use petgraph::{algo::toposort, graph::DiGraph};
 use serde::Serialize;
 
 use super::{Edge, Graph, Inferred, Node, NodeType, build};
@@ -172,7 +172,8 @@ fn stats(graph: &Graph, pairs: Vec<(usize, usize)>) -> GraphStats {
     GraphStats {
         total_nodes: nodes,
         total_edges: edges,
-        is_dag: !is_cyclic_directed(&calls),
+        // Not `is_cyclic_directed`: that recurses, and a chain of services may be long.
+        is_dag: toposort(&calls, None).is_ok(),
         avg_degree: ratio((nodes > 0).then(|| 2.0 * edges as f64 / nodes as f64)),
         folded_nodes: graph.folded_nodes,
     }

@@ -288,6 +288,15 @@ fn the_map_has_the_fields_of_the_contract() {
     assert_eq!((empty.graph_stats.avg_degree, empty.graph_stats.is_dag), (None, true));
 }
 
+#[test]
+fn a_long_chain_needs_no_deep_stack() {
+    let chain: Vec<Facts> = (1..1_900).map(|id| local(&format!("s{id:04}"), id, id - 1)).collect();
+    let draw = move || architecture_map(&rollup(&[&chain]), &context()).graph_stats;
+    let small = std::thread::Builder::new().stack_size(256 * 1024);
+    let stats = small.spawn(draw).unwrap().join().unwrap();
+    assert_eq!((stats.total_nodes, stats.total_edges, stats.is_dag), (1_899, 1_898, true));
+}
+
 fn any_call() -> impl Strategy<Value = Facts> {
     let names = || select(vec!["", "a", "b", "user", "a.svc", "10.0.0.1", "x/y", "other externals"]);
     let kinds = select(vec![Kind::Client, Kind::Server, Kind::Internal, Kind::Consumer]);
