@@ -121,7 +121,7 @@ impl TraceId {
     /// Parses 16 or 32 hex digits; a 64-bit id is padded with zeros on the left.
     pub fn from_hex_lenient(text: &str) -> Option<Self> {
         match text.len() {
-            16 => Self::from_hex(&format!("{:0>32}", text)),
+            16 => Self::from_hex(&format!("{text:0>32}")),
             _ => Self::from_hex(text),
         }
     }

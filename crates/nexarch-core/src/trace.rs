@@ -1,6 +1,9 @@
 //! One trace as the API shows it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
@@ -152,7 +155,8 @@ impl TraceSpan {
 }
 
 fn moment(ns: u64) -> String {
-    jiff::Timestamp::from_nanosecond(i128::from(ns)).map_or_else(|_| ns.to_string(), |moment| moment.to_string())
+    jiff::Timestamp::from_nanosecond(i128::from(ns))
+        .map_or_else(|_| ns.to_string(), |moment| moment.to_string())
 }
 
 fn milliseconds(ns: u64) -> f64 {
@@ -177,6 +181,14 @@ impl Serialize for Json {
 
 struct Shown<'a>(&'a Value);
 
+struct Hex<'a>(&'a [u8]);
+
+impl fmt::Display for Hex<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
 impl Serialize for Shown<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.0 {
@@ -187,9 +199,7 @@ impl Serialize for Shown<'_> {
             // JSON has no NaN or infinity.
             Value::Double(number) if !number.is_finite() => serializer.collect_str(number),
             Value::Double(number) => serializer.serialize_f64(*number),
-            Value::Bytes(bytes) => {
-                serializer.serialize_str(&bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
-            }
+            Value::Bytes(bytes) => serializer.collect_str(&Hex(bytes)),
             Value::Array(values) => serializer.collect_seq(values.iter().map(Shown)),
             Value::Map(pairs) => {
                 let mut map = serializer.serialize_map(Some(pairs.len()))?;
