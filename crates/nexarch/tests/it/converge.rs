@@ -7,7 +7,7 @@ use proptest::{
     sample::Index,
     test_runner::{Config, TestRunner},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::{
     client::Client,
@@ -20,6 +20,8 @@ use crate::support::{
 };
 
 const SERVICES: [&str; 5] = ["shop", "stock", "pay", "mail", "unknown_service"];
+/// Traces over which a set is spread.
+const TRACES: u128 = 3;
 /// Sets tried; each needs three tenants and some twenty requests.
 const CASES: u32 = 12;
 
@@ -40,7 +42,7 @@ struct Draft {
 
 fn draft() -> impl Strategy<Value = Draft> {
     // Few ids, so that shared ids, cycles and repeated ids in other traces are common.
-    let ids = (1..=3_u128, 1..=9_u64, any::<Option<Index>>());
+    let ids = (1..=TRACES, 1..=9_u64, any::<Option<Index>>());
     let rest = (0..SERVICES.len(), 0..=5_u32, 0..20_000_u64, 0..300_u64, any::<bool>(), any::<bool>());
     (ids, rest).prop_map(|((trace, id, parent), (service, kind, offset_ms, duration_ms, error, updated))| {
         Draft { trace, id, parent, service, kind, offset_ms, duration_ms, error, updated }
@@ -123,11 +125,20 @@ fn send_by_plan(server: &Server, key: &str, spans: &[Span], plan: &Plan) {
     });
 }
 
-/// Everything that reads show of a tenant, but for moments of commits.
-fn picture(client: &Client) -> (Value, Value, Value) {
-    let mut overview = client.get("/api/v1/dashboard/overview").ok();
+/// Everything that reads show of a tenant, but for moments of commits and what was sent in vain.
+fn picture(client: &Client) -> Value {
+    let get = |path: &str| client.get(path).ok();
+    let mut overview = get("/api/v1/dashboard/overview");
     overview.as_object_mut().unwrap().remove("last_updated");
-    (Map::read(client).comparable(), overview, client.get("/api/v1/dashboard/services").ok())
+    let stats = get("/api/v1/ingest/stats");
+    let trace = |id: u128| client.get(&format!("/api/v1/traces/{id:032x}")).json();
+    json!({
+        "map": Map::read(client).comparable(),
+        "overview": overview,
+        "services": get("/api/v1/dashboard/services"),
+        "stored": [stats["total_spans"], stats["total_traces"]],
+        "traces": (1..=TRACES).map(trace).collect::<Vec<_>>(),
+    })
 }
 
 #[test]

@@ -20,6 +20,9 @@ const CONNECTIONS: u64 = 4;
 /// Kills; the k-th comes when so many answers have arrived as [`answers_before_kill`] says.
 const KILLS: u64 = 10;
 
+/// The trace that all batches add to.
+const SHARED: u128 = 7;
+
 /// Spread over the first hundred answers: fresh files, a growing log, and whatever else happens on the way.
 fn answers_before_kill(kill: u64) -> usize {
     usize::try_from(kill * kill).unwrap()
@@ -28,7 +31,7 @@ fn answers_before_kill(kill: u64) -> usize {
 /// A batch that touches a trace of its own and one that all batches share, so that settling one rewrites the other.
 fn batch(number: u64) -> Vec<Span> {
     let mut spans = call(u128::from(number) + 1_000);
-    spans.extend(many(7, 3).into_iter().map(|span| Span { id: number * 10 + span.id, ..span }));
+    spans.extend(many(SHARED, 3).into_iter().map(|span| Span { id: number * 10 + span.id, ..span }));
     spans
 }
 
@@ -101,6 +104,9 @@ fn no_acknowledged_span_is_lost_and_none_is_doubled() {
     }
     let all: u64 = batches.iter().map(|sent| sent.spans).sum();
     assert_eq!(client.total_spans(), all);
+    assert_eq!(client.get("/api/v1/ingest/stats").ok()["total_spans"], all);
+    let shared = client.get(&format!("/api/v1/traces/{SHARED:032x}")).ok();
+    assert_eq!(shared["span_count"], 3 * batches.len());
     // The graph was not counted twice either: each batch is one call of shop to stock.
     let calls: Vec<_> = crate::support::map::Map::read(&client).calls().into_iter().collect();
     assert_eq!(calls, [(("shop".to_owned(), "stock".to_owned()), batches.len() as u64)]);
