@@ -11,9 +11,9 @@ use nexarch_core::{
     span::{Kind, Resource, Scope, Span, Status, Value},
 };
 
-/// Requests per measurement; the best of [`ROUNDS`] is shown, the others met other work on the machine.
-const REQUESTS: u32 = 200;
-const ROUNDS: u32 = 7;
+/// Requests per round: few, so that some of the [`ROUNDS`] meet no other work on the machine. The best one is shown.
+const REQUESTS: u32 = 5;
+const ROUNDS: u32 = 300;
 
 fn request() -> Vec<Span> {
     let resource = Arc::new(Resource {

@@ -1,7 +1,7 @@
 //! Names of attributes, new and old, and lists of them.
 //!
 //! Instrumentations change their names slowly: most still send the old ones by default. Each use here has one order of
-//! names, the stable one of the semantic conventions (1.44) first. Lists are read once per span into [`Slots`], not
+//! names, the stable one of the semantic conventions (1.44) first. Lists are read once per span into slots, not
 //! searched once per name.
 
 use std::{

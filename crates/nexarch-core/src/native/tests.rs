@@ -302,10 +302,13 @@ fn elements_that_weigh_nothing_cost_their_item() {
     let item = |list: String| {
         minimal().to_string().replace("\"GET /cart\"", &format!("\"x\",\"attributes\":{{\"k\":{list}}}"))
     };
-    let body = format!("[{},{}]", minimal(), item(list(1_000_000)));
-    let batch = decode_batch(body.as_bytes(), &Rules::default()).unwrap();
-    assert_eq!((batch.spans.len(), batch.failed), (1, 1));
-    assert!(batch.errors[0].error.starts_with("attributes: the request holds too many elements"));
+    let map = format!("{{{}\"\":0}}", "\"\":0,".repeat(1_000_000));
+    for value in [list(1_000_000), map] {
+        let body = format!("[{},{}]", minimal(), item(value));
+        let batch = decode_batch(body.as_bytes(), &Rules::default()).unwrap();
+        assert_eq!((batch.spans.len(), batch.failed), (1, 1));
+        assert!(batch.errors[0].error.starts_with("attributes: the request holds too many elements"));
+    }
     assert!(decode_one(item(list(10_000)).as_bytes(), &Rules::default()).is_ok());
 }
 

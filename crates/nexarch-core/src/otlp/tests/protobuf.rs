@@ -96,7 +96,7 @@ fn unknown_fields_of_every_wire_type_are_passed_over() {
 #[test]
 fn malformed_bytes_are_an_error() {
     let overlong_varint = [0xff; 11];
-    let cases: [&[u8]; 12] = [
+    let cases: [&[u8]; 15] = [
         b"{}",
         b"\x0a",
         b"\x0a\x05ab",
@@ -109,10 +109,16 @@ fn malformed_bytes_are_an_error() {
         b"\x0c",
         b"\x63\x08\x01",
         b"\x19\x01\x02",
+        // Also in fields that nobody reads: wire types 4 and 7, and a number of 65 bits.
+        b"\x14",
+        b"\x17",
+        b"\x10\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02",
     ];
     for body in cases {
         assert!(matches!(decode(body.to_vec()), Err(DecodeError::Protobuf(_))), "{body:?}");
     }
+    let largest = b"\x10\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01";
+    assert_eq!(decode(largest.to_vec()), Ok(Decoded::default()));
     // A wrong type inside a span cannot be told from a body that is something else.
     assert!(matches!(decode(around(b"\x08\x01")), Err(DecodeError::Protobuf(_))));
 }
