@@ -17,10 +17,10 @@ pub(crate) fn clippy() -> Result<()> {
     run(command("cargo").args(["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))
 }
 
-/// Documentation of our own crates.
+/// Documentation of our own crates, for those who work on them: private items too.
 pub(crate) fn docs() -> Result<()> {
     run(command("cargo")
-        .args(["doc", "--workspace", "--no-deps", "--locked"])
+        .args(["doc", "--workspace", "--no-deps", "--document-private-items", "--locked"])
         .env("RUSTDOCFLAGS", "-D warnings"))
 }
 

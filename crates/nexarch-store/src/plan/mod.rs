@@ -1,7 +1,7 @@
 //! What a group of batches changes: the pure part of an append, the same for every backend.
 //!
-//! [`Incoming`] is prepared before the transaction; [`decide`] runs inside it, wave by wave, on what is stored of the
-//! touched traces; [`pack`] turns the outcome into chunks.
+//! [`Incoming`] is prepared before the transaction; [`decide()`] runs inside it, wave by wave, on what is stored of the
+//! touched traces; [`pack()`] turns the outcome into chunks.
 //!
 //! **Cost of large traces.** A trace is inferred again as a whole when it gains a span, so a trace of `n` spans that
 //! arrives in `b` transactions costs `n·b/2` inferences. That is bounded twice: batches that wait are grouped into one
@@ -12,6 +12,8 @@
 //! cut for traces that are merely long.)
 
 mod decide;
+mod index;
+mod intern;
 mod known;
 mod pack;
 #[cfg(test)]
@@ -32,6 +34,7 @@ use crate::{
 };
 
 pub(crate) use decide::decide;
+pub(crate) use intern::Interner;
 pub(crate) use known::Known;
 pub(crate) use pack::{Chunk, pack};
 
@@ -89,7 +92,7 @@ pub(crate) struct Tally {
 
 impl Incoming {
     /// Derives the facts and gathers traces; `batches` are those of one tenant, with their place in the group.
-    pub(crate) fn prepare(batches: Vec<(usize, Vec<Span>)>) -> Self {
+    pub(crate) fn prepare(batches: Vec<(usize, Vec<Span>)>, interner: &mut Interner) -> Self {
         let mut this = Self { spans: Vec::new(), traces: Vec::new(), batches: Vec::new() };
         let mut index: HashMap<TraceId, usize, Seeded> = HashMap::default();
         for (place, spans) in batches {
@@ -102,7 +105,8 @@ impl Incoming {
             }
             this.batches.push((place, Ok(Tally::default())));
             let facts = Facts::of_all(&spans);
-            for (span, facts) in spans.into_iter().zip(facts) {
+            for (span, mut facts) in spans.into_iter().zip(facts) {
+                interner.intern(&mut facts);
                 let trace = *index.entry(facts.trace_id).or_insert_with(|| {
                     this.traces.push((facts.trace_id, Vec::new()));
                     this.traces.len() - 1
