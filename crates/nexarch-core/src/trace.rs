@@ -102,11 +102,13 @@ pub struct TraceLink {
 impl Trace {
     /// Puts the spans of one trace in order.
     pub fn new(trace_id: TraceId, spans: &[Span]) -> Self {
-        let mut ordered: Vec<&Span> = spans.iter().collect();
-        ordered.sort_by_key(|span| (span.start_ns, span.span_id, span.kind));
-        let start = ordered.first().map_or(0, |span| span.start_ns);
-        let end = ordered.iter().map(|span| span.end_ns.unwrap_or(span.start_ns)).max().unwrap_or(start);
-        let shown: Vec<TraceSpan> = ordered.into_iter().map(TraceSpan::new).collect();
+        // All at once: a resource that many spans share is read once.
+        let mut ordered: Vec<(&Span, Facts)> = spans.iter().zip(Facts::of_all(spans)).collect();
+        ordered.sort_by_key(|(span, _)| (span.start_ns, span.span_id, span.kind));
+        let start = ordered.first().map_or(0, |(span, _)| span.start_ns);
+        let end = ordered.iter().map(|(span, _)| span.end_ns.unwrap_or(span.start_ns)).max().unwrap_or(start);
+        let shown: Vec<TraceSpan> =
+            ordered.into_iter().map(|(span, facts)| TraceSpan::new(span, &facts)).collect();
         let services: BTreeSet<&str> = shown.iter().map(|span| span.service_name.as_str()).collect();
         Self {
             trace_id,
@@ -121,7 +123,7 @@ impl Trace {
 }
 
 impl TraceSpan {
-    fn new(span: &Span) -> Self {
+    fn new(span: &Span, facts: &Facts) -> Self {
         let event = |event: &crate::span::Event| TraceEvent {
             time: moment(event.time_ns),
             name: event.name.to_string(),
@@ -135,7 +137,7 @@ impl TraceSpan {
         Self {
             span_id: span.span_id,
             parent_span_id: span.parent_span_id,
-            service_name: Facts::from(span).service.to_string(),
+            service_name: facts.service.to_string(),
             operation: span.name.to_string(),
             kind: if span.kind == Kind::Unspecified { "internal" } else { span.kind.as_str() },
             start_time: moment(span.start_ns),
