@@ -44,7 +44,7 @@ pub enum OpenError {
         /// Schema of the file.
         found: i64,
         /// Newest schema of this program.
-        known: i64,
+        known: usize,
     },
     /// A database of something else.
     #[error("{0} is not a Nexarch database")]

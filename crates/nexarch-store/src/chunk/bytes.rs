@@ -10,11 +10,14 @@ const MAX_SCALED: u64 = 1 << 62;
 
 /// Appends seven bits per byte, lowest first.
 pub(super) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push((value as u8 & 0x7f) | 0x80);
+    loop {
+        let [low, ..] = value.to_le_bytes();
         value >>= 7;
+        if value == 0 {
+            return out.push(low & 0x7f);
+        }
+        out.push(low | 0x80);
     }
-    out.push(value as u8);
 }
 
 /// Appends a length.

@@ -274,13 +274,13 @@ impl Decoder<'_> {
         Ok(Some(Span {
             trace_id: facts.trace_id,
             span_id: facts.span_id,
-            parent_span_id: own.parent_span_id.unwrap_or(facts.parent_span_id),
+            parent_span_id: own.parent.or(facts.parent_span_id),
             flags,
             trace_state: trace_state.unwrap_or_default(),
             name: own.name.unwrap_or_else(|| facts.name.clone()),
             kind: own.kind.unwrap_or(facts.kind),
             start_ns,
-            end_ns: own.end_ns.unwrap_or_else(|| stated_end(facts)),
+            end_ns: own.end.or(stated_end(facts)),
             status,
             status_message: status_message.unwrap_or_default(),
             attributes,
@@ -305,7 +305,7 @@ impl Decoder<'_> {
         let bits = column.byte()?;
         let mut own = Own::default();
         if bits & OTHER_PARENT != 0 {
-            own.parent_span_id = Some(SpanId::from_bytes(column.array()?));
+            own.parent = Stated::Own(SpanId::from_bytes(column.array()?));
         }
         if bits & OTHER_KIND != 0 {
             own.kind = Some(read_kind(column.byte()?)?);
@@ -316,7 +316,7 @@ impl Decoder<'_> {
         if bits & OTHER_END != 0 {
             let stated = column.byte()? != 0;
             let end = column.varint()?;
-            own.end_ns = Some(stated.then_some(end));
+            own.end = Stated::Own(stated.then_some(end));
         }
         if bits & OTHER_NAME != 0 {
             own.name = self.texts[NAME].text(self.block, keep)?;
@@ -359,9 +359,26 @@ impl Decoder<'_> {
 /// Where a span differs from its facts.
 #[derive(Default)]
 struct Own {
-    parent_span_id: Option<Option<SpanId>>,
+    parent: Stated<SpanId>,
     kind: Option<nexarch_core::span::Kind>,
     name: Option<nexarch_core::Text>,
     start_ns: Option<u64>,
-    end_ns: Option<Option<u64>>,
+    end: Stated<u64>,
+}
+
+/// Something that may be absent, as the facts have it or as the span has it.
+#[derive(Default)]
+enum Stated<T> {
+    #[default]
+    AsFacts,
+    Own(Option<T>),
+}
+
+impl<T> Stated<T> {
+    fn or(self, facts: Option<T>) -> Option<T> {
+        match self {
+            Self::AsFacts => facts,
+            Self::Own(own) => own,
+        }
+    }
 }

@@ -84,12 +84,22 @@ impl<'a> Column<'a> {
     }
 }
 
+/// A column, what it is of, and which one was written after it last.
+struct Typed<'a> {
+    place: Place,
+    tag: u8,
+    name: &'a str,
+    key: u64,
+    next: usize,
+    column: Column<'a>,
+}
+
 /// All columns and shapes while encoding.
 #[derive(Default)]
 pub(super) struct Columns<'a> {
     keys: Texts<'a>,
     index: HashMap<(Place, u8, &'a str), usize, Seeded>,
-    list: Vec<(Place, u8, u64, Column<'a>)>,
+    list: Vec<Typed<'a>>,
     shapes: HashMap<Vec<usize>, u64, Seeded>,
     shape_rows: Vec<u8>,
     scratch: Vec<usize>,
@@ -99,17 +109,14 @@ impl<'a> Columns<'a> {
     /// Appends attributes and returns the number of their shape.
     pub(super) fn push(&mut self, place: Place, attributes: &'a Attributes) -> Result<u64, Corrupt> {
         self.scratch.clear();
+        let mut last = None;
         for (key, value) in attributes {
-            let tag = tag_of(value);
-            let (keys, list) = (&mut self.keys, &mut self.list);
-            let column = *self.index.entry((place, tag, key)).or_insert_with(|| {
-                list.push((place, tag, keys.id(key), Column::default()));
-                list.len() - 1
-            });
-            if let Some((.., column)) = list.get_mut(column) {
-                column.value(value)?;
+            let at = self.column(place, tag_of(value), key, last);
+            if let Some(typed) = self.list.get_mut(at) {
+                typed.column.value(value)?;
             }
-            self.scratch.push(column);
+            self.scratch.push(at);
+            last = Some(at);
         }
         if let Some(shape) = self.shapes.get(&self.scratch) {
             return Ok(*shape);
@@ -121,11 +128,31 @@ impl<'a> Columns<'a> {
         Ok(shape)
     }
 
+    /// The column of a key; first a guess, as what followed an attribute once mostly follows it again.
+    fn column(&mut self, place: Place, tag: u8, key: &'a str, last: Option<usize>) -> usize {
+        let guess = last.and_then(|last| self.list.get(last)).map(|last| last.next);
+        if let Some(guess) = guess
+            && self.list.get(guess).is_some_and(|it| it.tag == tag && it.place == place && it.name == key)
+        {
+            return guess;
+        }
+        let (names, columns) = (&mut self.keys, &mut self.list);
+        let at = *self.index.entry((place, tag, key)).or_insert_with(|| {
+            let (name, key, column) = (key, names.id(key), Column::default());
+            columns.push(Typed { place, tag, name, key, next: 0, column });
+            columns.len() - 1
+        });
+        if let Some(last) = last.and_then(|last| self.list.get_mut(last)) {
+            last.next = at;
+        }
+        at
+    }
+
     /// Writes all columns, then all shapes.
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         self.keys.write(out);
         put_len(out, self.list.len());
-        for (place, tag, key, column) in &self.list {
+        for Typed { place, tag, key, column, .. } in &self.list {
             out.extend([*place as u8, *tag]);
             put_varint(out, *key);
             column.write(out);

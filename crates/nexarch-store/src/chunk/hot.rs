@@ -79,15 +79,13 @@ impl<'a> Columns<'a> {
         let pattern = self.pattern(facts);
         put_varint(&mut self.pattern_ids, pattern);
         self.span_ids.extend_from_slice(&facts.span_id.to_bytes());
-        match facts.parent_span_id {
+        match facts.parent_span_id.map(|parent| (parent, seen.get(&parent))) {
             None => put_varint(&mut self.parents, ROOT),
-            Some(parent) => match seen.get(&parent) {
-                Some(index) => put_varint(&mut self.parents, ELSEWHERE + (at - index) as u64),
-                None => {
-                    put_varint(&mut self.parents, ELSEWHERE);
-                    self.far_parents.extend_from_slice(&parent.to_bytes());
-                }
-            },
+            Some((_, Some(index))) => put_varint(&mut self.parents, ELSEWHERE + (at - index) as u64),
+            Some((parent, None)) => {
+                put_varint(&mut self.parents, ELSEWHERE);
+                self.far_parents.extend_from_slice(&parent.to_bytes());
+            }
         }
         seen.entry(facts.span_id).or_insert(at);
         put_scaled(&mut self.starts, facts.start_ns.wrapping_sub(start));
@@ -112,7 +110,9 @@ impl<'a> Columns<'a> {
         let next = self.patterns.len() as u64;
         let rows = &mut self.pattern_rows;
         *self.patterns.entry(pattern).or_insert_with(|| {
-            words.iter().for_each(|word| put_varint(rows, *word));
+            for word in words {
+                put_varint(rows, word);
+            }
             put_varint(rows, facts.instance);
             rows.extend_from_slice(&small);
             put_varint(rows, u64::from(facts.weight));

@@ -80,9 +80,12 @@ proptest! {
 fn every_flipped_bit_and_every_cut_is_noticed() {
     let (_, Encoded { hot, cold }) = coded(&spans::trace(1, 4));
     for (sealed, is_hot) in [(&hot, true), (&cold, false)] {
-        let fails = |bad: &[u8]| match is_hot {
-            true => decode_facts(bad, &|_| true).is_err(),
-            false => decode_spans(&hot, bad, &|_| true).is_err(),
+        let fails = |bad: &[u8]| {
+            if is_hot {
+                decode_facts(bad, &|_| true).is_err()
+            } else {
+                decode_spans(&hot, bad, &|_| true).is_err()
+            }
         };
         for bit in 0..sealed.len() * 8 {
             let mut bad = sealed.clone();

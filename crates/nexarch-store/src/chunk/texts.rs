@@ -13,15 +13,20 @@ use super::{
 #[derive(Default)]
 pub(super) struct Texts<'a> {
     ids: HashMap<&'a str, u64, Seeded>,
+    /// By address and length: equal texts mostly are one text, and their bytes need not be looked at again.
+    by_address: HashMap<(usize, usize), u64, Seeded>,
     list: Vec<&'a str>,
 }
 
 impl<'a> Texts<'a> {
     /// The number of a text.
     pub(super) fn id(&mut self, text: &'a str) -> u64 {
-        *self.ids.entry(text).or_insert_with(|| {
-            self.list.push(text);
-            self.list.len() as u64 - 1
+        let Self { ids, by_address, list } = self;
+        *by_address.entry((text.as_ptr().addr(), text.len())).or_insert_with(|| {
+            *ids.entry(text).or_insert_with(|| {
+                list.push(text);
+                list.len() as u64 - 1
+            })
         })
     }
 

@@ -1,140 +1,162 @@
 //! Which spans are new, which version of a span wins, and what that changes in the rollups.
 
-use std::collections::HashMap;
+use nexarch_core::{facts::Facts, ids::TraceId, infer::contribution, rollup::Delta};
 
-use nexarch_core::{facts::Facts, facts::Identity, infer::contribution, rollup::Delta};
-
-use super::{Arrived, Gain, Incoming, Limits, Row, Touched};
-use crate::chunk::Seeded;
+use super::{
+    Arrived, Gain, Incoming, Limits, Row, Touched,
+    index::{Index, Place},
+};
 
 /// Decides on the spans that arrived for some traces and adds the outcome to `gain`.
 pub(crate) fn decide(incoming: &mut Incoming, wave: Vec<Touched>, limits: Limits, gain: &mut Gain) {
+    let mut index = Index::default();
     for touched in wave {
-        trace(incoming, touched, limits, gain);
+        index.clear();
+        let Touched { trace, members, count, stored } = touched;
+        let mut growing = Trace::new(&mut index, stored, count, limits);
+        for member in members {
+            let Some(arrived) = incoming.spans.get_mut(member).and_then(Option::take) else { continue };
+            let Some((_, Ok(tally))) = incoming.batches.get_mut(arrived.batch) else { continue };
+            if growing.add(arrived) {
+                tally.accepted += 1;
+            } else {
+                tally.duplicates += 1;
+            }
+        }
+        growing.finish(trace, gain);
     }
 }
 
 /// The facts of a trace while spans are added.
-struct Trace {
+struct Trace<'a> {
+    index: &'a mut Index,
+    /// The winner of each identity.
     facts: Vec<Facts>,
-    at: HashMap<Identity, usize, Seeded>,
+    changes: Vec<Change>,
+    /// For each of `facts`, its change.
+    change_of: Vec<Option<usize>>,
+    /// What the trace contributed before the first change; stays empty beyond the limit.
+    retracted: Option<Delta>,
     /// Spans before, and now.
     before: u64,
     count: u64,
     limits: Limits,
 }
 
-/// A stored span that is new or replaces `old`.
+/// A span to be stored: a new one, or one that replaces `old`.
 struct Change {
     at: usize,
     old: Option<Facts>,
     arrived: Arrived,
 }
 
-impl Trace {
-    /// Of several stored versions of a span, the winner stands.
-    fn new(stored: Vec<Facts>, count: u64, limits: Limits) -> Self {
-        let (facts, at) = (Vec::with_capacity(stored.len()), HashMap::default());
-        let mut this = Self { facts, at, before: count, count, limits };
-        for facts in stored {
-            match this.at.get(&facts.identity()) {
-                Some(at) if facts.supersedes(&this.facts[*at]) => this.facts[*at] = facts,
-                Some(_) => {}
-                None => {
-                    this.at.insert(facts.identity(), this.facts.len());
-                    this.facts.push(facts);
+impl<'a> Trace<'a> {
+    fn new(index: &'a mut Index, stored: Vec<Facts>, count: u64, limits: Limits) -> Self {
+        let mut facts: Vec<Facts> = Vec::with_capacity(stored.len());
+        for version in stored {
+            match index.find(&facts, &version) {
+                Place::At(at) => match facts.get_mut(at) {
+                    Some(known) if version.supersedes(known) => *known = version,
+                    _ => {}
+                },
+                Place::Free(key) => {
+                    index.put(key, facts.len());
+                    facts.push(version);
                 }
             }
         }
-        if this.whole(count) {
-            // All were loaded, so here is the exact number.
-            (this.before, this.count) = (this.facts.len() as u64, this.facts.len() as u64);
-        }
-        this
+        // Up to the limit all were loaded, so there is the exact number.
+        let count = if count <= limits.whole_trace { facts.len() as u64 } else { count };
+        let change_of = vec![None; facts.len()];
+        Self { index, facts, changes: Vec::new(), change_of, retracted: None, before: count, count, limits }
     }
 
     /// Is a trace of so many spans inferred as a whole?
     fn whole(&self, count: u64) -> bool {
         count <= self.limits.whole_trace
     }
-}
 
-fn trace(incoming: &mut Incoming, touched: Touched, limits: Limits, gain: &mut Gain) {
-    let mut trace = Trace::new(touched.stored, touched.count, limits);
-    let before = trace.whole(trace.before).then(|| contribution(&trace.facts));
-    let mut changes: Vec<Change> = Vec::new();
-    let mut change_at: HashMap<usize, usize, Seeded> = HashMap::default();
-
-    for index in touched.members {
-        let Some(arrived) = incoming.spans.get_mut(index).and_then(Option::take) else { continue };
-        let Some((_, Ok(tally))) = incoming.batches.get_mut(arrived.batch) else { continue };
-        let identity = arrived.facts.identity();
-        let Some(at) = trace.at.get(&identity).copied() else {
-            tally.accepted += 1;
-            trace.count += 1;
-            let at = trace.facts.len();
-            trace.at.insert(identity, at);
-            trace.facts.push(arrived.facts.clone());
-            change_at.insert(at, changes.len());
-            changes.push(Change { at, old: None, arrived });
-            continue;
+    /// Adds a span; is it a new one?
+    fn add(&mut self, arrived: Arrived) -> bool {
+        let at = match self.index.find(&self.facts, &arrived.facts) {
+            Place::At(at) => at,
+            Place::Free(key) => {
+                self.retract();
+                let at = self.facts.len();
+                self.index.put(key, at);
+                self.facts.push(arrived.facts.clone());
+                self.change_of.push(Some(self.changes.len()));
+                self.changes.push(Change { at, old: None, arrived });
+                self.count += 1;
+                return true;
+            }
         };
-        tally.duplicates += 1;
-        if !arrived.facts.supersedes(&trace.facts[at]) {
-            continue;
+        if !self.facts.get(at).is_some_and(|known| arrived.facts.supersedes(known)) {
+            return false;
         }
-        let old = std::mem::replace(&mut trace.facts[at], arrived.facts.clone());
-        match change_at.get(&at).and_then(|index| changes.get_mut(*index)) {
+        self.retract();
+        let (Some(known), Some(change_of)) = (self.facts.get_mut(at), self.change_of.get_mut(at)) else {
+            return false;
+        };
+        let old = std::mem::replace(known, arrived.facts.clone());
+        if let Some(change) = change_of.and_then(|change| self.changes.get_mut(change)) {
             // Better than one that arrived in this very group: that one is never stored.
-            Some(change) => change.arrived = arrived,
-            None => {
-                change_at.insert(at, changes.len());
-                changes.push(Change { at, old: Some(old), arrived });
-            }
+            change.arrived = arrived;
+        } else {
+            *change_of = Some(self.changes.len());
+            self.changes.push(Change { at, old: Some(old), arrived });
+        }
+        false
+    }
+
+    /// Remembers, before the first change, what the trace contributed.
+    fn retract(&mut self) {
+        if self.retracted.is_none() && self.whole(self.before) {
+            let nothing = self.facts.is_empty();
+            self.retracted = Some(if nothing { Delta::default() } else { contribution(&self.facts) });
         }
     }
-    if changes.is_empty() {
-        keep(trace, touched.trace, gain);
-        return;
-    }
-    rollups(&trace, before, &changes, &mut gain.delta);
-    gain.new_traces += u64::from(trace.before == 0);
-    let number = gain.traces;
-    gain.traces += 1;
-    for Change { old, arrived: Arrived { span, facts, .. }, .. } in changes {
-        let (low, high) = gain.range.unwrap_or((facts.start_ns, facts.start_ns));
-        gain.range = Some((low.min(facts.start_ns), high.max(facts.start_ns)));
-        gain.rows.push(Row { span, facts, trace: number, fresh: old.is_none() });
-    }
-    keep(trace, touched.trace, gain);
-}
 
-/// Replaces the earlier contribution of the trace by the present one.
-fn rollups(trace: &Trace, before: Option<Delta>, changes: &[Change], delta: &mut Delta) {
-    let alone = |facts: &Facts| contribution(std::slice::from_ref(facts));
-    match before {
-        Some(before) => {
-            delta.subtract(&before);
-            if trace.whole(trace.count) {
-                delta.add(&contribution(&trace.facts));
+    fn finish(mut self, id: TraceId, gain: &mut Gain) {
+        if !self.changes.is_empty() {
+            self.rollups(&mut gain.delta);
+            gain.new_traces += u64::from(self.before == 0);
+            let trace = gain.traces;
+            gain.traces += 1;
+            for Change { old, arrived: Arrived { span, facts, .. }, .. } in std::mem::take(&mut self.changes)
+            {
+                let (low, high) = gain.range.unwrap_or((facts.start_ns, facts.start_ns));
+                gain.range = Some((low.min(facts.start_ns), high.max(facts.start_ns)));
+                gain.rows.push(Row { span, facts, trace, fresh: old.is_none() });
+            }
+        }
+        // A trace of which only a part was loaded is not known.
+        if self.whole(self.before) && self.whole(self.count) {
+            gain.known.push((id, self.facts));
+        }
+    }
+
+    /// Replaces the earlier contribution of the trace by the present one.
+    fn rollups(&self, delta: &mut Delta) {
+        let alone = |facts: &Facts| contribution(std::slice::from_ref(facts));
+        if let Some(retracted) = &self.retracted {
+            if !retracted.is_empty() {
+                delta.subtract(retracted);
+            }
+            if self.whole(self.count) {
+                delta.add(&contribution(&self.facts));
             } else {
-                trace.facts.iter().for_each(|facts| delta.add(&alone(facts)));
+                self.facts.iter().for_each(|facts| delta.add(&alone(facts)));
+            }
+            return;
+        }
+        for change in &self.changes {
+            if let Some(old) = &change.old {
+                delta.subtract(&alone(old));
+            }
+            if let Some(facts) = self.facts.get(change.at) {
+                delta.add(&alone(facts));
             }
         }
-        None => {
-            for change in changes {
-                if let Some(old) = &change.old {
-                    delta.subtract(&alone(old));
-                }
-                delta.add(&alone(&trace.facts[change.at]));
-            }
-        }
-    }
-}
-
-/// Remembers the trace, unless only a part of it was loaded.
-fn keep(trace: Trace, id: nexarch_core::ids::TraceId, gain: &mut Gain) {
-    if trace.whole(trace.before) && trace.whole(trace.count) {
-        gain.known.push((id, trace.facts));
     }
 }

@@ -34,7 +34,7 @@ use crate::{
 };
 
 pub(crate) use decide::decide;
-pub(crate) use intern::Interner;
+pub(crate) use intern::{Interner, Last};
 pub(crate) use known::Known;
 pub(crate) use pack::{Chunk, pack};
 
@@ -95,6 +95,7 @@ impl Incoming {
     pub(crate) fn prepare(batches: Vec<(usize, Vec<Span>)>, interner: &mut Interner) -> Self {
         let mut this = Self { spans: Vec::new(), traces: Vec::new(), batches: Vec::new() };
         let mut index: HashMap<TraceId, usize, Seeded> = HashMap::default();
+        let mut last = Last::default();
         for (place, spans) in batches {
             let batch = this.batches.len();
             if spans.iter().any(unstorable) {
@@ -106,7 +107,7 @@ impl Incoming {
             this.batches.push((place, Ok(Tally::default())));
             let facts = Facts::of_all(&spans);
             for (span, mut facts) in spans.into_iter().zip(facts) {
-                interner.intern(&mut facts);
+                interner.intern(&mut facts, &mut last);
                 let trace = *index.entry(facts.trace_id).or_insert_with(|| {
                     this.traces.push((facts.trace_id, Vec::new()));
                     this.traces.len() - 1

@@ -27,10 +27,10 @@ impl Chunk {
 }
 
 /// Sorts rows by hour, trace and start, and cuts them into chunks. Traces stand by their first start.
-pub(crate) fn pack(rows: Vec<Row>) -> Result<Vec<Chunk>, Corrupt> {
+pub(crate) fn pack(rows: &[Row]) -> Result<Vec<Chunk>, Corrupt> {
     let traces = rows.iter().map(|row| row.trace + 1).max().unwrap_or(0);
     let mut first = vec![u64::MAX; traces];
-    for row in &rows {
+    for row in rows {
         first[row.trace] = first[row.trace].min(row.facts.start_ns);
     }
     let mut order: Vec<_> = rows

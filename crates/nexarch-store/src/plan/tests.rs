@@ -2,14 +2,14 @@
 
 use nexarch_core::span::Span;
 
-use super::{Gain, HOUR_NS, Incoming, Known, Limits, Touched, decide, pack};
+use super::{Gain, HOUR_NS, Incoming, Interner, Known, Last, Limits, Touched, decide, pack};
 use crate::{
     chunk::{MAX_SPANS, MAX_WEIGHT, decode_facts},
     suite::spans,
 };
 
 fn gain_of(spans: Vec<Span>) -> Gain {
-    let mut incoming = Incoming::prepare(vec![(0, spans)]);
+    let mut incoming = Incoming::prepare(vec![(0, spans)], &mut Interner::default());
     let touched = |(trace, members)| Touched { trace, members, count: 0, stored: Vec::new() };
     let wave = std::mem::take(&mut incoming.traces).into_iter().map(touched).collect();
     let mut gain = Gain::default();
@@ -23,8 +23,9 @@ fn a_chunk_is_of_one_hour_and_bounded() {
     for (index, span) in (0..).zip(&mut all) {
         span.start_ns += (index % 2) * HOUR_NS;
     }
-    let chunks = pack(gain_of(all).rows).unwrap();
-    let shape: Vec<_> = chunks.iter().map(|chunk| (chunk.hour - spans::BASE_NS / HOUR_NS, chunk.spans)).collect();
+    let chunks = pack(&gain_of(all).rows).unwrap();
+    let shape: Vec<_> =
+        chunks.iter().map(|chunk| (chunk.hour - spans::BASE_NS / HOUR_NS, chunk.spans)).collect();
     assert_eq!(shape, [(0, MAX_SPANS), (0, 350), (1, MAX_SPANS), (1, 350)]);
     for chunk in &chunks {
         let facts = decode_facts(&chunk.hot, &|_| true).unwrap();
@@ -38,8 +39,10 @@ fn a_chunk_is_of_one_hour_and_bounded() {
 #[test]
 fn heavy_spans_make_short_chunks() {
     let mut all = spans::trace(1, 20);
-    all.iter_mut().for_each(|span| span.status_message = "x".repeat(MAX_WEIGHT / 4).into());
-    let sizes: Vec<_> = pack(gain_of(all).rows).unwrap().iter().map(|chunk| chunk.spans).collect();
+    for span in &mut all {
+        span.status_message = "x".repeat(MAX_WEIGHT / 4).into();
+    }
+    let sizes: Vec<_> = pack(&gain_of(all).rows).unwrap().iter().map(|chunk| chunk.spans).collect();
     assert_eq!(sizes, [4, 4, 4, 4, 4]);
 }
 
@@ -47,7 +50,7 @@ fn heavy_spans_make_short_chunks() {
 fn traces_stand_together_by_their_first_start() {
     let mut all: Vec<Span> = (0..5).flat_map(|number| spans::trace(9 - number, 4)).collect();
     all.sort_by_key(|span| span.span_id);
-    let chunks = pack(gain_of(all).rows).unwrap();
+    let chunks = pack(&gain_of(all).rows).unwrap();
     assert_eq!(chunks.len(), 1);
     assert_eq!(chunks[0].traces.len(), 5, "one run each");
     assert!(chunks[0].traces.iter().all(|(_, fresh)| *fresh == 4));
@@ -73,4 +76,26 @@ fn remembered_facts_are_bounded_and_recent() {
     let left = (0..2_000).filter(|number| known.take(1, spans::trace_id(*number)).is_some()).count();
     assert!((300..700).contains(&left), "{left} of 2,000 traces");
     assert!(known.take(1, spans::trace_id(1_999)).is_none());
+}
+
+#[test]
+fn remembered_texts_do_not_keep_the_request() {
+    let body = bytes::Bytes::from("shop GET /cart ".repeat(1_000));
+    let mut facts = nexarch_core::facts::Facts::from(&spans::span(1, 1, 0));
+    facts.service = body.slice(0..4).try_into().unwrap();
+    facts.name = body.slice(5..14).try_into().unwrap();
+    let before = facts.clone();
+    let mut interner = Interner::default();
+    let mut last = Last::default();
+    interner.intern(&mut facts, &mut last);
+    assert_eq!(facts, before);
+    let inside = |text: &str| body.as_ptr_range().contains(&text.as_ptr());
+    assert!(inside(&before.service) && !inside(&facts.service) && !inside(&facts.name));
+    // Again, and after other texts: the same copies.
+    let mut other = nexarch_core::facts::Facts::from(&spans::trace(1, 3)[2]);
+    interner.intern(&mut other, &mut last);
+    let mut again = before;
+    interner.intern(&mut again, &mut last);
+    assert_eq!((again.service.as_ptr(), again.name.as_ptr()), (facts.service.as_ptr(), facts.name.as_ptr()));
+    assert_eq!(again, facts);
 }

@@ -1,9 +1,16 @@
 //! One transaction for a group of batches.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, PoisonError},
+};
 
-use nexarch_core::{ids::TenantId, span::Span};
-use sqlx::{AssertSqlSafe, Row, raw_sql};
+use nexarch_core::{
+    facts::Facts,
+    ids::{TenantId, TraceId},
+    span::Span,
+};
+use sqlx::{AssertSqlSafe, Row};
 
 use super::{
     Sqlite,
@@ -11,7 +18,7 @@ use super::{
     partition, rollup,
     tenants::missing,
     trace_key,
-    versions::{self, Raise, json_numbers},
+    versions::{self, Raise},
     writer::Tx,
 };
 use crate::{
@@ -25,11 +32,41 @@ struct Found {
     range: Option<(u64, u64)>,
 }
 
+/// What became of batches, by their place in the group.
+type Tallies = Vec<(usize, Result<Tally, Error>)>;
+
 /// What became of a tenant's batches, and whether anything was stored.
 struct Outcome {
     tenant: TenantId,
-    batches: Vec<(usize, Result<Tally, Error>)>,
+    batches: Tallies,
     stored: bool,
+}
+
+/// What a tenant gains, ready to be written.
+pub(super) struct Decided {
+    batches: Tallies,
+    known: Vec<(TraceId, Vec<Facts>)>,
+    chunks: Vec<Chunk>,
+    blobs: Vec<(u32, Vec<u8>)>,
+    new_traces: u64,
+    range: Option<(u64, u64)>,
+}
+
+impl Decided {
+    /// Encodes all that is to be written.
+    pub(super) fn new(incoming: Incoming, gain: Gain) -> Result<Self, Error> {
+        let Gain { rows, delta, new_traces, range, known, .. } = gain;
+        let blobs = delta.encode().into_iter();
+        let blobs = blobs.map(|(minute, blob)| Ok((minute, rollup::pack(blob)?)));
+        Ok(Self {
+            batches: incoming.batches,
+            known,
+            chunks: plan::pack(&rows)?,
+            blobs: blobs.collect::<Result<_, Error>>()?,
+            new_traces,
+            range,
+        })
+    }
 }
 
 impl Sqlite {
@@ -42,8 +79,14 @@ impl Sqlite {
         for (place, Batch { tenant, spans }) in batches.into_iter().enumerate() {
             groups.entry(tenant).or_default().push((place, spans));
         }
-        let prepare = |(tenant, batches)| (tenant, Incoming::prepare(batches));
-        let prepared = compute(move || Ok(groups.into_iter().map(prepare).collect::<Vec<_>>())).await?;
+        let interner = Arc::clone(&self.interner);
+        let prepared = compute(move || {
+            // It holds nothing that a panic could leave half done.
+            let mut interner = interner.lock().unwrap_or_else(PoisonError::into_inner);
+            let prepare = |(tenant, batches)| (tenant, Incoming::prepare(batches, &mut interner));
+            Ok(groups.into_iter().map(prepare).collect::<Vec<_>>())
+        })
+        .await?;
 
         let mut tx = self.begin().await?;
         let outcome = self.append_in(&mut tx, prepared).await;
@@ -82,7 +125,7 @@ impl Sqlite {
         Ok(answers.into_iter().map(|(_, answer)| answer).collect())
     }
 
-    /// Stores what one tenant gains. What cannot be stored because of this tenant's own data fails only it.
+    /// Stores what one tenant gains. What its own data forbid is found before the first write, and fails only it.
     async fn append_tenant(
         &self,
         tx: &mut Tx<'_>,
@@ -99,56 +142,43 @@ impl Sqlite {
             Some((_, false)) => return Ok(fail(tenant.clone(), &|| Error::Disabled(tenant.clone()))),
             None => return Ok(fail(tenant.clone(), &|| missing(&tenant))),
         };
-        raw_sql("SAVEPOINT tenant").execute(tx.on()?).await.map_err(failed)?;
-        let stored = self.store(tx, &found, incoming).await;
-        let outcome = match stored {
-            Ok((batches, stored)) => Outcome { tenant, batches, stored },
+        let decided = match self.decided(tx, &found, incoming).await {
+            Ok(decided) => decided,
             Err(Error::Internal(cause)) => {
-                raw_sql("ROLLBACK TO tenant").execute(tx.on()?).await.map_err(failed)?;
+                // What was taken out of it is not stored.
                 tx.writer.forget();
-                fail(tenant, &|| Error::Internal(cause.clone()))
+                return Ok(fail(tenant, &|| Error::Internal(cause.clone())));
             }
             Err(error) => return Err(error),
         };
-        raw_sql("RELEASE tenant").execute(tx.on()?).await.map_err(failed)?;
-        Ok(outcome)
+        let stored = !decided.chunks.is_empty();
+        let batches = self.store(tx, &found, decided).await?;
+        Ok(Outcome { tenant, batches, stored })
     }
 
-    #[expect(clippy::type_complexity, reason = "the halves of an Outcome")]
-    async fn store(
-        &self,
-        tx: &mut Tx<'_>,
-        found: &Found,
-        incoming: Incoming,
-    ) -> Result<(Vec<(usize, Result<Tally, Error>)>, bool), Error> {
-        let (incoming, mut gain) = self.decide(tx, found.number, incoming).await?;
-        for (trace, facts) in std::mem::take(&mut gain.known) {
+    async fn decided(&self, tx: &mut Tx<'_>, found: &Found, incoming: Incoming) -> Result<Decided, Error> {
+        let mut decided = self.decide(tx, found.number, incoming).await?;
+        partition::check(tx, decided.chunks.iter().map(Chunk::day)).await?;
+        for (trace, facts) in std::mem::take(&mut decided.known) {
             tx.writer.known.put(found.number, trace, facts);
         }
-        let tallies = incoming.batches.iter().filter_map(|(_, tally)| tally.as_ref().ok());
+        Ok(decided)
+    }
+
+    async fn store(&self, tx: &mut Tx<'_>, found: &Found, decided: Decided) -> Result<Tallies, Error> {
+        let Decided { batches, chunks, blobs, new_traces, range, .. } = decided;
+        for chunk in chunks {
+            self.insert_chunk(tx, found.number, chunk).await?;
+        }
+        rollup::add(tx.on()?, found.number, blobs).await?;
+        let tallies = batches.iter().filter_map(|(_, tally)| tally.as_ref().ok());
         let (accepted, duplicates) = tallies.fold((0, 0), |(accepted, duplicates), tally| {
             (accepted + tally.accepted, duplicates + tally.duplicates)
         });
-        let Gain { rows, delta, new_traces, range, .. } = gain;
-        let stored = !rows.is_empty();
-        if stored {
-            let (chunks, blobs) = compute(move || {
-                let chunks = plan::pack(rows)?;
-                let blobs = delta.encode().into_iter();
-                let blobs = blobs.map(|(minute, blob)| Ok((minute, rollup::pack(blob)?)));
-                Ok((chunks, blobs.collect::<Result<Vec<_>, Error>>()?))
-            })
-            .await?;
-            for chunk in chunks {
-                self.insert_chunk(tx, found.number, chunk).await?;
-            }
-            rollup::add(tx.on()?, found.number, blobs).await?;
-        }
         if accepted + duplicates > 0 {
-            let totals = (accepted, duplicates, new_traces);
-            count(tx, found, totals, range).await?;
+            count(tx, found, (accepted, duplicates, new_traces), range).await?;
         }
-        Ok((incoming.batches, stored))
+        Ok(batches)
     }
 
     async fn insert_chunk(&self, tx: &mut Tx<'_>, tenant: i64, chunk: Chunk) -> Result<(), Error> {
@@ -174,16 +204,17 @@ impl Sqlite {
             .collect();
         // In the order of the index; two traces with one key share an entry.
         traces.sort_unstable();
+        let pairs =
+            traces.iter().map(|(key, fresh)| format!("[{key},{fresh}]")).collect::<Vec<_>>().join(",");
         let insert = format!(
             "INSERT INTO trace_{day} (tenant, trace, chunk, spans)
-             SELECT ?1, k.value, ?2, n.value FROM json_each(?3) k CROSS JOIN json_each(?4) n ON n.key = k.key
+             SELECT ?1, j.value ->> 0, ?2, j.value ->> 1 FROM json_each(?3) j
              WHERE true ON CONFLICT DO UPDATE SET spans = spans + excluded.spans"
         );
         sqlx::query(AssertSqlSafe(insert))
             .bind(tenant)
             .bind(id)
-            .bind(json_numbers(traces.iter().map(|(key, _)| *key)))
-            .bind(json_numbers(traces.iter().map(|(_, fresh)| *fresh)))
+            .bind(format!("[{pairs}]"))
             .execute(tx.on()?)
             .await
             .map_err(failed)?;

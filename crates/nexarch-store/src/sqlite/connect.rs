@@ -65,6 +65,7 @@ pub(crate) async fn open(rest: &str, options: Options) -> Result<Arc<dyn Store>,
         truth: pool(1),
         owner: options.role == Role::Owner,
         options,
+        interner: Arc::default(),
         lock: std::sync::Mutex::new(lock),
         seed,
     }))
@@ -122,8 +123,12 @@ fn reader_options(path: &Path) -> SqliteConnectOptions {
     common(path).pragma("query_only", "ON").pragma("cache_size", format!("-{READER_CACHE_KIB}"))
 }
 
-/// Closes both pools.
+/// Closes both pools; a snapshot that is still open is waited for, but not for ever.
 pub(super) async fn close(readers: &SqlitePool, truth: &SqlitePool) {
-    readers.close().await;
-    truth.close().await;
+    let both = async {
+        readers.close().await;
+        truth.close().await;
+    };
+    // Late readers cost nothing but a log that is folded in by whoever opens the file next.
+    tokio::time::timeout(BUSY, both).await.ok();
 }

@@ -13,6 +13,7 @@ use sqlx::{AssertSqlSafe, Row};
 
 use super::{
     Sqlite,
+    append::Decided,
     errors::{compute, failed},
     partition::{self, DAYS_PER_STATEMENT},
     trace_key,
@@ -40,34 +41,45 @@ struct Wanted {
     known: Option<Vec<Facts>>,
 }
 
+/// Where a tenant's decision stands after a wave.
+enum Step {
+    More(Incoming, Gain),
+    Done(Decided),
+}
+
 /// Which facts of a trace are wanted: all, or those with certain span ids.
 type Filter = HashMap<TraceId, Option<HashSet<SpanId>>, Seeded>;
 
 impl Sqlite {
-    /// Decides on all spans of a tenant, wave by wave.
+    /// Decides on all spans of a tenant, wave by wave, and makes what is to be written.
     pub(super) async fn decide(
         &self,
         tx: &mut Tx<'_>,
         tenant: i64,
         mut incoming: Incoming,
-    ) -> Result<(Incoming, Gain), Error> {
+    ) -> Result<Decided, Error> {
         let limits = self.options.limits;
         let mut gain = Gain::default();
         let mut wanted = self.look_up(tx, tenant, &mut incoming).await?.into_iter().peekable();
-        while wanted.peek().is_some() {
+        loop {
             let (mut wave, mut size) = (Vec::new(), 0);
-            while let Some(next) = wanted.next_if(|next| wave.is_empty() || size + next.count <= limits.wave) {
+            while let Some(next) = wanted.next_if(|next| wave.is_empty() || size + next.count <= limits.wave)
+            {
                 size += next.count;
                 wave.push(next);
             }
             let touched = load(tx, tenant, &incoming, wave, limits).await?;
-            (incoming, gain) = compute(move || {
+            let last = wanted.peek().is_none();
+            let work = move || {
                 plan::decide(&mut incoming, touched, limits, &mut gain);
-                Ok((incoming, gain))
-            })
-            .await?;
+                // In the same breath: the rows are still warm.
+                Ok(if last { Step::Done(Decided::new(incoming, gain)?) } else { Step::More(incoming, gain) })
+            };
+            match compute(work).await? {
+                Step::Done(decided) => return Ok(decided),
+                Step::More(now, so_far) => (incoming, gain) = (now, so_far),
+            }
         }
-        Ok((incoming, gain))
     }
 
     /// Finds where the touched traces are stored, unless they are remembered.

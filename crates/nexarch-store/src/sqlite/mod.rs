@@ -23,14 +23,14 @@ mod writer;
 pub use connect::PAGE_BYTES;
 pub(crate) use connect::open;
 
-use std::fs::File;
+use std::{fs::File, sync::Arc};
 
 use nexarch_core::ids::TraceId;
 use sqlx::SqlitePool;
 use tokio::sync::Mutex;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::Options;
+use crate::{Options, plan::Interner};
 use writer::Writer;
 
 /// A database in a file.
@@ -40,6 +40,7 @@ pub(crate) struct Sqlite {
     /// For [`crate::Store::versions`] alone: it must not wait for a reader.
     truth: SqlitePool,
     options: Options,
+    interner: Arc<std::sync::Mutex<Interner>>,
     /// Held until the store is closed or dropped.
     lock: std::sync::Mutex<Option<File>>,
     owner: bool,

@@ -32,14 +32,22 @@ pub(super) async fn read(connection: &mut sqlx::SqliteConnection) -> Result<BTre
     rows.iter().map(|row| super::versions::unsigned(row, 0)).collect()
 }
 
+/// Is there room for tables of these days?
+pub(super) async fn check(tx: &mut Tx<'_>, wanted: impl Iterator<Item = u64>) -> Result<(), Error> {
+    let mut days = days(tx).await?;
+    let before = days.len();
+    days.extend(wanted);
+    if days.len() > MAX_DAYS.max(before) {
+        return Err(Error::Internal(format!("spans of more than {MAX_DAYS} days would be stored")));
+    }
+    Ok(())
+}
+
 /// Makes the tables of a day unless they are there.
 pub(super) async fn ensure(tx: &mut Tx<'_>, day: u64) -> Result<(), Error> {
     let mut days = days(tx).await?;
     if !days.insert(day) {
         return Ok(());
-    }
-    if days.len() > MAX_DAYS {
-        return Err(Error::Internal(format!("spans of more than {MAX_DAYS} days are stored already")));
     }
     let sql = TABLES.replace("{day}", &day.to_string());
     raw_sql(AssertSqlSafe(sql)).execute(tx.on()?).await.map_err(failed)?;

@@ -37,7 +37,11 @@ pub(super) async fn add(
         .await
         .map_err(failed)?;
         if row.try_get::<i64, _>(0).map_err(failed)? > MAX_BLOBS {
-            fold(connection, tenant, minute).await?;
+            match fold(connection, tenant, minute).await {
+                // A damaged blob fails those who read its minute; spans, and other tenants, go on.
+                Ok(()) | Err(Error::Internal(_)) => {}
+                Err(error) => return Err(error),
+            }
         }
     }
     Ok(())
@@ -45,7 +49,7 @@ pub(super) async fn add(
 
 /// Merges all blobs of a minute into one, or none when they cancel out.
 async fn fold(connection: &mut SqliteConnection, tenant: i64, minute: u32) -> Result<(), Error> {
-    let rows = sqlx::query("DELETE FROM rollup WHERE tenant = ?1 AND minute = ?2 RETURNING blob")
+    let rows = sqlx::query("SELECT blob FROM rollup WHERE tenant = ?1 AND minute = ?2")
         .bind(tenant)
         .bind(minute)
         .fetch_all(&mut *connection)
@@ -59,6 +63,12 @@ async fn fold(connection: &mut SqliteConnection, tenant: i64, minute: u32) -> Re
         if merged.is_empty() { Ok(None) } else { pack(merged).map(Some) }
     })
     .await?;
+    sqlx::query("DELETE FROM rollup WHERE tenant = ?1 AND minute = ?2")
+        .bind(tenant)
+        .bind(minute)
+        .execute(&mut *connection)
+        .await
+        .map_err(failed)?;
     if let Some(blob) = merged {
         sqlx::query("INSERT INTO rollup (tenant, minute, seq, blob) VALUES (?1, ?2, 1, ?3)")
             .bind(tenant)

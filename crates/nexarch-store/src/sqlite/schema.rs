@@ -76,6 +76,6 @@ async fn check(connection: &mut SqliteConnection, path: &Path) -> Result<usize, 
     match usize::try_from(found) {
         Ok(_) if application != APPLICATION && !empty => Err(OpenError::Foreign(path.display().to_string())),
         Ok(found) if found <= STEPS.len() => Ok(found),
-        _ => Err(OpenError::Newer { found, known: STEPS.len() as i64 }),
+        _ => Err(OpenError::Newer { found, known: STEPS.len() }),
     }
 }

@@ -108,7 +108,10 @@ async fn a_full_database_refuses_and_recovers() {
             Err(error) => break error,
         }
     };
-    assert!(matches!(&refused, Error::Unavailable { retry_after, .. } if !retry_after.is_zero()), "{refused:?}");
+    assert!(
+        matches!(&refused, Error::Unavailable { retry_after, .. } if !retry_after.is_zero()),
+        "{refused:?}"
+    );
     let before = picture(&*store, &fill, &spans::trace(number, 100)).await;
     assert!(before.spans.is_empty(), "a refused batch left spans");
     assert_eq!(before.totals.spans, (number - 2) * 100);
@@ -133,7 +136,8 @@ async fn commits_are_synced() {
     let (url, _dir) = fresh();
     let store = open(&url, Role::Owner).await;
     let settings = store.settings().await.unwrap();
-    let value = |name: &str| settings.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str());
+    let value =
+        |name: &str| settings.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str());
     assert_eq!(value("journal_mode"), Some("wal"));
     assert_eq!(value("synchronous"), Some("2"), "FULL");
     assert_eq!(value("foreign_keys"), Some("1"));
@@ -167,14 +171,24 @@ async fn a_newer_schema_is_refused_and_a_foreign_file_too() {
 #[tokio::test]
 async fn a_file_that_is_no_database_is_refused() {
     let (url, dir) = fresh();
-    std::fs::write(dir.path().join("test.db"), b"not a database, but long enough to have a header ".repeat(9)).unwrap();
+    std::fs::write(
+        dir.path().join("test.db"),
+        b"not a database, but long enough to have a header ".repeat(9),
+    )
+    .unwrap();
     let refused = crate::open(&url, options(Role::Guest)).await.map(|_| ()).unwrap_err();
     assert!(matches!(refused, OpenError::Database(Error::Internal(_))), "{refused:?}");
 }
 
 #[tokio::test]
 async fn urls_are_checked_and_secrets_not_repeated() {
-    for url in ["postgres://user:secret@host/db", "mysql://user:secret@host/db", "/a/secret", "sqlite::memory:", "sqlite:"] {
+    for url in [
+        "postgres://user:secret@host/db",
+        "mysql://user:secret@host/db",
+        "/a/secret",
+        "sqlite::memory:",
+        "sqlite:",
+    ] {
         let refused = crate::open(url, options(Role::Guest)).await.map(|_| ()).unwrap_err();
         assert!(matches!(refused, OpenError::Url(_)), "{url}: {refused:?}");
         assert!(!refused.to_string().contains("secret"), "{refused}");
@@ -184,7 +198,8 @@ async fn urls_are_checked_and_secrets_not_repeated() {
 #[tokio::test]
 async fn a_directory_that_does_not_exist_is_unavailable() {
     for role in [Role::Owner, Role::Guest] {
-        let refused = crate::open("sqlite:///does/not/exist/x.db", options(role)).await.map(|_| ()).unwrap_err();
+        let refused =
+            crate::open("sqlite:///does/not/exist/x.db", options(role)).await.map(|_| ()).unwrap_err();
         assert!(matches!(refused, OpenError::Database(Error::Unavailable { .. })), "{refused:?}");
     }
 }

@@ -176,23 +176,7 @@ pub(super) fn signed(value: u64) -> i64 {
 
 /// A JSON array of texts, the way to bind a list.
 pub(super) fn json_list<'a>(texts: impl Iterator<Item = &'a str>) -> String {
-    let mut out = String::from("[");
-    for text in texts {
-        if out.len() > 1 {
-            out.push(',');
-        }
-        out.push('"');
-        for c in text.chars() {
-            match c {
-                '"' | '\\' => out.extend(['\\', c]),
-                c if c.is_control() => out.push_str(&format!("\\u{:04x}", u32::from(c))),
-                c => out.push(c),
-            }
-        }
-        out.push('"');
-    }
-    out.push(']');
-    out
+    texts.collect::<serde_json::Value>().to_string()
 }
 
 /// A JSON array of whole numbers.

@@ -42,12 +42,11 @@ impl Writer {
         if self.closed {
             return Err(Error::unavailable("the store is closed"));
         }
-        let connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => {
-                self.seen = None;
-                self.options.connect().await.map_err(failed)?
-            }
+        let connection = if let Some(connection) = self.connection.take() {
+            connection
+        } else {
+            self.seen = None;
+            self.options.connect().await.map_err(failed)?
         };
         Ok(self.connection.insert(connection))
     }

@@ -16,7 +16,10 @@ pub async fn counts_add_up_per_batch(url: &str) {
     let answers: Vec<_> = answers.into_iter().map(Result::unwrap).collect();
     let counts: Vec<_> = answers.iter().map(|answer| (answer.accepted, answer.duplicates)).collect();
     assert_eq!(counts, [(4, 0), (2, 2), (2, 2), (0, 0)]);
-    assert!(answers.iter().all(|answer| answer.versions == answers[0].versions), "one transaction, one version");
+    assert!(
+        answers.iter().all(|answer| answer.versions == answers[0].versions),
+        "one transaction, one version"
+    );
     let again = append(&*store, &tenant, all.clone()).await.unwrap();
     assert_eq!((again.accepted, again.duplicates), (0, 8));
     let picture = picture(&*store, &tenant, &all).await;

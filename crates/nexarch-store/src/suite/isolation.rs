@@ -31,13 +31,19 @@ pub async fn data(url: &str) {
     // Equal ids in one transaction, too.
     let batch = |tenant: &_, count| Batch { tenant: Clone::clone(tenant), spans: spans::trace(1, count) };
     let answers = store.append(vec![batch(&other, 6), batch(&acme, 6), batch(&other, 2)]).await.unwrap();
-    let counts: Vec<_> = answers.iter().map(|a| a.as_ref().map(|a| (a.accepted, a.duplicates)).unwrap()).collect();
+    let counts: Vec<_> =
+        answers.iter().map(|a| a.as_ref().map(|a| (a.accepted, a.duplicates)).unwrap()).collect();
     assert_eq!(counts, [(6, 0), (3, 3), (0, 2)]);
 
     let before = everything(&*store).await;
-    assert_eq!((before.picture.spans.len(), before.picture.totals.spans, before.picture.totals.traces), (6, 6, 1));
+    assert_eq!(
+        (before.picture.spans.len(), before.picture.totals.spans, before.picture.totals.traces),
+        (6, 6, 1)
+    );
     let mut louder = spans::trace(1, 6);
-    louder.iter_mut().for_each(|span| span.end_ns = Some(span.start_ns + 9_000_000));
+    for span in &mut louder {
+        span.end_ns = Some(span.start_ns + 9_000_000);
+    }
     louder.extend(spans::trace(2, 50));
     append(&*store, &acme, louder).await.unwrap();
     assert_eq!(everything(&*store).await, before);

@@ -80,7 +80,12 @@ pub fn order_and_split_do_not_matter<K>(
 }
 
 /// Sends all spans twice, in the given order and cut into transactions.
-async fn arrive(store: &dyn Store, tenant: &nexarch_core::ids::TenantId, spans: &[Span], order: &[(u32, bool)]) {
+async fn arrive(
+    store: &dyn Store,
+    tenant: &nexarch_core::ids::TenantId,
+    spans: &[Span],
+    order: &[(u32, bool)],
+) {
     let mut queue: Vec<(u32, bool, &Span)> = Vec::new();
     for (index, span) in spans.iter().chain(spans).enumerate() {
         let (place, end) = order[index % order.len()];

@@ -19,8 +19,8 @@ fn crowded_span() -> impl Strategy<Value = Span> {
     let start = select(vec![0, 1_000, 59_999_999_999, 60_000_000_000, 3_600_000_000_000, 90_000_000_000_000]);
     let (ids, service) = ((0..3_u64, 1..6_u64, option::of(0..6_u64)), select(vec!["shop", "stock", "pay"]));
     let end = option::of(select(vec![0, 1_000, 7_000_000]));
-    (ids, 0..6_i32, 0..3_usize, service, start, end, select(vec!["GET /", "SELECT", "job"]), 0..4_u8).prop_map(
-        |((trace, id, parent), kind, status, service, start, end, name, extra)| {
+    (ids, 0..6_i32, 0..3_usize, service, start, end, select(vec!["GET /", "SELECT", "job"]), 0..4_u8)
+        .prop_map(|((trace, id, parent), kind, status, service, start, end, name, extra)| {
             let mut span = spans::span(trace, id, start);
             span.parent_span_id = parent.map(spans::span_id);
             span.kind = Kind::from_otlp(kind);
@@ -30,14 +30,16 @@ fn crowded_span() -> impl Strategy<Value = Span> {
             span.name = name.into();
             let attribute = |key: &'static str, value: &'static str| (key.into(), Value::Str(value.into()));
             match extra {
-                1 => span.attributes = vec![attribute("db.system", "mysql"), attribute("server.address", "db")],
+                1 => {
+                    span.attributes =
+                        vec![attribute("db.system", "mysql"), attribute("server.address", "db")];
+                }
                 2 => span.attributes = vec![attribute("server.address", "pay:8080")],
                 3 => span.trace_state = "ot=th:8".into(),
                 _ => {}
             }
             span
-        },
-    )
+        })
 }
 
 /// Spans in which anything may stand.

@@ -46,7 +46,10 @@ pub async fn the_clock_may_go_back(url: &str) {
     clock.set(u64::MAX);
     let far = store.invalidate(&id("acme"), None).await.unwrap().all;
     assert!(far > at + 3);
-    assert!(store.invalidate(&id("acme"), None).await.unwrap().all > far, "it still moves at the end of time");
+    assert!(
+        store.invalidate(&id("acme"), None).await.unwrap().all > far,
+        "it still moves at the end of time"
+    );
 }
 
 /// A re-created tenant goes on from the clock of the deleted one, whose last readers learn of the end.
