@@ -166,16 +166,20 @@ impl Inner {
         F: FnOnce(Fence) -> Fut + Send,
         Fut: Future<Output = Result<Computed, BoxError>> + Send,
     {
-        let (tenant, needed) = if flight.waits {
+        let flights = &flight.tenant.flights;
+        if flight.waits {
             flight.ticket.handle.start.notified().await;
-            // Its fence is taken now, after everybody who joined it arrived.
+        }
+        let fresh = flights.begin(&flight.key, flight.ticket.id);
+        let (tenant, needed) = if flight.waits {
+            // Its fence is taken now, after everybody who joined it asked what he needs.
             let tenant = self.current(&plan.scope, 0).await?;
             let needed = tenant.mirror.need(plan.operation.index(), plan.follows_data);
             (tenant, needed)
         } else {
             (Arc::clone(&flight.tenant), needed)
         };
-        let fresh = flight.tenant.flights.begin(&flight.key, flight.ticket.id, needed.fence);
+        flights.compute_under(&flight.key, flight.ticket.id, needed.fence);
         if !fresh && let Some(entry) = self.stored(&tenant, plan, &needed.fence) {
             return Ok(Landing { entry, origin: Origin::Shared });
         }

@@ -2,7 +2,8 @@
 //!
 //! Per key at most one flight runs and at most one waits. A running flight may be joined only when the fence it
 //! took covers what the newcomer needs; otherwise its result may be older than the newcomer's request. The
-//! waiting flight takes its fence when it begins, after everybody who joined it arrived, so it suits them all.
+//! waiting flight takes its fence when it begins, so it suits everybody who joined it before. It is closed *before* it
+//! takes the fence: who came in between could need more than was taken.
 //!
 //! Pure: no clock, no async. `H` is how the caller wakes and answers those who joined.
 
@@ -34,12 +35,21 @@ pub(crate) struct Ticket<H> {
 #[derive(Debug)]
 struct Flight<H> {
     id: u64,
-    /// Taken when the computation begins; until then anybody may join.
-    fence: Option<Fence>,
+    stage: Stage,
     /// A `no-cache` reader joined: a stored value does not do.
     fresh: bool,
     waiters: usize,
     handle: H,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// Has not begun: anybody may join.
+    Open,
+    /// Takes its fence: nobody may join.
+    Closed,
+    /// Computes under this fence: who needs no more may join.
+    Under(Fence),
 }
 
 #[derive(Debug)]
@@ -78,9 +88,9 @@ impl<K: Eq + Hash, H: Clone> Flights<K, H> {
         let mut inner = lock(&self.inner);
         inner.last_id += 1;
         let id = inner.last_id;
-        let new = |fence| Flight { id, fence, fresh, waiters: 0, handle: handle() };
+        let new = |stage| Flight { id, stage, fresh, waiters: 0, handle: handle() };
         let Some(slot) = inner.slots.get_mut(&key) else {
-            let running = new(Some(*needed));
+            let running = new(Stage::Under(*needed));
             let ticket = running.ticket();
             inner.slots.insert(key, Slot { running, waiting: None });
             return Arrival::Lead(ticket);
@@ -90,19 +100,26 @@ impl<K: Eq + Hash, H: Clone> Flights<K, H> {
         }
         match &mut slot.waiting {
             Some(waiting) => waiting.join(fresh, self.max_waiters),
-            None => Arrival::Wait(slot.waiting.insert(new(None)).ticket()),
+            None => Arrival::Wait(slot.waiting.insert(new(Stage::Open)).ticket()),
         }
     }
 
-    /// The computation of flight `id` begins under `fence`; says whether a stored value would not do.
-    pub(crate) fn begin(&self, key: &K, id: u64, fence: Fence) -> bool {
+    /// Flight `id` begins and is closed; says whether a stored value would not do. Its fence is taken after this and
+    /// told to [`Flights::compute_under`]: all who joined asked what they need before.
+    pub(crate) fn begin(&self, key: &K, id: u64) -> bool {
         let mut inner = lock(&self.inner);
-        match inner.slots.get_mut(key).map(|slot| &mut slot.running) {
-            Some(running) if running.id == id => {
-                running.fence = Some(fence);
-                running.fresh
+        inner.running(key, id).is_none_or(|running| {
+            if matches!(running.stage, Stage::Open) {
+                running.stage = Stage::Closed;
             }
-            _ => true,
+            running.fresh
+        })
+    }
+
+    /// Flight `id` computes under `fence`, and may be joined by those for whom that will do.
+    pub(crate) fn compute_under(&self, key: &K, id: u64, fence: Fence) {
+        if let Some(running) = lock(&self.inner).running(key, id) {
+            running.stage = Stage::Under(fence);
         }
     }
 
@@ -133,15 +150,22 @@ impl<K: Eq + Hash, H: Clone> Flights<K, H> {
     }
 }
 
+impl<K: Eq + Hash, H> Inner<K, H> {
+    fn running(&mut self, key: &K, id: u64) -> Option<&mut Flight<H>> {
+        self.slots.get_mut(key).map(|slot| &mut slot.running).filter(|running| running.id == id)
+    }
+}
+
 impl<H: Clone> Flight<H> {
     fn ticket(&self) -> Ticket<H> {
         Ticket { id: self.id, handle: self.handle.clone() }
     }
 
     fn suits(&self, needed: &Fence, fresh: bool) -> bool {
-        match &self.fence {
-            None => true,
-            Some(taken) => !fresh && taken.covers(needed),
+        match &self.stage {
+            Stage::Open => true,
+            Stage::Closed => false,
+            Stage::Under(taken) => !fresh && taken.covers(needed),
         }
     }
 

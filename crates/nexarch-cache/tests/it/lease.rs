@@ -217,6 +217,22 @@ async fn clocks_that_drift_apart_end_every_lease() {
 }
 
 #[tokio::test]
+async fn an_invalidation_is_announced_although_its_caller_hung_up() {
+    let world = world(true);
+    world.read(world.overview).await.unwrap();
+    world.db.invalidations.set(false);
+    let (cache, acme) = (world.cache.clone(), world.acme.clone());
+    let caller = TaskTracker::new()
+        .spawn(async move { cache.invalidate(&acme, Invalidation::All, Cause::Manual).await.map(drop) });
+    world.db.invalidations.arrivals(1).await;
+    caller.abort();
+    settle().await;
+    world.db.invalidations.set(true);
+    settle().await;
+    assert_eq!(text(&world.read(world.overview).await.unwrap()), world.now());
+}
+
+#[tokio::test]
 async fn an_invalidation_whose_answer_was_lost_is_believed_to_have_happened() {
     let world = world(true);
     world.read(world.overview).await.unwrap();

@@ -60,6 +60,8 @@ pub(crate) struct Db {
     pub(crate) state: Mutex<State>,
     /// Passed by each read of versions after it took its snapshot.
     pub(crate) reads: Arc<Gate>,
+    /// Passed by each invalidation after it is committed.
+    pub(crate) invalidations: Arc<Gate>,
     pub(crate) sole: bool,
 }
 
@@ -77,7 +79,12 @@ pub(crate) struct State {
 impl Db {
     pub(crate) fn new(sole: bool) -> Arc<Self> {
         let state = State { epoch: 7, clock: 100, ..State::default() };
-        Arc::new(Self { state: Mutex::new(state), reads: Gate::new(true), sole })
+        Arc::new(Self {
+            state: Mutex::new(state),
+            reads: Gate::new(true),
+            invalidations: Gate::new(true),
+            sole,
+        })
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
@@ -135,6 +142,7 @@ impl Authority for Db {
                 versions.operations.extend(names.iter().map(|name| (name.clone(), clock)));
             }
         });
+        self.invalidations.pass().await;
         if std::mem::take(&mut self.lock().lose_answer) {
             Err("connection lost".into())
         } else {
