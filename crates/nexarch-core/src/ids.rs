@@ -28,8 +28,7 @@ impl FromStr for TenantId {
 
     fn from_str(text: &str) -> Result<Self, IdError> {
         let starts_well = text.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit());
-        let all_allowed =
-            text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-'));
+        let all_allowed = text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-'));
         if starts_well && all_allowed && text.len() <= Self::MAX_LEN {
             Ok(Self(text.into()))
         } else {

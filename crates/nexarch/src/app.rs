@@ -8,24 +8,37 @@ use std::{
 };
 
 use anyhow::Context;
-use axum::serve::ListenerExt;
+use axum::{body::Body, serve::ListenerExt};
+use bytes::Bytes;
 use nexarch_cache::Cache;
 use nexarch_core::{ids::TenantId, otlp};
-use nexarch_store::{Error as StoreError, Store};
-use tokio::net::TcpListener;
+use nexarch_store::{Error as StoreError, Store, Tenant};
+use tokio::{
+    net::TcpListener,
+    sync::{OwnedSemaphorePermit, Semaphore},
+};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     auth::{Authenticator, Caller},
     authority::{self, StoreAuthority},
     config::Config,
     http,
-    ingest::{Ingest, Writer},
+    ingest::{
+        Ingest, IngestError, Writer,
+        body::{self, BodyError, Encoding},
+        inflight::Held,
+    },
     lifecycle::{self, Lifecycle},
     operation,
 };
 
 /// Bodies above this are decoded on a blocking thread; below it the hop costs more than the decoding.
 const DECODE_INLINE_BYTES: usize = 256 * 1024;
+/// Heavy things at once for each core: one that computes and one that waits for the disk.
+const HEAVY_PER_CORE: usize = 2;
+/// How long a request waits for its turn before it is told to come back.
+const TURN_LIMIT: Duration = Duration::from_secs(10);
 /// Tenants whose rejected spans are counted; the rest share nothing and are not shown.
 const MAX_COUNTED_TENANTS: usize = 10_000;
 
@@ -53,6 +66,24 @@ pub struct App {
     cache_enabled: bool,
     started_us: u64,
     rejected: Mutex<HashMap<TenantId, u64>>,
+    /// When each tenant was created, as last seen.
+    tenants: Mutex<HashMap<TenantId, u64>>,
+    /// Computations, renderings and decodings of large bodies at once: each may take a core and much memory.
+    heavy: Arc<Semaphore>,
+}
+
+/// Waits for a turn, with a limit.
+pub async fn turn(turns: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, StoreError> {
+    let busy = || StoreError::Unavailable {
+        reason: "too many computations at once".to_owned(),
+        retry_after: Duration::from_secs(1),
+    };
+    let waited = tokio::time::timeout(TURN_LIMIT, Arc::clone(turns).acquire_owned()).await;
+    waited.map_err(|_| busy())?.map_err(|_| busy())
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(2, std::num::NonZero::get)
 }
 
 /// A server whose sockets are bound and whose tasks run.
@@ -88,6 +119,8 @@ impl App {
             cache_enabled: config.cache.enabled,
             started_us: lifecycle::now_us(),
             rejected: Mutex::default(),
+            tenants: Mutex::default(),
+            heavy: Arc::new(Semaphore::new(cores() * HEAVY_PER_CORE)),
         };
         Ok((Arc::new(app), writer))
     }
@@ -96,6 +129,23 @@ impl App {
     pub fn rules(&self, now_ns: u64) -> otlp::Rules {
         let retention_ns = u64::try_from(self.retention.as_nanos()).unwrap_or(u64::MAX);
         otlp::Rules { now_ns: Some(now_ns), retention_ns: Some(retention_ns) }
+    }
+
+    /// Reads a request body, unless the server is stopping.
+    pub async fn receive(
+        &self,
+        body: Body,
+        encoding: Encoding,
+        held: &mut Held,
+    ) -> Result<Bytes, http::ApiError> {
+        if self.lifecycle.drain().is_cancelled() {
+            return Err(IngestError::Stopping.into());
+        }
+        let outcome = body::read(body, encoding, self.max_body_bytes, held).await;
+        if outcome == Err(BodyError::Busy) {
+            self.ingest.note_busy();
+        }
+        Ok(outcome?)
     }
 
     /// Runs a decoder where its size belongs.
@@ -107,13 +157,28 @@ impl App {
         if bytes <= DECODE_INLINE_BYTES {
             return Ok(decode());
         }
+        let _turn = self.turn().await?;
         tokio::task::spawn_blocking(decode).await.map_err(http::ApiError::internal)
     }
 
-    /// The newest version of the caller's tenant.
-    pub async fn version(&self, caller: &Caller) -> Result<u64, StoreError> {
+    /// Waits for a turn to do something heavy; 503 when the server stays too busy.
+    pub async fn turn(&self) -> Result<OwnedSemaphorePermit, StoreError> {
+        turn(&self.heavy).await
+    }
+
+    /// The turns, for a computation that outlives its request.
+    pub fn turns(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.heavy)
+    }
+
+    /// Acknowledges an ingest that stored nothing: reads the tenant's versions and, before they are answered, tells the
+    /// cache, so that no read that begins after the answer shows less than the answer claims.
+    pub async fn acknowledge_nothing(&self, caller: &Caller) -> Result<u64, StoreError> {
+        let asked = self.cache.now();
         let truth = self.store.versions(std::slice::from_ref(&caller.tenant)).await?;
-        Ok(truth.versions.first().map_or(0, |versions| versions.clock))
+        let versions = truth.versions.into_iter().next().unwrap_or_default();
+        authority::announce_ingest(&self.cache, &caller.scope, &versions, asked);
+        Ok(versions.clock)
     }
 
     /// Counts spans that were refused.
@@ -127,6 +192,25 @@ impl App {
     /// Spans of a tenant that this node refused since its start.
     pub fn rejected(&self, tenant: &TenantId) -> u64 {
         self.rejected.lock().unwrap_or_else(PoisonError::into_inner).get(tenant).copied().unwrap_or(0)
+    }
+
+    /// Drops what is held of tenants that are gone, or were deleted and made anew, and remembers the rest.
+    pub fn forget_gone(&self, tenants: &[Tenant]) {
+        let mut known = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
+        let now: HashMap<TenantId, u64> =
+            tenants.iter().map(|tenant| (tenant.id.clone(), tenant.created_us)).collect();
+        for scope in self.cache.scopes() {
+            let Ok(tenant) = scope.as_str().parse::<TenantId>() else { continue };
+            let same = match (known.get(&tenant), now.get(&tenant)) {
+                (Some(before), Some(created)) => before == created,
+                (before, created) => before.is_none() && created.is_some(),
+            };
+            if !same {
+                self.cache.forget(&scope);
+                self.rejected.lock().unwrap_or_else(PoisonError::into_inner).remove(&tenant);
+            }
+        }
+        *known = now;
     }
 
     /// Backend and status of the cache in one word.
@@ -160,7 +244,7 @@ impl Server {
         let otlp = bind_otlp(config).await?;
         let cache = authority::cache(config, StoreAuthority::new(Arc::clone(&store)), &lifecycle)?;
         let (app, writer) = App::new(config, Arc::clone(&store), cache.clone(), lifecycle.clone())?;
-        lifecycle.spawn_essential("writer", writer.run(store, cache));
+        lifecycle.spawn_essential("writer", writer.run(store, cache, lifecycle.stop().clone()));
         lifecycle.spawn_essential("beat", authority::beat(Arc::clone(&app)));
         Ok(Self { app, addr, listener, otlp })
     }
@@ -171,7 +255,7 @@ impl Server {
         if let Some(listener) = self.otlp {
             let routes = http::otlp_router(Arc::clone(&self.app));
             let serve = axum::serve(listener.tap_io(no_delay), routes)
-                .with_graceful_shutdown(drain.clone().cancelled_owned());
+                .with_graceful_shutdown(last_call(drain.clone()));
             self.app.lifecycle.tracker().spawn(async move {
                 if let Err(error) = serve.await {
                     tracing::error!(%error, "the OTLP listener ended");
@@ -179,9 +263,7 @@ impl Server {
             });
         }
         let routes = http::router(self.app);
-        axum::serve(self.listener.tap_io(no_delay), routes)
-            .with_graceful_shutdown(drain.cancelled_owned())
-            .await?;
+        axum::serve(self.listener.tap_io(no_delay), routes).with_graceful_shutdown(last_call(drain)).await?;
         Ok(())
     }
 }
@@ -190,6 +272,12 @@ impl Server {
 fn node_name() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     if name.trim().is_empty() { "nexarch".to_owned() } else { name.trim().to_owned() }
+}
+
+/// Ends a moment after the drain began: until then new work is answered with 503.
+async fn last_call(drain: CancellationToken) {
+    drain.cancelled().await;
+    tokio::time::sleep(lifecycle::DRAIN_NOTICE).await;
 }
 
 /// Answers are small and whole: waiting to fill a packet only costs time.

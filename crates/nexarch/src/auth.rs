@@ -144,8 +144,9 @@ impl Authenticator {
     }
 
     /// Tells that the database is at this `auth_version`: what was read before an older one is forgotten.
-    pub fn observe(&self, auth_version: u64) {
-        self.auth_version.fetch_max(auth_version, Ordering::AcqRel);
+    /// Says whether it is news.
+    pub fn observe(&self, auth_version: u64) -> bool {
+        self.auth_version.fetch_max(auth_version, Ordering::AcqRel) < auth_version
     }
 
     /// The caller behind a key's text.

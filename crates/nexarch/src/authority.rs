@@ -146,7 +146,10 @@ async fn look(app: &App, missed: bool) -> Result<(), BoxError> {
         }
     };
     if changed || missed {
-        app.auth.observe(app.store.versions(&[]).await?.auth_version);
+        let auth_version = app.store.versions(&[]).await?.auth_version;
+        if app.auth.observe(auth_version) {
+            app.forget_gone(&app.store.tenants().await?);
+        }
         app.cache.refresh().await?;
     }
     Ok(())

@@ -8,8 +8,14 @@ use std::{
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// How long a stop may take: SIGTERM promises an end within 30 s, and the database wants a moment to close.
-pub const DRAIN_LIMIT: Duration = Duration::from_secs(25);
+/// How long requests under way may take to end after SIGTERM. With [`FLUSH_LIMIT`] and the closing of the database it
+/// stays within the promised 30 s.
+pub const DRAIN_LIMIT: Duration = Duration::from_secs(15);
+/// How long tasks may take after that: the writer flushes its queue.
+pub const FLUSH_LIMIT: Duration = Duration::from_secs(8);
+/// How long the server goes on listening after SIGTERM, answering 503 to new work, so that a load balancer sees it
+/// not ready before connections are refused.
+pub const DRAIN_NOTICE: Duration = Duration::from_millis(500);
 
 /// Microseconds since the Unix epoch.
 pub fn now_us() -> u64 {
@@ -83,10 +89,10 @@ impl Lifecycle {
         Ok(())
     }
 
-    /// Ends all tasks and waits for them; `false` when they did not end in time.
-    pub async fn finish(&self, limit: Duration) -> bool {
+    /// Ends all tasks and waits for them; `false` when they did not end by the deadline.
+    pub async fn finish(&self, deadline: tokio::time::Instant) -> bool {
         self.stop.cancel();
         self.tracker.close();
-        tokio::time::timeout(limit, self.tracker.wait()).await.is_ok()
+        tokio::time::timeout_at(deadline, self.tracker.wait()).await.is_ok()
     }
 }

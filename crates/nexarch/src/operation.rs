@@ -30,6 +30,9 @@ pub enum Op {
 pub const NAMES: [&str; 5] =
     ["dashboard_overview", "architecture_map", "services", "service_detail", "metrics"];
 
+/// Names of the product that this build does not have yet: their settings are no mistake.
+pub const LATER: [&str; 3] = ["graph_analysis", "ai_insights", "workflows"];
+
 impl Op {
     /// The name in keys, statistics and routes.
     pub fn name(self) -> &'static str {

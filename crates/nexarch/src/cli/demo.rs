@@ -71,8 +71,8 @@ async fn demo(config: Config, run_for: Option<Duration>) -> anyhow::Result<()> {
     let store = output::open_as_owner(&config).await?;
     let lifecycle = Lifecycle::default();
     let server = Server::start(&config, Arc::clone(&store), lifecycle.clone()).await?;
-    let key = first_key(&*store).await?.context("the temporary database is not empty")?;
-    println!("cache: In-memory cache initialized (no Redis configured)");
+    let (_, key) = first_key(&*store).await?.context("the temporary database is not empty")?;
+    println!("{}", output::cache_line(&config));
     println!("nexarch {} listening on http://{}", env!("CARGO_PKG_VERSION"), server.addr);
     println!("\nA shop of 12 services is running. Open\n\n  http://{}/#key={}\n", server.addr, key.expose());
     println!(

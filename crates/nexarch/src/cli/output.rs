@@ -8,13 +8,13 @@ use serde::Serialize;
 use tracing_subscriber::{Layer, filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::{
-    config::{self, Config, LogConfig, Problems, Sources},
+    config::{self, Config, LogConfig, Sources},
     lifecycle,
 };
 
 /// The configuration of this process, with the flags given.
 pub(super) fn configuration(flags: BTreeMap<String, String>) -> anyhow::Result<Config> {
-    let sources = Sources::of_process(flags, Path::new(".")).map_err(Problems)?;
+    let sources = Sources::of_process(flags, Path::new("."));
     Ok(config::load(&sources)?)
 }
 
@@ -23,7 +23,7 @@ pub(super) fn configuration_ignoring(
     flags: BTreeMap<String, String>,
     ignored: &[&str],
 ) -> anyhow::Result<Config> {
-    let sources = Sources::of_process(flags, Path::new(".")).map_err(Problems)?;
+    let sources = Sources::of_process(flags, Path::new("."));
     Ok(config::load(&sources.ignoring(ignored))?)
 }
 
@@ -51,6 +51,16 @@ pub(super) async fn open_as_owner(config: &Config) -> anyhow::Result<Arc<dyn Sto
 async fn open(config: &Config, role: nexarch_store::Role) -> anyhow::Result<Arc<dyn Store>> {
     let options = nexarch_store::Options::new(role, lifecycle::now_us);
     nexarch_store::open(config.database_url.expose(), options).await.context("cannot open the database")
+}
+
+/// What the start says of the cache.
+pub(super) fn cache_line(config: &Config) -> String {
+    if !config.cache.enabled {
+        return "cache: disabled (CACHE_ENABLED is False)".to_owned();
+    }
+    let why =
+        if config.redis_asked_for { "fallback: this build has no Redis tier" } else { "no Redis configured" };
+    format!("cache: In-memory cache initialized ({why})")
 }
 
 /// Prints a result as one line of JSON.

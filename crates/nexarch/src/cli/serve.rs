@@ -11,7 +11,7 @@ use crate::{
     app::Server,
     auth::{self, Secret},
     config::{self, Config},
-    lifecycle::{DRAIN_LIMIT, Lifecycle},
+    lifecycle::{DRAIN_LIMIT, DRAIN_NOTICE, FLUSH_LIMIT, Lifecycle},
 };
 
 /// Name of the tenant that an empty database gets.
@@ -59,10 +59,14 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let lifecycle = Lifecycle::default();
     let server = Server::start(&config, std::sync::Arc::clone(&store), lifecycle.clone()).await?;
     let first_key = first_key(&*store).await?;
-    println!("cache: In-memory cache initialized (no Redis configured)");
-    println!("nexarch {} listening on http://{}", env!("CARGO_PKG_VERSION"), server.addr);
-    if let Some(key) = first_key {
-        tell_first_key(&config, &key)?;
+    say(&output::cache_line(&config))?;
+    say(&format!("nexarch {} listening on http://{}", env!("CARGO_PKG_VERSION"), server.addr))?;
+    if let Some((key_id, key)) = first_key
+        && let Err(error) = tell_first_key(&config, &key)
+    {
+        // A key that nobody saw must not be the reason that the next start shows none.
+        store.revoke_key(&key_id).await?;
+        return Err(error);
     }
     run_to_end(server, &lifecycle, &*store).await
 }
@@ -82,14 +86,14 @@ pub(super) async fn run_to_end(
             signalled = signal => {
                 signalled?;
                 // Requests under way get their answers; one that never ends must not hold up the rest.
-                tokio::time::timeout(DRAIN_LIMIT, serving).await.unwrap_or_else(|_| {
+                tokio::time::timeout(DRAIN_NOTICE + DRAIN_LIMIT, serving).await.unwrap_or_else(|_| {
                     tracing::warn!("some requests did not end in time");
                     Ok(())
                 })
             }
         }
     };
-    if !lifecycle.finish(DRAIN_LIMIT).await {
+    if !lifecycle.finish(tokio::time::Instant::now() + FLUSH_LIMIT).await {
         tracing::warn!("some tasks did not end in time");
     }
     store.close().await;
@@ -98,36 +102,46 @@ pub(super) async fn run_to_end(
     Ok(())
 }
 
-/// On an empty database: tenant `default` and one key with every scope.
-pub(super) async fn first_key(store: &dyn Store) -> anyhow::Result<Option<Secret>> {
-    if !store.tenants().await?.is_empty() {
-        return Ok(None);
-    }
+/// As long as there is no usable key at all: tenant `default` and one key with every scope, with its id.
+pub(super) async fn first_key(store: &dyn Store) -> anyhow::Result<Option<(String, Secret)>> {
     let tenant: TenantId = FIRST_TENANT.parse()?;
-    store.create_tenant(&tenant, FIRST_TENANT).await?;
+    match store.tenants().await?.as_slice() {
+        [] => drop(store.create_tenant(&tenant, FIRST_TENANT).await?),
+        // An earlier start ended before its key was shown.
+        [only]
+            if only.id == tenant && store.keys(&tenant).await?.iter().all(|key| key.revoked_us.is_some()) => {
+        }
+        _ => return Ok(None),
+    }
     let scopes = [Scope::Ingest, Scope::Read, Scope::Admin];
-    let (_, secret) = auth::create_key(store, &tenant, "first key", &scopes, None).await?;
-    Ok(Some(secret))
+    let (key, secret) = auth::create_key(store, &tenant, "first key", &scopes, None).await?;
+    Ok(Some((key.id, secret)))
 }
 
 /// On a terminal of this machine the key is shown; a server for others is likely to have its output collected.
 fn tell_first_key(config: &Config, key: &Secret) -> anyhow::Result<()> {
     if config.is_loopback() {
-        println!("API key for tenant {FIRST_TENANT} (shown once): {}", key.expose());
-        return Ok(());
+        return say(&format!("API key for tenant {FIRST_TENANT} (shown once): {}", key.expose()));
     }
     let folder =
         config.database_url.file().and_then(|file| file.parent().map(PathBuf::from)).unwrap_or_default();
     let path = folder.join(FIRST_KEY_FILE);
+    let cannot_write = || format!("cannot write {}", path.display());
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(error).with_context(cannot_write);
+        }
+        _ => {}
+    }
+    // A new file of our own: an old one may be readable by others, or be a link to somewhere else.
     let mut options = std::fs::OpenOptions::new();
-    let mut file = options
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&path)
-        .with_context(|| format!("cannot write {}", path.display()))?;
-    writeln!(file, "{}", key.expose())?;
-    println!("API key for tenant {FIRST_TENANT} written to {}", path.display());
-    Ok(())
+    let mut file = options.write(true).create_new(true).mode(0o600).open(&path).with_context(cannot_write)?;
+    writeln!(file, "{}", key.expose()).and_then(|()| file.sync_all()).with_context(cannot_write)?;
+    say(&format!("API key for tenant {FIRST_TENANT} written to {}", path.display()))
+}
+
+/// One line on standard output; a closed one is an error, not a crash.
+pub(super) fn say(line: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}").and_then(|()| out.flush()).context("standard output is closed")
 }

@@ -37,6 +37,8 @@ pub struct Config {
     pub max_body_bytes: usize,
     /// Most bytes of all requests under way.
     pub max_inflight_bytes: usize,
+    /// Is a Redis named? This build has no such tier and says so.
+    pub redis_asked_for: bool,
     /// How logs look.
     pub log: LogConfig,
     /// What was set, by name, in table order; secrets masked.
@@ -127,14 +129,14 @@ pub fn load(sources: &Sources) -> Result<Config, Problems> {
     let json = reader.value("LOG_FORMAT", parse::log_format);
     let filter = reader.value("RUST_LOG", parse::log_filter);
     let ttls = reader.operation_ttls();
+    if max_body > max_inflight {
+        reader.problem(
+            "MAX_BODY_MB is larger than MAX_INFLIGHT_MB: no request of that size could ever be taken",
+        );
+    }
+    let redis_asked_for = reader.is_set("REDIS_URL") || reader.is_set("REDIS_HOST");
     let (shown, mut warnings) = reader.finish()?;
     let operations = operation::table(default_ttl, &ttls);
-    if max_body > max_inflight {
-        return Err(Problems(vec![
-            "MAX_BODY_MB is larger than MAX_INFLIGHT_MB: no request of that size could ever be taken"
-                .to_owned(),
-        ]));
-    }
     if !parse::is_loopback(&host) {
         warnings.push(format!(
             "HOST={host} is not a loopback address and TLS is not set up: keys and spans travel in the clear"
@@ -156,6 +158,7 @@ pub fn load(sources: &Sources) -> Result<Config, Problems> {
         latency_objective: objective,
         max_body_bytes: max_body,
         max_inflight_bytes: max_inflight,
+        redis_asked_for,
         log: LogConfig { json, filter },
         shown,
         warnings,

@@ -14,12 +14,14 @@ const MAX_TTL_SECONDS: u64 = 86_400;
 pub(super) struct Reader<'a> {
     sources: &'a Sources,
     problems: Vec<String>,
+    /// Warnings about what comes later.
+    later: Vec<String>,
     shown: Vec<(&'static str, String, String)>,
 }
 
 impl<'a> Reader<'a> {
     pub(super) fn new(sources: &'a Sources) -> Self {
-        Self { sources, problems: Vec::new(), shown: Vec::new() }
+        Self { sources, problems: sources.problems.clone(), later: Vec::new(), shown: Vec::new() }
     }
 
     /// The parsed value; a problem is noted and stands in as the type's default until [`Reader::finish`].
@@ -63,6 +65,17 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Notes what is wrong between several variables.
+    pub(super) fn problem(&mut self, text: &str) {
+        self.problems.push(text.to_owned());
+    }
+
+    /// Is this variable set, supported or not?
+    pub(super) fn is_set(&self, name: &str) -> bool {
+        variable::find(name)
+            .is_some_and(|variable| matches!(self.sources.get(variable), Ok(Some(_)) | Err(_)))
+    }
+
     pub(super) fn listener(&mut self, name: &'static str) -> Listener {
         let (addr, asked_for) = self.with_origin(name, listener);
         Listener { addr, asked_for }
@@ -72,6 +85,13 @@ impl<'a> Reader<'a> {
         let mut ttls = BTreeMap::new();
         for (name, found) in self.sources.operation_ttls() {
             let variable = format!("{}{}", variable::TTL_PREFIX, name.to_ascii_uppercase());
+            if operation::LATER.contains(&name.as_str()) {
+                self.later.push(format!(
+                    "{variable} ({}) has no effect: this build has no such operation yet",
+                    found.origin
+                ));
+                continue;
+            }
             if !operation::NAMES.contains(&name.as_str()) {
                 self.problems.push(format!(
                     "{variable} ({}): no such operation; there are {}",
@@ -94,6 +114,7 @@ impl<'a> Reader<'a> {
     #[expect(clippy::type_complexity, reason = "two lists, taken apart by the one caller")]
     pub(super) fn finish(mut self) -> Result<(Vec<(&'static str, String, String)>, Vec<String>), Problems> {
         let mut warnings = self.sources.warnings();
+        warnings.append(&mut self.later);
         for variable in variable::VARIABLES.iter().filter(|variable| !variable.supported) {
             match self.sources.get(variable) {
                 Ok(None) => {}
@@ -115,7 +136,8 @@ impl<'a> Reader<'a> {
 /// Shows that a secret is set; of a URL also where it points, without the user's part.
 fn mask(secret: &str) -> String {
     match secret.split_once(':') {
-        Some((scheme @ ("sqlite" | "sqlite3"), rest)) => format!("{scheme}:{rest}"),
+        // A path is no secret; what stands behind a question mark may be.
+        Some((scheme @ "sqlite", rest)) => format!("{scheme}:{}", rest.split('?').next().unwrap_or_default()),
         Some((scheme, _)) if scheme.len() < 12 => format!("{scheme}://****"),
         _ => "****".to_owned(),
     }
@@ -147,7 +169,11 @@ fn listener(text: &str) -> Result<Option<SocketAddr>, String> {
 }
 
 pub(super) fn database_url(text: &str) -> Result<String, String> {
-    if text.starts_with("sqlite:") {
+    if let Some(rest) = text.strip_prefix("sqlite:") {
+        let path = rest.strip_prefix("//").unwrap_or(rest);
+        if path.is_empty() || path.starts_with(':') || path.contains('?') {
+            return Err("must be sqlite://PATH: a file, without parameters".to_owned());
+        }
         Ok(text.to_owned())
     } else if text.starts_with("postgres://") || text.starts_with("postgresql://") {
         Err("PostgreSQL is not supported by this build; use sqlite://PATH".to_owned())

@@ -1,6 +1,6 @@
 //! Where values come from: flag > environment > `.env` > `nexarch.toml` > default.
 
-use std::{collections::BTreeMap, fs, io, path::Path};
+use std::{collections::BTreeMap, fmt, fs, io, path::Path};
 
 use super::variable::{self, TTL_PREFIX, Variable};
 
@@ -11,15 +11,24 @@ const MAX_SECRET_FILE: u64 = 64 * 1024;
 #[derive(Default)]
 pub struct Sources {
     layers: Vec<(&'static str, BTreeMap<String, String>)>,
+    /// What was wrong with the files themselves; told together with everything else.
+    pub(super) problems: Vec<String>,
 }
 
 /// A value and the place that it came from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Found {
     /// The text, trimmed.
     pub value: String,
     /// `flag`, `environment`, `.env`, `nexarch.toml`, `default`, or the file of a secret.
     pub origin: String,
+}
+
+/// The value may be a secret.
+impl fmt::Debug for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Found(**** from {})", self.origin)
+    }
 }
 
 impl Sources {
@@ -31,7 +40,7 @@ impl Sources {
     }
 
     /// The layers of a real start: flags given, then environment, `.env` and `nexarch.toml` of `folder`.
-    pub fn of_process(flags: BTreeMap<String, String>, folder: &Path) -> Result<Self, Vec<String>> {
+    pub fn of_process(flags: BTreeMap<String, String>, folder: &Path) -> Self {
         #[expect(clippy::disallowed_methods, reason = "this module is the one that reads the environment")]
         let environment: BTreeMap<_, _> = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
@@ -45,14 +54,13 @@ impl Sources {
             problems.push(why);
             BTreeMap::new()
         });
-        if !problems.is_empty() {
-            return Err(problems);
-        }
-        Ok(Self::default()
+        let mut this = Self::default()
             .layer("flag", flags)
             .layer("environment", environment)
             .layer(".env", dotenv)
-            .layer("nexarch.toml", file))
+            .layer("nexarch.toml", file);
+        this.problems = problems;
+        this
     }
 
     /// Without the names that begin like one of these, but for flags.

@@ -125,18 +125,34 @@ fn files_of_a_folder_are_read() {
     std::fs::write(folder.path().join(".env"), "PORT=4000\n# comment\nHOST='::1'\n").unwrap();
     std::fs::write(folder.path().join("nexarch.toml"), "retention_days = 2\ncache_enabled = false\n")
         .unwrap();
-    let config = load(&Sources::of_process(BTreeMap::new(), folder.path()).unwrap()).unwrap();
+    let config = load(&Sources::of_process(BTreeMap::new(), folder.path())).unwrap();
     assert_eq!((config.port, config.host.as_str()), (4000, "::1"));
     assert_eq!(config.retention, Duration::from_secs(2 * 86_400));
     assert!(!config.cache.enabled);
     std::fs::write(folder.path().join("nexarch.toml"), "password = 'hunter2\n").unwrap();
-    let problems = Sources::of_process(BTreeMap::new(), folder.path()).err().unwrap();
+    let flags = flags([("PORT", Some("x".to_owned()))]);
+    let Problems(problems) = load(&Sources::of_process(flags, folder.path())).err().unwrap();
     assert!(problems[0].starts_with("nexarch.toml") && !problems[0].contains("hunter2"), "{problems:?}");
+    assert!(problems[1].starts_with("PORT"), "a broken file hides nothing else: {problems:?}");
 }
 
 #[test]
 fn a_body_larger_than_all_bodies_is_refused() {
-    assert!(from_environment(&[("MAX_BODY_MB", "512")]).is_err());
+    let problems = from_environment(&[("MAX_BODY_MB", "512"), ("PORT", "x")]).err().unwrap();
+    assert_eq!(problems.0.len(), 2, "told together with the rest: {problems}");
+}
+
+#[test]
+fn operations_that_come_later_are_warned_about() {
+    let config = from_environment(&[("CACHE_TTL_SECONDS_AI_INSIGHTS", "60")]).unwrap();
+    assert!(config.warnings[0].contains("AI_INSIGHTS"), "{:?}", config.warnings);
+}
+
+#[test]
+fn parameters_of_a_database_url_are_refused_and_not_shown() {
+    let problems = from_environment(&[("DATABASE_URL", "sqlite:///x.db?password=hunter2")]).err().unwrap();
+    assert!(!problems.to_string().contains("hunter2"), "{problems}");
+    assert!(!format!("{:?}", Found { value: "hunter2".into(), origin: "flag".into() }).contains("hunter2"));
 }
 
 #[test]

@@ -12,7 +12,12 @@ use nexarch_cache::{Cause, Error as CacheError, Invalidation, ScopeStats};
 use nexarch_store::Scope;
 use serde::Serialize;
 
-use super::{cached::NEXARCH_VERSION, caller::caller, error::ApiError, params::{Params, segment}};
+use super::{
+    cached::NEXARCH_VERSION,
+    caller::caller,
+    error::ApiError,
+    params::{Params, segment},
+};
 use crate::{app::App, auth::Caller};
 
 /// State of the cache; always 200, because the cache never makes the service unhealthy.
@@ -85,8 +90,9 @@ pub(super) async fn stats(
 
 /// State of the cache.
 #[utoipa::path(get, path = "/api/v1/cache/health", tag = "cache", responses((status = 200, body = CacheHealth)))]
-pub(super) async fn health(State(app): State<Arc<App>>) -> Json<CacheHealth> {
-    Json(CacheHealth {
+pub(super) async fn health(State(app): State<Arc<App>>, uri: Uri) -> Result<Json<CacheHealth>, ApiError> {
+    Params::parse(&uri, &[])?;
+    Ok(Json(CacheHealth {
         healthy: true,
         backend: app.cache_status(),
         status: app.cache_status(),
@@ -94,7 +100,7 @@ pub(super) async fn health(State(app): State<Arc<App>>) -> Json<CacheHealth> {
         staleness_bound_ms: app.staleness_bound_ms(),
         since: app.started_at(),
         reason: None,
-    })
+    }))
 }
 
 /// Invalidates everything of the tenant, or the operations whose names match `pattern`.
@@ -156,10 +162,8 @@ fn problem(error: CacheError) -> ApiError {
         CacheError::UnknownOperation { .. } => ApiError::not_found(error.to_string()),
         CacheError::PatternTooLong { .. } => ApiError::bad_request(error.to_string()),
         CacheError::Unverified(cause) => match cause.downcast_ref::<nexarch_store::Error>() {
-            Some(nexarch_store::Error::Unavailable { reason, retry_after }) => {
-                nexarch_store::Error::Unavailable { reason: reason.clone(), retry_after: *retry_after }.into()
-            }
-            _ => ApiError::internal(cause),
+            Some(error) => error.into(),
+            None => ApiError::internal(cause),
         },
         other => ApiError::internal(other),
     }

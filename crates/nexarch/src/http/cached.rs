@@ -12,7 +12,7 @@ use nexarch_store::Error as StoreError;
 
 use super::error::ApiError;
 use crate::{
-    app::App,
+    app::{self, App},
     auth::Caller,
     view::{self, View, ViewError},
 };
@@ -58,7 +58,11 @@ pub(super) async fn read(
     let (key, operation) = (view.key(), app.operations.get(view.operation()));
     let terms = Read::new(operation, &key).max_ttl(view.max_ttl()).directives(directives);
     let (store, tenant, objective) = (Arc::clone(&app.store), caller.tenant.clone(), app.latency_objective);
-    let compute = move |_fence| async move { view::compute(&*store, &tenant, &view, objective).await };
+    let turns = app.turns();
+    let compute = move |_fence| async move {
+        let _turn = app::turn(&turns).await?;
+        view::compute(&*store, &tenant, &view, objective).await
+    };
     let started = app.cache.now();
     let answer = app.cache.get_or_compute(&caller.scope, terms, compute).await.map_err(problem)?;
     let micros = app.cache.now().since(started).as_micros();
@@ -142,23 +146,12 @@ fn problem(error: CacheError) -> ApiError {
     if let Some(error) = shared.downcast_ref::<ViewError>() {
         return match error {
             ViewError::NotFound(what) => ApiError::not_found(what.clone()),
-            ViewError::Store(error) => store_problem(error),
+            ViewError::Store(error) => error.into(),
             ViewError::Corrupt(_) | ViewError::Internal(_) => ApiError::internal(error),
         };
     }
     match shared.downcast_ref::<StoreError>() {
-        Some(error) => store_problem(error),
+        Some(error) => error.into(),
         None => ApiError::internal(shared),
-    }
-}
-
-/// The error is shared by everybody who waited, so it is taken by reference.
-fn store_problem(error: &StoreError) -> ApiError {
-    match error {
-        StoreError::Unavailable { reason, retry_after } => {
-            StoreError::Unavailable { reason: reason.clone(), retry_after: *retry_after }.into()
-        }
-        StoreError::NotFound(what) => StoreError::NotFound(what.clone()).into(),
-        other => ApiError::internal(other),
     }
 }

@@ -123,14 +123,21 @@ impl From<Refused> for ApiError {
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
+        Self::from(&error)
+    }
+}
+
+/// By reference: everybody who waited for one computation shares its error.
+impl From<&StoreError> for ApiError {
+    fn from(error: &StoreError) -> Self {
         match error {
             StoreError::NotFound(_) => Self::not_found(error.to_string()),
             StoreError::Exists(_) => Self::new(StatusCode::CONFLICT, error.to_string()),
             StoreError::Disabled(_) => Self::new(StatusCode::FORBIDDEN, error.to_string()),
             StoreError::Unavailable { reason, retry_after } => {
                 let detail = "the database is unavailable; nothing was stored; try again";
-                let mut this = Self::try_again(StatusCode::SERVICE_UNAVAILABLE, detail, retry_after);
-                this.cause = Some(reason);
+                let mut this = Self::try_again(StatusCode::SERVICE_UNAVAILABLE, detail, *retry_after);
+                this.cause = Some(reason.clone());
                 this
             }
             StoreError::Internal(cause) => Self::internal(cause),
@@ -144,6 +151,7 @@ impl From<IngestError> for ApiError {
             IngestError::Busy => {
                 Self::try_again(StatusCode::TOO_MANY_REQUESTS, error.to_string(), ingest::RETRY_AFTER)
             }
+            IngestError::TooMany(_) => Self::new(StatusCode::PAYLOAD_TOO_LARGE, error.to_string()),
             IngestError::Stopping => {
                 Self::try_again(StatusCode::SERVICE_UNAVAILABLE, error.to_string(), ingest::RETRY_AFTER)
             }
@@ -159,6 +167,7 @@ impl From<BodyError> for ApiError {
             BodyError::Busy => {
                 Self::try_again(StatusCode::TOO_MANY_REQUESTS, error.to_string(), ingest::RETRY_AFTER)
             }
+            BodyError::Slow => Self::new(StatusCode::REQUEST_TIMEOUT, error.to_string()),
             BodyError::Corrupt(_) | BodyError::Cut => Self::bad_request(error.to_string()),
         }
     }

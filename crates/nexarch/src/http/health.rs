@@ -5,11 +5,12 @@ use std::sync::Arc;
 use axum::{
     Json,
     extract::State,
-    http::StatusCode,
+    http::{StatusCode, Uri},
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
 
+use super::{error::ApiError, params::Params};
 use crate::app::App;
 
 /// Answer of `/health`.
@@ -34,13 +35,15 @@ pub(super) struct Ready {
 
 /// The process is alive.
 #[utoipa::path(get, path = "/api/v1/health", tag = "health", responses((status = 200, body = Health)))]
-pub(super) async fn health() -> Json<Health> {
-    Json(Health { status: "ok", version: env!("CARGO_PKG_VERSION") })
+pub(super) async fn health(uri: Uri) -> Result<Json<Health>, ApiError> {
+    Params::parse(&uri, &[])?;
+    Ok(Json(Health { status: "ok", version: env!("CARGO_PKG_VERSION") }))
 }
 
 /// The process can take work: 503 only for the database or while draining.
 #[utoipa::path(get, path = "/api/v1/health/ready", tag = "health", responses((status = 200, body = Ready), (status = 503, body = Ready)))]
-pub(super) async fn ready(State(app): State<Arc<App>>) -> Response {
+pub(super) async fn ready(State(app): State<Arc<App>>, uri: Uri) -> Result<Response, ApiError> {
+    Params::parse(&uri, &[])?;
     let database = if app.store.ping().await.is_ok() { "ok" } else { "unavailable" };
     let status = match database {
         _ if app.lifecycle.drain().is_cancelled() => "draining",
@@ -48,5 +51,5 @@ pub(super) async fn ready(State(app): State<Arc<App>>) -> Response {
         _ => "unavailable",
     };
     let code = if status == "ready" { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (code, Json(Ready { status, database, cache: app.cache_status() })).into_response()
+    Ok((code, Json(Ready { status, database, cache: app.cache_status() })).into_response())
 }

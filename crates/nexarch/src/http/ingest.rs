@@ -16,7 +16,7 @@ use serde::Serialize;
 use super::{
     cached::NEXARCH_VERSION, caller::caller, error::ApiError, otlp::content_encoding, params::Params,
 };
-use crate::{app::App, auth::Caller, ingest::body, ingest::inflight::Held, lifecycle};
+use crate::{app::App, auth::Caller, ingest::inflight::Held, lifecycle};
 
 /// Most item errors listed in one answer; all are counted.
 const MAX_ERRORS: usize = 100;
@@ -42,6 +42,20 @@ pub(super) struct BatchAccepted {
     /// Items that are no valid span.
     failed: u64,
     /// Why, for the first 100.
+    errors: Vec<ItemError>,
+}
+
+/// Answer to an array without one valid span: a problem (RFC 9457) with the same counts.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(crate) struct BatchRejected {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    title: &'static str,
+    status: u16,
+    detail: &'static str,
+    count: u64,
+    duplicates: u64,
+    failed: u64,
     errors: Vec<ItemError>,
 }
 
@@ -121,14 +135,26 @@ pub(super) async fn batch(State(app): State<Arc<App>>, request: Request<Body>) -
     let errors = decoded.errors.into_iter().take(MAX_ERRORS);
     let errors: Vec<_> = errors.map(|item| ItemError { index: item.index, error: item.error }).collect();
     let all_failed = failed > 0 && decoded.spans.is_empty();
-    let mut answer = BatchAccepted { status: "accepted", count: 0, duplicates: 0, failed, errors };
     if all_failed {
-        answer.status = "rejected";
-        let version = app.version(&caller).await?;
-        return Ok(versioned(StatusCode::UNPROCESSABLE_ENTITY, version, Json(answer)));
+        let version = app.acknowledge_nothing(&caller).await?;
+        let problem = BatchRejected {
+            kind: "about:blank",
+            title: "Unprocessable Entity",
+            status: 422,
+            detail: "no item is a valid span; errors says why",
+            count: 0,
+            duplicates: 0,
+            failed,
+            errors,
+        };
+        let mut response = versioned(StatusCode::UNPROCESSABLE_ENTITY, version, Json(problem));
+        let problem_json = HeaderValue::from_static("application/problem+json");
+        response.headers_mut().insert(header::CONTENT_TYPE, problem_json);
+        return Ok(response);
     }
+    let mut answer = BatchAccepted { status: "accepted", count: 0, duplicates: 0, failed, errors };
     if decoded.spans.is_empty() {
-        let version = app.version(&caller).await?;
+        let version = app.acknowledge_nothing(&caller).await?;
         return Ok(versioned(StatusCode::ACCEPTED, version, Json(answer)));
     }
     let appended = app.ingest.store(&caller, decoded.spans, held).await?;
@@ -176,7 +202,7 @@ async fn receive(app: &Arc<App>, request: Request<Body>) -> Result<(Caller, byte
     let encoding = content_encoding(request.headers())
         .ok_or_else(|| unsupported("Content-Encoding must be gzip, zstd or identity"))?;
     let mut held = app.ingest.hold();
-    let bytes = body::read(request.into_body(), encoding, app.max_body_bytes, &mut held).await?;
+    let bytes = app.receive(request.into_body(), encoding, &mut held).await?;
     Ok((caller, bytes, held))
 }
 

@@ -1,7 +1,7 @@
 //! The OpenAPI document, made from the handlers and their types.
 
 use axum::{
-    http::header,
+    http::{Uri, header},
     response::{IntoResponse, Response},
 };
 use utoipa::{
@@ -61,9 +61,10 @@ pub fn json() -> Result<String, serde_json::Error> {
 }
 
 /// `GET /api/v1/openapi.json`.
-pub(super) async fn document() -> Response {
+pub(super) async fn document(uri: Uri) -> Result<Response, super::ApiError> {
+    super::Params::parse(&uri, &[])?;
     match json() {
-        Ok(text) => ([(header::CONTENT_TYPE, "application/json")], text).into_response(),
-        Err(error) => super::ApiError::internal(error).into_response(),
+        Ok(text) => Ok(([(header::CONTENT_TYPE, "application/json")], text).into_response()),
+        Err(error) => Err(super::ApiError::internal(error)),
     }
 }

@@ -15,11 +15,7 @@ use nexarch_core::otlp::{
 use nexarch_store::Scope;
 
 use super::{cached::NEXARCH_VERSION, caller::caller, error::ApiError};
-use crate::{
-    app::App,
-    ingest::body::{self, Encoding},
-    lifecycle,
-};
+use crate::{app::App, ingest::body::Encoding, lifecycle};
 
 /// From `Content-Type`; parameters such as a charset are ignored.
 fn format_of(headers: &HeaderMap) -> Option<Format> {
@@ -79,7 +75,7 @@ async fn export(
     let encoding = content_encoding(request.headers())
         .ok_or_else(|| unsupported("Content-Encoding must be gzip, zstd or identity"))?;
     let mut held = app.ingest.hold();
-    let bytes = body::read(request.into_body(), encoding, app.max_body_bytes, &mut held).await?;
+    let bytes = app.receive(request.into_body(), encoding, &mut held).await?;
     let rules = app.rules(lifecycle::now_ns());
     let decoded = app.decode(bytes.len(), move || otlp::decode(&bytes, format, &rules)).await?;
     let decoded = decoded.map_err(|error| ApiError::bad_request(error.to_string()))?;
@@ -87,7 +83,7 @@ async fn export(
     let message = decoded.message().unwrap_or_default();
     let reply = otlp::status::export_response(decoded.rejected_total as u64, &message, format);
     let version = if decoded.spans.is_empty() {
-        app.version(&caller).await?
+        app.acknowledge_nothing(&caller).await?
     } else {
         app.ingest.store(&caller, decoded.spans, held).await?.versions.clock
     };

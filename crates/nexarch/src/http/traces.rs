@@ -3,14 +3,18 @@
 use std::sync::Arc;
 
 use axum::{
-    Json,
     extract::State,
-    http::{HeaderMap, Uri},
+    http::{HeaderMap, Uri, header},
+    response::{IntoResponse, Response},
 };
 use nexarch_core::{ids::TraceId, trace::Trace};
 use nexarch_store::Scope;
 
-use super::{caller::caller, error::ApiError, params::{Params, segment}};
+use super::{
+    caller::caller,
+    error::ApiError,
+    params::{Params, segment},
+};
 use crate::app::App;
 
 /// All spans of a trace, parents before children. The id has 16 or 32 hex digits.
@@ -19,15 +23,20 @@ pub(super) async fn trace(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
     uri: Uri,
-) -> Result<Json<Trace>, ApiError> {
+) -> Result<Response, ApiError> {
     let caller = caller(&app, &headers, Scope::Read).await?;
     Params::parse(&uri, &[])?;
     let text = segment(&uri, "/api/v1/traces/", "")?;
     let wrong = || ApiError::bad_request("a trace id has 16 or 32 hex digits and is not all zero");
     let id = TraceId::from_hex_lenient(&text).ok_or_else(wrong)?;
+    let _turn = app.turn().await?;
     let spans = app.store.snapshot(&caller.tenant).await?.trace(id).await?;
     if spans.is_empty() {
         return Err(ApiError::not_found(format!("no trace {id} is stored for this tenant")));
     }
-    Ok(Json(Trace::new(id, &spans)))
+    // A trace of 100,000 spans takes longer than other requests should wait for this thread.
+    let render = move || serde_json::to_vec(&Trace::new(id, &spans));
+    let body = tokio::task::spawn_blocking(render).await.map_err(ApiError::internal)?;
+    let body = body.map_err(ApiError::internal)?;
+    Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
 }

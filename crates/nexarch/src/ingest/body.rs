@@ -1,6 +1,9 @@
 //! Reads a request body piece by piece, inflating as it comes, within the size limit and the byte budget.
 
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    time::Duration,
+};
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -10,6 +13,11 @@ use super::inflight::{Full, Held};
 
 /// Largest zstd window accepted, as a power of two: 8 MiB, what RFC 8878 asks every decoder to support.
 const ZSTD_WINDOW_LOG: u32 = 23;
+
+/// A client that sends nothing for this long is given up: what it sent so far counts against everybody's budget.
+const NEXT_PIECE: Duration = Duration::from_secs(20);
+/// A whole body takes at most this long: 64 MiB at 5 Mbit/s.
+const WHOLE_BODY: Duration = Duration::from_mins(2);
 
 /// How a body is packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +54,9 @@ pub enum BodyError {
     /// Does not unpack.
     #[error("the body is not valid {0}")]
     Corrupt(&'static str),
+    /// The client stopped sending.
+    #[error("the body did not arrive in time")]
+    Slow,
     /// The client went away.
     #[error("the body ended early")]
     Cut,
@@ -63,7 +74,11 @@ pub async fn read(body: Body, encoding: Encoding, limit: usize, held: &mut Held)
     let mut sink = Sink::new(encoding, limit);
     let mut received = 0usize;
     let mut accounted = 0usize;
-    while let Some(frame) = body.frame().await {
+    let deadline = tokio::time::Instant::now() + WHOLE_BODY;
+    loop {
+        let patience = deadline.min(tokio::time::Instant::now() + NEXT_PIECE);
+        let frame = tokio::time::timeout_at(patience, body.frame()).await.map_err(|_| BodyError::Slow)?;
+        let Some(frame) = frame else { break };
         let Ok(data) = frame.map_err(|_| BodyError::Cut)?.into_data() else { continue };
         received = received.saturating_add(data.len());
         if received > limit {

@@ -46,6 +46,11 @@ pub struct Held {
 }
 
 impl Held {
+    /// Bytes held.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Takes more, or nothing when the budget is spent.
     pub fn grow(&mut self, more: usize) -> Result<(), Full> {
         let limit = self.budget.limit;

@@ -21,6 +21,7 @@ use nexarch_cache::{Cache, Scope};
 use nexarch_core::span::Span;
 use nexarch_store::{Appended, Batch, Error as StoreError, Store};
 use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use self::inflight::{Budget, Full, Held};
 use crate::{auth::Caller, authority};
@@ -58,6 +59,9 @@ pub enum IngestError {
     /// Queue or byte budget full.
     #[error("the ingest queue is full; try again")]
     Busy,
+    /// It alone is more than all requests together may be: it would be refused for ever.
+    #[error("{0} spans in one request are too many for this server; send smaller batches")]
+    TooMany(usize),
     /// The server is stopping.
     #[error("the server is stopping")]
     Stopping,
@@ -99,6 +103,11 @@ impl Ingest {
         self.budget.limit()
     }
 
+    /// Counts a request that met a full budget while it came in.
+    pub fn note_busy(&self) {
+        self.counters.rejected_busy.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Stores spans; returns when they are durable and visible.
     pub async fn store(
         &self,
@@ -110,7 +119,11 @@ impl Ingest {
             self.counters.rejected_busy.fetch_add(1, Ordering::Relaxed);
             IngestError::Busy
         };
-        held.grow(spans.len().saturating_mul(SPAN_OVERHEAD_BYTES)).map_err(|Full| busy())?;
+        let decoded = spans.len().saturating_mul(SPAN_OVERHEAD_BYTES);
+        if held.bytes().saturating_add(decoded) > self.budget.limit() {
+            return Err(IngestError::TooMany(spans.len()));
+        }
+        held.grow(decoded).map_err(|Full| busy())?;
         let (reply, answer) = oneshot::channel();
         let batch = Batch { tenant: caller.tenant.clone(), spans };
         match self.queue.try_send(Job { batch, scope: caller.scope.clone(), reply, held }) {
@@ -129,9 +142,18 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Writes until every [`Ingest`] is gone and the queue is empty.
-    pub async fn run(mut self, store: Arc<dyn Store>, cache: Cache) {
-        while let Some(first) = self.queue.recv().await {
+    /// Writes until `stop`, then what is queued already: a connection that never ends must not hold it up.
+    pub async fn run(mut self, store: Arc<dyn Store>, cache: Cache, stop: CancellationToken) {
+        loop {
+            let first = tokio::select! {
+                biased;
+                first = self.queue.recv() => first,
+                () = stop.cancelled(), if !self.queue.is_closed() => {
+                    self.queue.close();
+                    continue;
+                }
+            };
+            let Some(first) = first else { return };
             let mut spans = first.batch.spans.len();
             let mut jobs = vec![first];
             // Whatever waits already joins the group; nothing is waited for.
