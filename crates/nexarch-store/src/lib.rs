@@ -70,7 +70,8 @@ pub trait Store: Send + Sync + 'static {
     /// was set back (restored), whose old values must never be met again.
     async fn replace_epoch(&self, seen: u128) -> Result<u128, Error>;
 
-    /// Did another process write since the last call? (`SQLite`: `PRAGMA data_version`; always true elsewhere.)
+    /// Did another process write since the last call? (`SQLite`: `PRAGMA data_version`; always true elsewhere.) Answers
+    /// at once; while the writer is busy it may say yes of this process' own commits.
     async fn changed_by_others(&self) -> Result<bool, Error>;
 
     /// Is this process the only one that serves this database (`SQLite`)?

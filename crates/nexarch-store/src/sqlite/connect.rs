@@ -13,7 +13,7 @@ use sqlx::{
 };
 use tokio::sync::Mutex;
 
-use super::{Sqlite, errors::failed, schema, writer::Writer};
+use super::{Sqlite, errors::failed, schema, watch::Watch, writer::Writer};
 use crate::{Error, OpenError, Options, Role, Store};
 
 /// Bytes of a database page. A chunk fills many pages and wastes half of the last; an index insert rewrites one.
@@ -24,6 +24,9 @@ const READERS: u32 = 4;
 
 /// How long a caller waits for a read connection, or a statement for another process' lock.
 const BUSY: Duration = Duration::from_secs(5);
+
+/// How long a command waits for the lock of a busy server: its transactions come one after the other.
+const GUEST_BUSY: Duration = Duration::from_secs(30);
 
 /// Page cache of the writer, KiB: holds the part of the trace index that inserts touch.
 const WRITER_CACHE_KIB: u32 = 32 << 10;
@@ -44,7 +47,7 @@ pub(crate) async fn open(rest: &str, options: Options) -> Result<Arc<dyn Store>,
         Role::Owner => Some(take_lock(&path)?),
         Role::Guest => None,
     };
-    let to_write = writer_options(&path, options.max_pages);
+    let to_write = writer_options(&path, &options);
     let mut connection = to_write.connect().await.map_err(failed)?;
     let seed = schema::prepare(&mut connection, &path).await?;
     let writer = Writer::new(to_write, connection).await?;
@@ -63,6 +66,7 @@ pub(crate) async fn open(rest: &str, options: Options) -> Result<Arc<dyn Store>,
         writer: Mutex::new(writer),
         readers: pool(READERS),
         truth: pool(1),
+        watch: Mutex::new(Watch::new(reader)),
         owner: options.role == Role::Owner,
         options,
         interner: Arc::default(),
@@ -105,16 +109,18 @@ fn common(path: &Path) -> SqliteConnectOptions {
         .disable_statement_logging()
 }
 
-fn writer_options(path: &Path, max_pages: Option<u32>) -> SqliteConnectOptions {
-    let options = common(path)
+fn writer_options(path: &Path, options: &Options) -> SqliteConnectOptions {
+    let patience = if options.role == Role::Owner { BUSY } else { GUEST_BUSY };
+    let connection = common(path)
+        .busy_timeout(patience)
         .create_if_missing(true)
         .page_size(PAGE_BYTES)
         .pragma("cache_size", format!("-{WRITER_CACHE_KIB}"))
         .pragma("wal_autocheckpoint", CHECKPOINT_PAGES.to_string())
         .pragma("journal_size_limit", LOG_LIMIT_BYTES.to_string());
-    match max_pages {
-        Some(pages) => options.pragma("max_page_count", pages.to_string()),
-        None => options,
+    match options.max_pages {
+        Some(pages) => connection.pragma("max_page_count", pages.to_string()),
+        None => connection,
     }
 }
 

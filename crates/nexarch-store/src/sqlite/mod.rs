@@ -18,6 +18,7 @@ mod tenants;
 #[cfg(test)]
 mod tests;
 mod versions;
+mod watch;
 mod writer;
 
 pub use connect::PAGE_BYTES;
@@ -31,12 +32,15 @@ use tokio::sync::Mutex;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::{Options, plan::Interner};
+use watch::Watch;
 use writer::Writer;
 
 /// A database in a file.
 pub(crate) struct Sqlite {
     writer: Mutex<Writer>,
     readers: SqlitePool,
+    /// Sees commits while the writer is busy.
+    watch: Mutex<Watch>,
     /// For [`crate::Store::versions`] alone: it must not wait for a reader.
     truth: SqlitePool,
     options: Options,

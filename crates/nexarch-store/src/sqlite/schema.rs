@@ -15,7 +15,10 @@ const STEPS: [&str; 1] = [include_str!("../../migrations/sqlite/0001_first.sql")
 
 /// Makes or upgrades the schema and returns the seed of the trace index.
 pub(super) async fn prepare(connection: &mut SqliteConnection, path: &Path) -> Result<u64, OpenError> {
-    check(connection, path).await?;
+    // The usual case takes no lock: a command beside a busy server must not wait to look.
+    if check(connection, path).await? == STEPS.len() {
+        return seed_of(connection).await;
+    }
     raw_sql("BEGIN IMMEDIATE").execute(&mut *connection).await.map_err(failed)?;
     // Once more, under the lock: another process may have been faster.
     let from = check(connection, path).await?;
@@ -36,6 +39,10 @@ pub(super) async fn prepare(connection: &mut SqliteConnection, path: &Path) -> R
         raw_sql(AssertSqlSafe(mark)).execute(&mut *connection).await.map_err(failed)?;
     }
     raw_sql("COMMIT").execute(&mut *connection).await.map_err(failed)?;
+    seed_of(connection).await
+}
+
+async fn seed_of(connection: &mut SqliteConnection) -> Result<u64, OpenError> {
     let row = sqlx::query("SELECT seed FROM meta").fetch_one(connection).await.map_err(failed)?;
     Ok(row.try_get::<i64, _>(0).map_err(failed)?.cast_unsigned())
 }

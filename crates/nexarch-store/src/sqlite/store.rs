@@ -34,7 +34,11 @@ impl Store for Sqlite {
     }
 
     async fn changed_by_others(&self) -> Result<bool, Error> {
-        self.writer.lock().await.changed_by_others().await
+        // Never behind a long transaction: the answer bounds how stale a server may be.
+        match self.writer.try_lock() {
+            Ok(mut writer) => writer.changed_by_others().await,
+            Err(_) => self.watch.lock().await.moved().await,
+        }
     }
 
     fn sole_owner(&self) -> bool {
@@ -97,9 +101,15 @@ impl Store for Sqlite {
     async fn close(&self) {
         // Readers first: a snapshot that is still open would keep the log from being folded in.
         connect::close(&self.readers, &self.truth).await;
+        if let Some(connection) = self.watch.lock().await.close() {
+            connection.close().await.ok();
+        }
         if let Some(mut connection) = self.writer.lock().await.close() {
-            // A failure costs nothing: whoever opens the file next reads the log.
-            raw_sql("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut connection).await.ok();
+            if self.owner {
+                // A failure costs nothing: whoever opens the file next reads the log. A guest leaves it to the server,
+                // for whose transaction it would have to wait.
+                raw_sql("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut connection).await.ok();
+            }
             connection.close().await.ok();
         }
         if let Ok(mut lock) = self.lock.lock() {
