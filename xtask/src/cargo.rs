@@ -24,6 +24,16 @@ pub(crate) fn docs() -> Result<()> {
         .env("RUSTDOCFLAGS", "-D warnings"))
 }
 
+/// Cases of each property test in a proof; the ordinary run uses the tests' own numbers.
+const PROOF_CASES: &str = "12800";
+
+/// Every property test of the pure crates, many times over. `PROPTEST_CASES` wins over the default of a test.
+pub(crate) fn properties() -> Result<()> {
+    run(command("cargo")
+        .args(["test", "--locked", "--release", "-p", "nexarch-core", "-p", "nexarch-store"])
+        .env("PROPTEST_CASES", PROOF_CASES))
+}
+
 /// Unit, integration and documentation tests of the workspace, or of what `args` select.
 pub(crate) fn test(args: &[&str]) -> Result<()> {
     let selection: &[&str] = if args.is_empty() { &["--workspace"] } else { args };

@@ -16,6 +16,7 @@ const HELP: &str = "\
 Development commands. Each exits 0 when every step passed and 1 when one failed.
 
   cargo xtask test [-- ARGS]      every ordinary test; installs or names the Debian packages it needs
+  cargo xtask proof [NAME]        longer proofs: properties (every property test with 50 times the cases)
   cargo xtask ci                  fmt, clippy, deny, docs, test: what .ci/run calls
   cargo xtask fmt                 formatting, checked only
   cargo xtask clippy              lints of all targets; a warning fails
@@ -56,6 +57,7 @@ fn run(args: &[String]) -> Result<bool> {
             report.step("docs", cargo::docs);
             test(&mut report, &[]);
         }
+        ["proof"] | ["proof", "properties"] => report.step("properties", cargo::properties),
         ["fmt"] => report.step("fmt", cargo::fmt),
         ["clippy"] => report.step("clippy", cargo::clippy),
         ["deny"] => report.step("deny", || tools::deny(&tools::OFFLINE_CHECKS)),

@@ -17,6 +17,9 @@ use nexarch_store::{Batch, Options, Role};
 /// Spans of a batch.
 const BATCH: usize = 1_000;
 
+/// Traces read back, one after another.
+const READS: usize = 200;
+
 /// Traces of the shop, of ten spans each.
 const SHOP_TRACES: u64 = 40_000;
 
@@ -46,11 +49,20 @@ async fn main() -> Result<(), Box<dyn Error>> {
         used += cpu_ns()?.saturating_sub(before);
     }
     let seconds = used as f64 / 1e9;
+    let traces: Vec<TraceId> =
+        spans.iter().step_by(spans.len() / READS + 1).map(|span| span.trace_id).collect();
+    let started = tokio::time::Instant::now();
+    for trace in &traces {
+        let found = store.snapshot(&tenant).await?.trace(*trace).await?;
+        assert!(!found.is_empty(), "a stored trace is not found");
+    }
+    let per_trace = started.elapsed().as_secs_f64() * 1e3 / traces.len() as f64;
     let totals = store.snapshot(&tenant).await?.totals().await?;
     store.close().await;
     let bytes = fs::metadata(&path)?.len();
     println!(
-        "{total} spans ({} new, {} traces): {seconds:.2} CPU s, {:.0} spans per CPU s, {bytes} bytes, {:.1} per span",
+        "{total} spans ({} new, {} traces): {seconds:.2} CPU s, {:.0} spans per CPU s, {bytes} bytes, {:.1} per span, \
+         {per_trace:.2} ms per trace read",
         totals.spans,
         totals.traces,
         total as f64 / seconds,

@@ -116,6 +116,11 @@ fn lies_about_length_are_not_believed() {
     assert_eq!(decode_facts(&sealed, &|_| true), Err(Corrupt("count beyond the block")));
     let (_, Encoded { hot, .. }) = coded(&spans::trace(1, 1));
     assert_eq!(decode_spans(&hot, &sealed, &|_| true), Err(Corrupt("count beyond the block")));
+    let mut little = Vec::new();
+    bytes::put_varint(&mut little, 1_000);
+    little.extend([0; 20]);
+    let sealed = frame::seal(&little).unwrap();
+    assert_eq!(decode_facts(&sealed, &|_| true), Err(Corrupt("count beyond the block")));
     let mut long = frame::seal(b"short").unwrap();
     long[1..5].copy_from_slice(&u32::MAX.to_le_bytes());
     assert_eq!(frame::open(&long), Err(Corrupt("too large")));

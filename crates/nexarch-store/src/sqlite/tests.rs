@@ -227,3 +227,44 @@ async fn damage_of_one_tenant_stays_with_it() {
     let mut snapshot = store.snapshot(&id("bad")).await.unwrap();
     assert!(matches!(snapshot.trace(spans::trace_id(1)).await, Err(Error::Internal(_))));
 }
+
+/// How large a trace is, is asked of its own tenant alone.
+#[tokio::test]
+async fn a_large_trace_of_one_tenant_is_not_large_for_another() {
+    let (url, _dir) = fresh();
+    let limits = Limits { whole_trace: 5, wave: 5 };
+    let open = async || crate::open(&url, Options { limits, ..options(Role::Guest) }).await.unwrap();
+    let store = open().await;
+    for (tenant, spans) in [("large", spans::trace(1, 9)), ("small", spans::trace(1, 2))] {
+        store.create_tenant(&id(tenant), "").await.unwrap();
+        append(&*store, &id(tenant), spans).await.unwrap();
+    }
+    // One that remembers nothing has to look.
+    append(&*open().await, &id("small"), spans::trace(1, 4)).await.unwrap();
+    append(&*open().await, &id("large"), spans::trace(1, 12)).await.unwrap();
+    let rollups = async |tenant| suite::folded(&*store, &id(tenant)).await;
+    assert_eq!(rollups("small").await, property::expected(&spans::trace(1, 4), 5));
+    assert_eq!(rollups("large").await, property::expected(&spans::trace(1, 12), 5));
+    assert_ne!(property::expected(&spans::trace(1, 4), 5), property::expected(&spans::trace(1, 4), 1));
+}
+
+/// Nothing of a deleted tenant stays in the file's tables, seen or unseen.
+#[tokio::test]
+async fn deleting_leaves_no_rows() {
+    let (url, _dir) = fresh();
+    let store = open(&url, Role::Guest).await;
+    for tenant in ["gone", "kept"] {
+        store.create_tenant(&id(tenant), "").await.unwrap();
+        append(&*store, &id(tenant), spans::trace(1, 30)).await.unwrap();
+        store.create_key(suite::tenants::new_key(tenant, tenant, tenant.as_bytes()[0])).await.unwrap();
+    }
+    store.delete_tenant(&id("gone")).await.unwrap();
+    store.close().await;
+    let mut raw = SqliteConnection::connect(&url).await.unwrap();
+    let day = spans::BASE_NS / 86_400_000_000_000;
+    for table in ["tenant", "api_key", "rollup", &format!("chunk_{day}"), &format!("trace_{day}")] {
+        let sql = sqlx::AssertSqlSafe(format!("SELECT count(*) FROM {table}"));
+        let rows: i64 = sqlx::query_scalar(sql).fetch_one(&mut raw).await.unwrap();
+        assert_eq!(rows, 1, "{table}: one of the tenant that stays");
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use nexarch_core::{facts::Facts, infer::contribution, rollup::Delta, span::Span};
+use nexarch_core::{facts::Facts, ids::TenantId, infer::contribution, rollup::Delta, span::Span};
 use proptest::{
     prelude::*,
     test_runner::{Config, TestRunner},
@@ -56,7 +56,9 @@ pub fn order_and_split_do_not_matter<K>(
             let store = crate::open(&url, options()).await.expect("the database opens");
             let tenant = id("acme");
             store.create_tenant(&tenant, "").await.expect("the tenant is new");
-            arrive(&*store, &tenant, &spans, &order).await;
+            // Two at once: what one remembers, the other makes old.
+            let other = crate::open(&url, options()).await.expect("the database opens");
+            arrive([&*store, &*other], &tenant, &spans, &order).await;
             let picture = picture(&*store, &tenant, &spans).await;
             let once: Vec<Facts> = picture.spans.iter().map(Facts::from).collect();
             prop_assert_eq!(picture.rollups, expected(&spans, whole));
@@ -79,13 +81,8 @@ pub fn order_and_split_do_not_matter<K>(
     }
 }
 
-/// Sends all spans twice, in the given order and cut into transactions.
-async fn arrive(
-    store: &dyn Store,
-    tenant: &nexarch_core::ids::TenantId,
-    spans: &[Span],
-    order: &[(u32, bool)],
-) {
+/// Sends all spans twice, in the given order, cut into transactions of this store or that.
+async fn arrive(stores: [&dyn Store; 2], tenant: &TenantId, spans: &[Span], order: &[(u32, bool)]) {
     let mut queue: Vec<(u32, bool, &Span)> = Vec::new();
     for (index, span) in spans.iter().chain(spans).enumerate() {
         let (place, end) = order[index % order.len()];
@@ -93,11 +90,12 @@ async fn arrive(
     }
     queue.sort_by_key(|(place, ..)| *place);
     let mut batch = Vec::new();
-    for (_, end, span) in queue {
+    for (place, end, span) in queue {
         batch.push(span.clone());
         if end {
+            let store = stores[usize::from(place.is_multiple_of(2))];
             append(store, tenant, std::mem::take(&mut batch)).await.expect("stored");
         }
     }
-    append(store, tenant, batch).await.expect("stored");
+    append(stores[0], tenant, batch).await.expect("stored");
 }

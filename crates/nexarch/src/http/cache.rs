@@ -89,7 +89,7 @@ pub(super) async fn stats(
 }
 
 /// State of the cache.
-#[utoipa::path(get, path = "/api/v1/cache/health", tag = "cache", responses((status = 200, body = CacheHealth)))]
+#[utoipa::path(get, path = "/api/v1/cache/health", tag = "cache", security(()), responses((status = 200, body = CacheHealth)))]
 pub(super) async fn health(State(app): State<Arc<App>>, uri: Uri) -> Result<Json<CacheHealth>, ApiError> {
     Params::parse(&uri, &[])?;
     Ok(Json(CacheHealth {

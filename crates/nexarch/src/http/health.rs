@@ -34,14 +34,14 @@ pub(super) struct Ready {
 }
 
 /// The process is alive.
-#[utoipa::path(get, path = "/api/v1/health", tag = "health", responses((status = 200, body = Health)))]
+#[utoipa::path(get, path = "/api/v1/health", tag = "health", security(()), responses((status = 200, body = Health)))]
 pub(super) async fn health(uri: Uri) -> Result<Json<Health>, ApiError> {
     Params::parse(&uri, &[])?;
     Ok(Json(Health { status: "ok", version: env!("CARGO_PKG_VERSION") }))
 }
 
 /// The process can take work: 503 only for the database or while draining.
-#[utoipa::path(get, path = "/api/v1/health/ready", tag = "health", responses((status = 200, body = Ready), (status = 503, body = Ready)))]
+#[utoipa::path(get, path = "/api/v1/health/ready", tag = "health", security(()), responses((status = 200, body = Ready), (status = 503, body = Ready)))]
 pub(super) async fn ready(State(app): State<Arc<App>>, uri: Uri) -> Result<Response, ApiError> {
     Params::parse(&uri, &[])?;
     let database = if app.store.ping().await.is_ok() { "ok" } else { "unavailable" };

@@ -93,9 +93,16 @@ fn shorten(path: &str) -> String {
 
 /// Headers that every answer carries, whatever made it.
 async fn harden(request: Request, next: Next) -> Response {
+    let sends_body = request.headers().contains_key(header::TRANSFER_ENCODING)
+        || request.headers().get(header::CONTENT_LENGTH).is_some_and(|length| length != "0");
     let mut response = next.run(request).await;
+    let refused = response.status().is_client_error() || response.status().is_server_error();
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    // The body may not have been read to its end: without this word the client's next request would be lost in it.
+    if refused && sends_body {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     // What says nothing of caching depends on the key and on the moment.
     if !headers.contains_key(header::CACHE_CONTROL) {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-store"));

@@ -9,7 +9,7 @@ use utoipa::{
     openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme},
 };
 
-use super::{cache, dashboard, health, ingest, traces};
+use super::{cache, dashboard, health, ingest, otlp, traces};
 
 /// Which span of time, and which environment.
 #[derive(IntoParams)]
@@ -30,7 +30,7 @@ pub(super) struct RangeParams {
 #[openapi(
     info(title = "Nexarch", description = "Architecture intelligence from OpenTelemetry spans, served from a cache that is never stale."),
     paths(
-        ingest::one, ingest::batch, ingest::stats,
+        otlp::traces, ingest::one, ingest::batch, ingest::stats,
         dashboard::overview, dashboard::map, dashboard::export, dashboard::services, dashboard::service, dashboard::service_metrics, dashboard::trends,
         traces::trace,
         cache::stats, cache::health, cache::invalidate, cache::invalidate_operation,

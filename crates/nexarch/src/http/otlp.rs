@@ -34,7 +34,8 @@ fn media_type(format: Format) -> HeaderValue {
     })
 }
 
-/// `POST /v1/traces`.
+/// OTLP/HTTP: an `ExportTraceServiceRequest` as protobuf or JSON, plain, gzip or zstd.
+#[utoipa::path(post, path = "/v1/traces", tag = "ingest", request_body(content_type = "application/x-protobuf", content = Vec<u8>), responses((status = 200), (status = 400), (status = 413), (status = 415), (status = 429), (status = 503)))]
 pub(super) async fn traces(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
     let format = format_of(request.headers());
     match export(&app, request, format).await {

@@ -4,6 +4,7 @@
 
 mod auth;
 mod config;
+mod connection;
 mod converge;
 mod crash;
 mod demo;
@@ -12,6 +13,7 @@ mod freshness;
 mod import;
 mod lifecycle;
 mod native;
+mod openapi;
 mod otlp;
 mod python_sdk;
 mod readme;

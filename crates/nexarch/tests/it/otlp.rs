@@ -248,9 +248,9 @@ fn a_flood_meets_a_429_and_room_comes_back() {
     slow.write_all(&vec![b' '; 900_000]).unwrap();
 
     let client = server.client(&key);
-    // Only when it is held: two that grow at the same time may both be refused, and then nothing is held.
-    let held = || client.get("/api/v1/ingest/stats").ok()["queue"]["inflight_bytes"].as_u64().unwrap();
-    wait::until("the pause", || (held() >= 900_000).then_some(()));
+    // Only when it is kept: two that grow at the same time may both be refused, and then nothing is kept.
+    let kept = || client.get("/api/v1/ingest/stats").ok()["queue"]["inflight_bytes"].as_u64().unwrap();
+    wait::until("the pause", || (kept() >= 900_000).then_some(()));
     let mut body = otlp_json(&call(1)).to_string().into_bytes();
     body.resize(300_000, b' ');
     let refused = post(&client, JSON, &body);
