@@ -268,3 +268,23 @@ async fn deleting_leaves_no_rows() {
         assert_eq!(rows, 1, "{table}: one of the tenant that stays");
     }
 }
+
+/// A new version of a span does not make its trace larger.
+#[tokio::test]
+async fn updates_do_not_count_towards_the_limit() {
+    let (url, _dir) = fresh();
+    let limits = Limits { whole_trace: 3, wave: 5 };
+    let tenant = id("acme");
+    let mut all = spans::trace(1, 3);
+    for round in 0..4 {
+        // Each opened anew, so that the number comes from the index.
+        let store = crate::open(&url, Options { limits, ..options(Role::Guest) }).await.unwrap();
+        if round == 0 {
+            store.create_tenant(&tenant, "").await.unwrap();
+        }
+        all[1].end_ns = all[1].end_ns.map(|end| end + round);
+        append(&*store, &tenant, all.clone()).await.unwrap();
+        assert_eq!(suite::folded(&*store, &tenant).await, property::expected(&all, 3));
+        assert_ne!(property::expected(&all, 3), property::expected(&all, 1));
+    }
+}

@@ -32,7 +32,7 @@ fn stronger_sources_win_and_the_prefixed_name_wins_in_its_source() {
         .layer("nexarch.toml", layer(&[("RETENTION_DAYS", "4"), ("MAX_BODY_MB", "5")]));
     let config = load(&sources).unwrap();
     assert_eq!((config.port, config.host.as_str()), (1, "127.0.0.2"));
-    assert_eq!(config.retention, Duration::from_secs(3 * 86_400));
+    assert_eq!(config.retention, Duration::from_hours(72));
     assert_eq!(config.max_body_bytes, 5 << 20);
     assert!(config.print().contains("PORT=1"), "{}", config.print());
     assert!(
@@ -127,7 +127,7 @@ fn files_of_a_folder_are_read() {
         .unwrap();
     let config = load(&Sources::of_process(BTreeMap::new(), folder.path())).unwrap();
     assert_eq!((config.port, config.host.as_str()), (4000, "::1"));
-    assert_eq!(config.retention, Duration::from_secs(2 * 86_400));
+    assert_eq!(config.retention, Duration::from_hours(48));
     assert!(!config.cache.enabled);
     std::fs::write(folder.path().join("nexarch.toml"), "password = 'hunter2\n").unwrap();
     let flags = flags([("PORT", Some("x".to_owned()))]);
