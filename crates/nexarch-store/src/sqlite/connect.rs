@@ -17,7 +17,7 @@ use super::{Sqlite, errors::failed, schema, watch::Watch, writer::Writer};
 use crate::{Error, OpenError, Options, Role, Store};
 
 /// Bytes of a database page. A chunk fills many pages and wastes half of the last; an index insert rewrites one.
-pub const PAGE_BYTES: u32 = 8192;
+pub const PAGE_BYTES: u32 = 4096;
 
 /// Read connections: as many snapshots at once; more callers wait.
 const READERS: u32 = 4;

@@ -282,7 +282,7 @@ async fn updates_do_not_count_towards_the_limit() {
         if round == 0 {
             store.create_tenant(&tenant, "").await.unwrap();
         }
-        all[1].end_ns = all[1].end_ns.map(|end| end + round);
+        all[1].end_ns = all[1].end_ns.map(|end| end + round * 40_000_000);
         append(&*store, &tenant, all.clone()).await.unwrap();
         assert_eq!(suite::folded(&*store, &tenant).await, property::expected(&all, 3));
         assert_ne!(property::expected(&all, 3), property::expected(&all, 1));
