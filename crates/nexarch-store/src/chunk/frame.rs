@@ -13,7 +13,7 @@ const VERSION: u8 = 1;
 /// Largest block before compression, bytes. A request body is smaller, so this only stops lies.
 pub(super) const MAX_RAW: usize = 256 << 20;
 
-/// Compression level. Higher ones cost more CPU than the few percent of disk are worth (measured on TrainTicket).
+/// Compression level: 6 saves 2 % of the disk on TrainTicket for 5 % more CPU of an append, 3 saves nothing.
 const LEVEL: i32 = 1;
 
 thread_local! {
