@@ -21,7 +21,7 @@ pub(crate) fn clippy() -> Result<()> {
 pub(crate) fn docs() -> Result<()> {
     run(command("cargo")
         .args(["doc", "--workspace", "--no-deps", "--document-private-items", "--locked"])
-        .env("RUSTDOCFLAGS", "-D warnings"))
+        .env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private_intra_doc_links"))
 }
 
 /// Cases of each property test in a proof; the ordinary run uses the tests' own numbers.
