@@ -196,7 +196,7 @@ fn ids_are_names_with_their_places_and_never_clash() {
         [
             "a",
             "b",
-            "postgresql:a/shop",
+            "postgresql:a",
             "postgresql:orders-db/shop",
             "shop/pay@prod",
             "user",

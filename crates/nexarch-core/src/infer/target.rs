@@ -65,7 +65,9 @@ fn store(span: &Facts, table: &mut Table, shared: Class, own: Class) -> NodeKey 
     let place =
         if is_loopback(&span.address) || span.address.is_empty() { &span.peer } else { &span.address };
     if place.is_empty() {
-        node(span, table, own, [&span.namespace, &span.service, &span.protocol, &span.target])
+        // In-process: a namespace is a file's path there, and a file per request would be a node per request.
+        let detail = if span.address.is_empty() { &none } else { &span.target };
+        node(span, table, own, [&span.namespace, &span.service, &span.protocol, detail])
     } else {
         node(span, table, shared, [&none, place, &span.protocol, &span.target])
     }

@@ -37,17 +37,14 @@ pub(super) async fn add(
         .await
         .map_err(failed)?;
         if row.try_get::<i64, _>(0).map_err(failed)? > MAX_BLOBS {
-            match fold(connection, tenant, minute).await {
-                // A damaged blob fails those who read its minute; spans, and other tenants, go on.
-                Ok(()) | Err(Error::Internal(_)) => {}
-                Err(error) => return Err(error),
-            }
+            fold(connection, tenant, minute).await?;
         }
     }
     Ok(())
 }
 
-/// Merges all blobs of a minute into one, or none when they cancel out.
+/// Merges all blobs of a minute into one, or none when they cancel out. What cannot be merged stays as it is: a damaged
+/// blob fails those who read its minute; spans, and other tenants, go on.
 async fn fold(connection: &mut SqliteConnection, tenant: i64, minute: u32) -> Result<(), Error> {
     let rows = sqlx::query("SELECT blob FROM rollup WHERE tenant = ?1 AND minute = ?2")
         .bind(tenant)
@@ -62,7 +59,13 @@ async fn fold(connection: &mut SqliteConnection, tenant: i64, minute: u32) -> Re
         let merged = merge(&parts)?;
         if merged.is_empty() { Ok(None) } else { pack(merged).map(Some) }
     })
-    .await?;
+    .await;
+    // Only what was thrown before anything is deleted may be passed over.
+    let merged = match merged {
+        Ok(merged) => merged,
+        Err(Error::Internal(_)) => return Ok(()),
+        Err(error) => return Err(error),
+    };
     sqlx::query("DELETE FROM rollup WHERE tenant = ?1 AND minute = ?2")
         .bind(tenant)
         .bind(minute)

@@ -190,19 +190,22 @@ async fn write_group(store: &dyn Store, cache: &Cache, jobs: Vec<Job>) {
         }
         Err(error) => {
             tracing::error!(%error, batches = waiting.len(), "a group of batches was not stored");
+            let alone = waiting.len() == 1;
             for (_, reply, _held) in waiting {
-                let _ = reply.send(Err(IngestError::Store(again(&error))));
+                let _ = reply.send(Err(IngestError::Store(again(&error, alone))));
             }
         }
     }
 }
 
-/// The same failure once more, for each caller of the group.
-fn again(error: &StoreError) -> StoreError {
+/// The same failure once more, for each caller of the group. Where several shared it, the fault may lie with another
+/// one's data: they are told to come back, because a client never repeats what met a 500.
+fn again(error: &StoreError, alone: bool) -> StoreError {
     match error {
         StoreError::Unavailable { reason, retry_after } => {
             StoreError::Unavailable { reason: reason.clone(), retry_after: *retry_after }
         }
-        other => StoreError::Internal(other.to_string()),
+        other if alone => StoreError::Internal(other.to_string()),
+        other => StoreError::Unavailable { reason: other.to_string(), retry_after: RETRY_AFTER },
     }
 }

@@ -105,12 +105,17 @@ fn a_database_is_system_address_and_namespace() {
 
 #[test]
 fn a_database_without_address_or_on_this_host_belongs_to_its_service() {
-    for address in ["", "localhost", "127.0.0.1"] {
+    for address in ["localhost", "127.0.0.1"] {
         assert_eq!(
             edges(&contribution(&[query("a", 1, 0, address)])),
             ["client out a -> owndatabase:a/postgresql/shop [postgresql] 1"]
         );
     }
+    // In-process, where a namespace is a file: one node per system and service, however many files.
+    assert_eq!(
+        edges(&contribution(&[query("a", 1, 0, "")])),
+        ["client out a -> owndatabase:a/postgresql [postgresql] 1"]
+    );
 }
 
 #[test]
@@ -118,7 +123,7 @@ fn a_local_span_that_names_a_database_is_a_call() {
     let sqlite = Facts { kind: Kind::Internal, ..query("a", 2, 1, "") };
     assert_eq!(
         edges(&contribution(&[server("a", 1, 0), sqlite])),
-        ["call in user: -> a 1", "client out a -> owndatabase:a/postgresql/shop [postgresql] 1"]
+        ["call in user: -> a 1", "client out a -> owndatabase:a/postgresql [postgresql] 1"]
     );
 }
 
