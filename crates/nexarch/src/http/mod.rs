@@ -11,6 +11,7 @@ pub mod openapi;
 mod otlp;
 mod page;
 mod params;
+mod rest;
 mod traces;
 
 use std::sync::Arc;
@@ -55,12 +56,14 @@ pub fn router(app: Arc<App>) -> Router {
         .method_not_allowed_fallback(wrong_method)
         .fallback(not_found)
         .with_state(Arc::clone(&app));
-    api.merge(otlp_routes().with_state(app)).layer(middleware::from_fn(harden))
+    let rest = middleware::from_fn_with_state(Arc::clone(&app), rest::take_rest);
+    api.merge(otlp_routes().with_state(app)).layer(rest).layer(middleware::from_fn(harden))
 }
 
 /// The OTLP routes alone, for OTLP's own port.
 pub fn otlp_router(app: Arc<App>) -> Router {
-    otlp_routes().fallback(otlp::traces_only).with_state(app).layer(middleware::from_fn(harden))
+    let rest = middleware::from_fn_with_state(Arc::clone(&app), rest::take_rest);
+    otlp_routes().fallback(otlp::traces_only).with_state(app).layer(rest).layer(middleware::from_fn(harden))
 }
 
 fn otlp_routes() -> Router<Arc<App>> {

@@ -51,3 +51,23 @@ fn a_refusal_before_the_body_keeps_the_connection_or_says_that_it_ends() {
         assert!(next.is_some_and(|next| next.starts_with("http/1.1 200")), "{path}: lost after:\n{refused}");
     }
 }
+
+/// Most clients send a whole body before they read: a refusal must not meet them as a broken connection, or they never
+/// learn why, nor when to come back.
+#[test]
+fn a_refusal_reaches_a_client_that_sends_everything_first() {
+    const BODY: usize = 8 << 20;
+    let home = Home::new();
+    let server = home.serve();
+    for (path, media_type) in [("/v1/traces", "application/json"), ("/api/v1/ingest/batch", "text/plain")] {
+        let mut stream = TcpStream::connect(server.base().trim_start_matches("http://")).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {media_type}\r\nContent-Length: {BODY}\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(&vec![b' '; BODY]).unwrap();
+        let refused = answer(&mut BufReader::new(stream)).expect("the refusal");
+        assert!(refused.starts_with("http/1.1 401"), "{refused}");
+    }
+}
