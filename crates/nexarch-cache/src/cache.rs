@@ -185,7 +185,7 @@ impl Inner {
     {
         let follows_data = read.depends_on_data.unwrap_or(operation.depends_on_data);
         let tenant = self.current(scope, read.directives.min_version).await?;
-        let needed = tenant.mirror.need(read.operation.index(), follows_data);
+        let needed = tenant.mirror.certain(read.operation.index(), follows_data);
         let now = self.clock.boot();
         tenant.touch(now);
         let enabled = self.enabled();

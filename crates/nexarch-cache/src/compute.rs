@@ -174,7 +174,7 @@ impl Inner {
         let (tenant, needed) = if flight.waits {
             // Its fence is taken now, after everybody who joined it asked what he needs.
             let tenant = self.current(&plan.scope, 0).await?;
-            let needed = tenant.mirror.need(plan.operation.index(), plan.follows_data);
+            let needed = tenant.mirror.certain(plan.operation.index(), plan.follows_data);
             (tenant, needed)
         } else {
             (Arc::clone(&flight.tenant), needed)

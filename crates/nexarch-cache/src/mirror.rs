@@ -1,11 +1,15 @@
 //! What this process knows of one scope's versions. Raised, never lowered: a reply that was overtaken on its way
 //! can only repeat what is known.
 //!
+//! Beside it, what it only **heard**: messages may be lost, late or false. Hearsay makes a hit a miss and nothing
+//! else: no label, no flight and no answer rests on it, since what claims to have seen a version that was never given
+//! would be served over changes that were. It lasts until a read of the authority that was sent after it came.
+//!
 //! Pure: no clock, no IO, no async. A new epoch is a new mirror.
 
 use crate::clock::BootTime;
 use crate::fence::{Epoch, Fence};
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Mutex, Ordering, lock};
 use std::time::Duration;
 
 /// How long a truth read is believed when others may write, counted from before it was *sent*: whatever was
@@ -21,22 +25,58 @@ pub(crate) enum Trust {
     Lease(BootTime),
 }
 
+/// What a version belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// The whole scope.
+    Tenant,
+    /// The operation of this index; one that the cache does not have is passed over.
+    Operation(usize),
+    /// What depends on data.
+    Data,
+}
+
 /// The versions of one scope under one epoch.
 ///
-/// Plain atomics instead of a lock: a hit reads four numbers. Each part only grows, so a mix of two moments is a
-/// fence at least as new as the older of them. All orderings are `SeqCst`: loads cost the same on x86-64, raises
-/// are rare, and it is what the interleaving tests model.
+/// A hit reads four plain atomics and takes no lock; who writes takes one. Of what is known each part only grows, so a
+/// mix of two moments is a fence at least as new as the older of them. All orderings are `SeqCst`: loads cost the same
+/// on x86-64, writes are rare, and it is what the interleaving tests model.
 #[derive(Debug)]
 pub(crate) struct Mirror {
     epoch: Epoch,
+    /// The larger of known and heard, part by part. Written under the lock of `books`.
     tenant: AtomicU64,
     data: AtomicU64,
     operations: Box<[AtomicU64]>,
-    /// The scope's clock up to which the parts above are complete.
+    /// The scope's clock up to which what is known is complete.
     known: AtomicU64,
     /// Nanoseconds since boot when the latest complete read was sent; 0 = never.
     asof: AtomicU64,
+    books: Mutex<Books>,
 }
+
+/// Known and heard apart, by part.
+#[derive(Debug)]
+struct Books {
+    /// Counts the reads of the authority that were sent.
+    sent: u64,
+    tenant: Book,
+    data: Book,
+    operations: Box<[Book]>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Book {
+    known: u64,
+    /// Heard before the latest read was sent: its answer puts an end to it.
+    heard: u64,
+    /// Heard since. Not one number with `heard`: a stream of true messages would keep a false one alive for ever.
+    overtaking: u64,
+}
+
+/// Names one read of the authority: what was heard before it was sent ends with its answer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sent(u64);
 
 /// What a read needs, and the version up to which that is complete.
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +87,12 @@ pub(crate) struct Needed {
 
 impl Mirror {
     pub(crate) fn new(epoch: Epoch, operations: usize) -> Self {
+        let books = Books {
+            sent: 0,
+            tenant: Book::default(),
+            data: Book::default(),
+            operations: vec![Book::default(); operations].into(),
+        };
         Self {
             epoch,
             tenant: AtomicU64::new(0),
@@ -54,6 +100,7 @@ impl Mirror {
             operations: (0..operations).map(|_| AtomicU64::new(0)).collect(),
             known: AtomicU64::new(0),
             asof: AtomicU64::new(0),
+            books: Mutex::new(books),
         }
     }
 
@@ -62,16 +109,53 @@ impl Mirror {
     }
 
     pub(crate) fn raise_tenant(&self, version: u64) {
-        self.tenant.fetch_max(version, Ordering::SeqCst);
+        self.write(Part::Tenant, |book| book.known = book.known.max(version));
     }
 
     pub(crate) fn raise_data(&self, version: u64) {
-        self.data.fetch_max(version, Ordering::SeqCst);
+        self.write(Part::Data, |book| book.known = book.known.max(version));
     }
 
     pub(crate) fn raise_operation(&self, operation: usize, version: u64) {
-        if let Some(part) = self.operations.get(operation) {
-            part.fetch_max(version, Ordering::SeqCst);
+        self.write(Part::Operation(operation), |book| book.known = book.known.max(version));
+    }
+
+    /// A message of this epoch says that `part` has reached `version`. Vouches for nothing: neither `known` nor the
+    /// lease moves.
+    #[allow(dead_code, reason = "messages come with the shared tier")]
+    pub(crate) fn hear(&self, part: Part, version: u64) {
+        self.write(part, |book| {
+            // Compared with what is known, not with what was heard: that may turn out to be false.
+            if version > book.known {
+                book.overtaking = book.overtaking.max(version);
+            }
+        });
+    }
+
+    /// A read of the authority is about to be sent; one that is sent after another replaces it.
+    pub(crate) fn sending(&self) -> Sent {
+        let mut books = lock(&self.books);
+        books.sent += 1;
+        for book in books.iter_mut() {
+            book.heard = book.heard.max(book.overtaking);
+            book.overtaking = 0;
+        }
+        Sent(books.sent)
+    }
+
+    /// The read that was named `sent` has raised the parts: it knows better than what was heard before it.
+    pub(crate) fn answered(&self, sent: Sent) {
+        let mut books = lock(&self.books);
+        if books.sent != sent.0 {
+            return;
+        }
+        books.tenant.heard = 0;
+        books.data.heard = 0;
+        self.tenant.store(books.tenant.needed(), Ordering::SeqCst);
+        self.data.store(books.data.needed(), Ordering::SeqCst);
+        for (book, part) in books.operations.iter_mut().zip(&self.operations) {
+            book.heard = 0;
+            part.store(book.needed(), Ordering::SeqCst);
         }
     }
 
@@ -91,7 +175,7 @@ impl Mirror {
         self.asof.load(Ordering::SeqCst) > 0
     }
 
-    /// Whether [`Mirror::need`] may be believed now: read whole after `floor` (the last moment at which trust was
+    /// Whether what is known may be believed now: read whole after `floor` (the last moment at which trust was
     /// withdrawn), the lease not run out, and `min_version` reached.
     pub(crate) fn trusted(&self, trust: Trust, floor: BootTime, min_version: u64) -> bool {
         let asof = self.asof.load(Ordering::SeqCst);
@@ -102,7 +186,8 @@ impl Mirror {
         asof > floor.as_nanos() && in_time && self.known() >= min_version
     }
 
-    /// What a read needs that begins now.
+    /// What a hit needs that begins now: what is known and what was heard. Not for labels and flights; see
+    /// [`Mirror::certain`].
     pub(crate) fn need(&self, operation: usize, follows_data: bool) -> Needed {
         // `known` before the parts: complete() raises in the opposite order, so the parts read here are complete
         // up to it.
@@ -114,5 +199,50 @@ impl Mirror {
             data: if follows_data { self.data.load(Ordering::SeqCst) } else { 0 },
         };
         Needed { fence, known }
+    }
+
+    /// What is known, without what was only heard: the fence of a computation, and of whoever waits for one.
+    pub(crate) fn certain(&self, operation: usize, follows_data: bool) -> Needed {
+        let known = self.known();
+        let books = lock(&self.books);
+        let fence = Fence {
+            epoch: self.epoch,
+            tenant: books.tenant.known,
+            operation: books.operations.get(operation).map_or(0, |book| book.known),
+            data: if follows_data { books.data.known } else { 0 },
+        };
+        Needed { fence, known }
+    }
+
+    /// Whether more was heard than is known. A read that found nothing asks the authority then: if the message was
+    /// true, a value computed without asking would carry a label that the next hit does not take.
+    pub(crate) fn in_doubt(&self) -> bool {
+        lock(&self.books).iter_mut().any(|book| book.needed() > book.known)
+    }
+
+    fn write(&self, part: Part, set: impl FnOnce(&mut Book)) {
+        let mut books = lock(&self.books);
+        let (book, needed) = match part {
+            Part::Tenant => (&mut books.tenant, &self.tenant),
+            Part::Data => (&mut books.data, &self.data),
+            Part::Operation(n) => match (books.operations.get_mut(n), self.operations.get(n)) {
+                (Some(book), Some(needed)) => (book, needed),
+                _ => return,
+            },
+        };
+        set(book);
+        needed.store(book.needed(), Ordering::SeqCst);
+    }
+}
+
+impl Books {
+    fn iter_mut(&mut self) -> impl Iterator<Item = &mut Book> {
+        [&mut self.tenant, &mut self.data].into_iter().chain(&mut self.operations)
+    }
+}
+
+impl Book {
+    fn needed(&self) -> u64 {
+        self.known.max(self.heard).max(self.overtaking)
     }
 }

@@ -80,19 +80,27 @@ impl Truth {
 }
 
 impl Inner {
-    /// The scope, its mirror good for a read that began before this call: trusted as it is, or raised by a read
-    /// of the authority that is sent from now on.
+    /// The scope, its mirror good for a read that began before this call: trusted as it is and not in doubt, or raised
+    /// by a read of the authority that is sent from now on. What is needed is then what is [`certain`][Mirror::certain].
+    ///
+    /// [Mirror::certain]: crate::mirror::Mirror::certain
     pub(crate) async fn current(
         self: &Arc<Self>,
         scope: &Scope,
         min_version: u64,
     ) -> Result<Arc<Tenant>, Error> {
         let tenant = self.tenants.get_or_create(scope);
-        if tenant.mirror.trusted(self.trust(self.clock.boot()), self.truth.floor(), min_version) {
+        let trusted = tenant.mirror.trusted(self.trust(self.clock.boot()), self.truth.floor(), min_version);
+        if trusted && !tenant.mirror.in_doubt() {
             return Ok(tenant);
         }
         for _ in 0..MAX_EPOCHS {
-            self.truth_read([scope.clone()]).await.map_err(Error::Unverified)?;
+            match self.truth_read([scope.clone()]).await {
+                Ok(()) => {}
+                // A message costs nobody the trust that he has without it.
+                Err(_) if trusted => return Ok(tenant),
+                Err(error) => return Err(Error::Unverified(error)),
+            }
             let tenant = self.tenants.get_or_create(scope);
             if !tenant.mirror.is_complete() {
                 continue; // forgotten or set back between the read and here
@@ -159,6 +167,8 @@ impl Inner {
             let known =
                 |tenant: &Option<Arc<Tenant>>| tenant.as_ref().map_or(0, |tenant| tenant.mirror.known());
             let known: Vec<_> = tenants.iter().map(known).collect();
+            let marks: Vec<_> =
+                tenants.iter().map(|tenant| tenant.as_ref().map(|tenant| tenant.mirror.sending())).collect();
             let epoch = self.tenants.epoch();
 
             let read = self.authority.read(scopes).await?;
@@ -170,10 +180,11 @@ impl Inner {
             if self.set_back(epoch, &read, &known).await? {
                 continue;
             }
-            for (tenant, versions) in tenants.iter().zip(&read.scopes) {
+            for ((tenant, mark), versions) in tenants.iter().zip(marks).zip(&read.scopes) {
                 // Forgotten meanwhile, and not brought back by this.
-                let Some(tenant) = tenant else { continue };
+                let (Some(tenant), Some(mark)) = (tenant, mark) else { continue };
                 self.raise(tenant, versions);
+                tenant.mirror.answered(mark);
                 tenant.mirror.complete(versions.clock, sent);
             }
             self.truth.auth_version.store(read.auth_version, Ordering::SeqCst);

@@ -31,7 +31,7 @@ mod sync {
 use clock::BootTime;
 use fence::{Epoch, Fence};
 use flight::{Arrival, Flights, Ticket};
-use mirror::{Mirror, Trust};
+use mirror::{Mirror, Part, Trust};
 use shuttle::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use shuttle::sync::{Condvar, Mutex};
 use shuttle::thread;
@@ -61,6 +61,8 @@ enum Mistake {
     OverwriteMirror,
     /// The waiting flight runs under the fence of the reader that made it, taken when it arrived.
     FenceOnArrival,
+    /// A flight runs under what was only heard, so who needs less may join it.
+    FlyByHearsay,
     /// The waiting flight takes its fence and is closed after that: this crate once did, and this check found it.
     FenceBeforeClosing,
 }
@@ -132,9 +134,27 @@ impl Miniature {
         self.mirror.lock().unwrap().clone()
     }
 
+    /// What a hit needs.
     fn need(&self) -> Fence {
         assert!(self.mirror().trusted(Trust::Sole, BootTime::from_nanos(0), 0));
         self.mirror().need(0, true).fence
+    }
+
+    /// What a computation needs, and who waits for one.
+    fn certain(&self) -> Fence {
+        if self.mistake == Mistake::FlyByHearsay {
+            return self.need();
+        }
+        if self.mirror().in_doubt() {
+            self.truth_read();
+        }
+        self.mirror().certain(0, true).fence
+    }
+
+    /// Messages: a false one, and one that may be true by the time it is looked at.
+    fn gossip(&self) {
+        self.mirror().hear(Part::Data, 1_000);
+        self.mirror().hear(Part::Data, 2);
     }
 
     fn commit(&self) {
@@ -152,6 +172,7 @@ impl Miniature {
 
     /// A read of the versions whose answer takes its time.
     fn truth_read(&self) {
+        let sent = self.mirror().sending();
         let version = *self.database.lock().unwrap();
         thread::yield_now();
         if self.mistake == Mistake::OverwriteMirror {
@@ -163,6 +184,7 @@ impl Miniature {
         }
         let mirror = self.mirror();
         mirror.raise_data(version);
+        mirror.answered(sent);
         mirror.complete(version, BootTime::from_nanos(1));
     }
 
@@ -173,13 +195,16 @@ impl Miniature {
     }
 
     fn answer(&self) -> Value {
-        let needed = self.need();
-        let held = *self.memory.lock().unwrap();
-        if let Some(held) = held
-            && held.0.covers(&needed)
-        {
-            return held;
+        for needed in [Self::need, Self::certain] {
+            let needed = needed(self);
+            let held = *self.memory.lock().unwrap();
+            if let Some(held) = held
+                && held.0.covers(&needed)
+            {
+                return held;
+            }
         }
+        let needed = self.certain();
         let asked = if self.mistake == Mistake::JoinBlindly { Fence { data: 0, ..needed } } else { needed };
         match self.flights.arrive(0, &asked, false, Arc::default) {
             Arrival::Join(landing) => landing.value.wait(),
@@ -193,7 +218,7 @@ impl Miniature {
         ticket.handle.started.wait();
         let early = match self.mistake {
             Mistake::FenceOnArrival => Some(needed),
-            Mistake::FenceBeforeClosing => Some(self.need()),
+            Mistake::FenceBeforeClosing => Some(self.certain()),
             _ => None,
         };
         self.fly(ticket.id, &ticket.handle, early)
@@ -201,7 +226,7 @@ impl Miniature {
 
     fn fly(&self, id: u64, landing: &Landing, fence: Option<Fence>) -> Value {
         assert!(!self.flights.begin(&0, id));
-        let fence = fence.unwrap_or_else(|| self.need());
+        let fence = fence.unwrap_or_else(|| self.certain());
         self.flights.compute_under(&0, id, fence);
         assert_eq!(self.computing.fetch_add(1, SeqCst), 0, "two computations of one key");
         // What the flight before this one stored may do.
@@ -217,7 +242,10 @@ impl Miniature {
 
     fn compute(&self, fence: Fence) -> Value {
         let seen = *self.database.lock().unwrap();
-        assert!(seen >= fence.data, "no fence is ahead of the database");
+        assert!(
+            seen >= fence.data || self.mistake == Mistake::FlyByHearsay,
+            "no fence is ahead of the database"
+        );
         thread::yield_now();
         let label = match self.mistake {
             Mistake::LabelAfterwards => self.need(),
@@ -243,13 +271,22 @@ const THREADS: &[(Work, usize)] = &[
     (Miniature::read, 2),
 ];
 
-fn run(mistake: Mistake) {
+/// Fewer readers, and messages.
+const GOSSIP: &[(Work, usize)] = &[
+    (Miniature::commit, 2),
+    (Miniature::truth_read, 1),
+    (Miniature::gossip, 2),
+    (Miniature::read, 2),
+    (Miniature::read, 2),
+];
+
+fn run(mistake: Mistake, threads: &[(Work, usize)]) {
     let world = Miniature::new(mistake);
     let spawn = |&(work, times): &(Work, usize)| {
         let world = Arc::clone(&world);
         thread::spawn(move || (0..times).for_each(|_| work(&world)))
     };
-    for thread in THREADS.iter().map(spawn).collect::<Vec<_>>() {
+    for thread in threads.iter().map(spawn).collect::<Vec<_>>() {
         thread.join().unwrap();
     }
     // In the end every acknowledged version is seen, and no flight is left.
@@ -294,8 +331,8 @@ fn fails(check: impl FnOnce()) -> bool {
 
 #[test]
 fn the_protocol_holds_in_every_schedule_and_its_known_mistakes_do_not() {
-    shuttle::check_random(|| run(Mistake::None), SCHEDULES);
-    shuttle::check_pct(|| run(Mistake::None), SCHEDULES, DEPTH);
+    shuttle::check_random(|| run(Mistake::None, THREADS), SCHEDULES);
+    shuttle::check_pct(|| run(Mistake::None, THREADS), SCHEDULES, DEPTH);
     for mistake in [
         Mistake::AcknowledgeFirst,
         Mistake::LabelAfterwards,
@@ -303,9 +340,17 @@ fn the_protocol_holds_in_every_schedule_and_its_known_mistakes_do_not() {
         Mistake::OverwriteMirror,
         Mistake::FenceOnArrival,
     ] {
-        let check = || shuttle::check_pct(move || run(mistake), SCHEDULES, DEPTH);
+        let check = || shuttle::check_pct(move || run(mistake, THREADS), SCHEDULES, DEPTH);
         assert!(fails(check), "the check does not find {mistake:?}");
     }
+}
+
+#[test]
+fn no_message_true_or_false_makes_a_read_older() {
+    shuttle::check_random(|| run(Mistake::None, GOSSIP), SCHEDULES);
+    shuttle::check_pct(|| run(Mistake::None, GOSSIP), SCHEDULES, DEPTH);
+    let check = || shuttle::check_pct(|| run(Mistake::FlyByHearsay, GOSSIP), SCHEDULES, DEPTH);
+    assert!(fails(check), "the check does not find a flight under hearsay");
 }
 
 /// A chain too long to be met by chance in the larger miniature.
@@ -361,6 +406,40 @@ fn the_smallest_race_holds_in_all_schedules() {
         reader.join().unwrap();
     };
     shuttle::check_dfs(small, Some(50_000));
+}
+
+/// However messages, commits and reads of versions meet: nothing known is lowered, what overtakes a read outlives it,
+/// and one more read ends all hearsay.
+#[test]
+fn hearsay_lowers_nothing_and_ends() {
+    let check = || {
+        let world = Miniature::new(Mistake::None);
+        let spawn = |work: Work| {
+            let world = Arc::clone(&world);
+            thread::spawn(move || work(&world))
+        };
+        let works: [Work; 4] = [
+            Miniature::gossip,
+            |world| (0..3).for_each(|_| world.commit()),
+            Miniature::truth_read,
+            |world| {
+                let before = world.acknowledged.load(SeqCst);
+                assert!(world.need().data >= before);
+                assert!(world.mirror().certain(0, true).fence.data >= before);
+            },
+        ];
+        for thread in works.map(spawn) {
+            thread.join().unwrap();
+        }
+        let sent = world.mirror().sending();
+        world.mirror().hear(Part::Data, 7);
+        world.mirror().answered(sent);
+        assert_eq!(world.need().data, 7, "it came after the read was sent");
+        world.truth_read();
+        assert_eq!(world.need(), Fence { epoch: EPOCH, tenant: 0, operation: 0, data: 3 });
+    };
+    shuttle::check_random(check, SCHEDULES);
+    shuttle::check_pct(check, SCHEDULES, TURNS);
 }
 
 /// A read of versions that is trusted has raised all it vouches for.
