@@ -8,6 +8,8 @@ mod append;
 mod connect;
 mod errors;
 mod keys;
+#[allow(dead_code, reason = "the appends that use it come next")]
+mod large;
 mod load;
 mod partition;
 mod rollup;

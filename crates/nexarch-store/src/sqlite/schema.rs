@@ -11,7 +11,10 @@ use crate::{Error, OpenError};
 const APPLICATION: i64 = 0x4e58_4152;
 
 /// The steps; step `n` leads to schema `n + 1`, which is `PRAGMA user_version`.
-const STEPS: [&str; 1] = [include_str!("../../migrations/sqlite/0001_first.sql")];
+const STEPS: [&str; 2] = [
+    include_str!("../../migrations/sqlite/0001_first.sql"),
+    include_str!("../../migrations/sqlite/0002_life.sql"),
+];
 
 /// Makes or upgrades the schema and returns the seed of the trace index.
 pub(super) async fn prepare(connection: &mut SqliteConnection, path: &Path) -> Result<u64, OpenError> {

@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, Row, SqliteConnection, sqlite::SqliteRow};
 use super::{
     Sqlite,
     errors::failed,
-    partition,
+    large, partition,
     versions::{Raise, raise, raise_auth, signed, unsigned},
     writer::Tx,
 };
@@ -69,8 +69,9 @@ impl Sqlite {
     async fn purge_in(&self, tx: &mut Tx<'_>, id: &TenantId) -> Result<(), Error> {
         let number = number(tx.on()?, id).await?;
         let days = partition::days(tx).await?;
+        let mut statements = large::forget_tenant(tx).await?;
         let connection = tx.on()?;
-        let mut statements = vec!["DELETE FROM rollup WHERE tenant = ?1".to_owned()];
+        statements.push("DELETE FROM rollup WHERE tenant = ?1".to_owned());
         for day in days {
             statements.push(format!("DELETE FROM trace_{day} WHERE tenant = ?1"));
             statements.push(format!("DELETE FROM chunk_{day} WHERE tenant = ?1"));

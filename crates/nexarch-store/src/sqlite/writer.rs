@@ -21,6 +21,8 @@ pub(super) struct Writer {
     pub(super) known: Known,
     /// Days that have tables.
     pub(super) days: Option<BTreeSet<u64>>,
+    /// Days that have an index of identities.
+    pub(super) indexed_days: Option<BTreeSet<u64>>,
     closed: bool,
 }
 
@@ -30,8 +32,16 @@ impl Writer {
         connection: SqliteConnection,
     ) -> Result<Self, Error> {
         let (connection, known) = (Some(connection), Known::default());
-        let mut this =
-            Self { options, connection, seen: None, others: false, known, days: None, closed: false };
+        let mut this = Self {
+            options,
+            connection,
+            seen: None,
+            others: false,
+            known,
+            days: None,
+            indexed_days: None,
+            closed: false,
+        };
         this.look().await?;
         this.others = false;
         Ok(this)
@@ -68,6 +78,7 @@ impl Writer {
     pub(super) fn forget(&mut self) {
         self.known = Known::default();
         self.days = None;
+        self.indexed_days = None;
     }
 
     /// See [`crate::Store::changed_by_others`].
