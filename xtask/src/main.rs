@@ -1,5 +1,6 @@
 //! Development commands of the workspace: `cargo xtask help` lists them.
 
+mod bench;
 mod cargo;
 mod packages;
 mod python;
@@ -17,6 +18,7 @@ Development commands. Each exits 0 when every step passed and 1 when one failed.
 
   cargo xtask test [-- ARGS]      every ordinary test; installs or names the Debian packages it needs
   cargo xtask proof [NAME]        longer proofs: properties (every property test with 50 times the cases)
+  cargo xtask bench [NAME]        the numbers of docs/performance.md, all or one (build: only by its name)
   cargo xtask ci                  fmt, clippy, deny, docs, test: what .ci/run calls
   cargo xtask fmt                 formatting, checked only
   cargo xtask clippy              lints of all targets; a warning fails
@@ -58,6 +60,8 @@ fn run(args: &[String]) -> Result<bool> {
             test(&mut report, &[]);
         }
         ["proof"] | ["proof", "properties"] => report.step("properties", cargo::properties),
+        ["bench"] => report.step("bench", || bench::bench(None)),
+        ["bench", name] => report.step("bench", || bench::bench(Some(name))),
         ["fmt"] => report.step("fmt", cargo::fmt),
         ["clippy"] => report.step("clippy", cargo::clippy),
         ["deny"] => report.step("deny", || tools::deny(&tools::OFFLINE_CHECKS)),

@@ -1,5 +1,6 @@
 //! The command line: one file per command, exit codes in one place.
 
+mod bench;
 mod demo;
 mod import;
 mod key;
@@ -34,6 +35,8 @@ enum Command {
     Serve(serve::Args),
     /// Run a server on a temporary database, fed live by a synthetic shop
     Demo(demo::Args),
+    /// Measure cached and uncached reads and ingest, against a server started for it
+    Bench(bench::Args),
     /// Load trace files into a tenant
     Import(import::Args),
     /// Create, list, disable, enable and delete tenants
@@ -52,6 +55,7 @@ pub fn main() -> ExitCode {
     let outcome = match cli.command {
         Command::Serve(args) => serve::run(args),
         Command::Demo(args) => demo::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Import(args) => import::run(args),
         Command::Tenant(command) => tenant::run(command),
         Command::Key(command) => key::run(command),

@@ -83,6 +83,19 @@ impl Shop {
         due
     }
 
+    /// All spans of the customers who come in `from_ns..to_ns` (nanoseconds since the Unix epoch), however late they end,
+    /// in no order: whole traces. Times are rounded to 50 ms.
+    ///
+    /// ```
+    /// # use nexarch::demo::Shop;
+    /// let opened_ns = 1_790_000_000_000_000_000;
+    /// let spans = Shop::new(7, opened_ns).customers(opened_ns, opened_ns + 1_000_000_000);
+    /// assert!(spans.iter().all(|span| span.start_ns >= opened_ns));
+    /// ```
+    pub fn customers(&self, from_ns: u64, to_ns: u64) -> Vec<Span> {
+        (from_ns.div_ceil(SLOT_NS)..to_ns.div_ceil(SLOT_NS)).flat_map(|slot| self.slot(slot)).collect()
+    }
+
     /// Everything that the customer of a slot causes.
     fn slot(&self, slot: u64) -> Vec<Span> {
         let mut chance = Chance::new(self.seed, slot);

@@ -3,6 +3,7 @@
 //! Needs Python and strace; `cargo xtask test` brings them. Nothing is skipped without them: it fails.
 
 mod auth;
+mod bench;
 mod beside;
 mod config;
 mod connection;
