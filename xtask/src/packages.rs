@@ -22,6 +22,11 @@ const NEEDED: &[Package] = &[
         probe: &["python3", "-c", "import venv, ensurepip"],
     },
     Package {
+        name: "redis-server",
+        why: "the shared tier of the cache, over real servers",
+        probe: &["redis-server", "--version"],
+    },
+    Package {
         name: "strace",
         why: "seeing the flush before an answer, and filling the disk",
         // Also fails where tracing is forbidden, for instance in a container without SYS_PTRACE.

@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 
 mod authority;
+#[cfg(feature = "redis")]
+mod breaker;
 mod builder;
 mod cache;
 mod clock;
@@ -25,6 +27,8 @@ mod mirror_tests;
 mod operation;
 mod outcome;
 mod read;
+#[cfg(feature = "redis")]
+mod redis;
 mod remote;
 mod report;
 mod stats;
@@ -44,5 +48,7 @@ pub use local::LocalAuthority;
 pub use operation::{Operation, OperationId};
 pub use outcome::{Answer, Outcome};
 pub use read::{Computed, Directives, Read};
+#[cfg(feature = "redis")]
+pub use redis::{RedisConfig, RedisConfigError, RedisMode, RedisRemote};
 pub use remote::{Breaker, Reason, Remote, RemoteError, RemoteStatus};
 pub use stats::{Cause, LastInvalidated, MemoryStats, OperationStats, Quantiles, ScopeStats, Totals};

@@ -1,0 +1,201 @@
+//! What the connections report, gathered into one status and at most one line in the log for each change.
+
+use super::failure::Failure;
+use crate::clock::{Clock, SystemClock};
+use crate::remote::{Breaker, Reason, RemoteStatus};
+use crate::sync::lock;
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// After one loss, further ones within this time go to the debug log only: a server that comes and goes is no news.
+const QUIET: Duration = Duration::from_secs(10);
+
+/// Names a server on the board.
+pub(super) type NodeId = u64;
+
+#[derive(Debug)]
+pub(super) struct Board {
+    status: watch::Sender<RemoteStatus>,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    nodes: HashMap<NodeId, State>,
+    messages: bool,
+    /// Why writes are refused although reads are answered.
+    writes: Option<Reason>,
+    /// What to tell while nothing is known.
+    before: Failure,
+    lost: Option<Lost>,
+    told: Option<Instant>,
+    ever: bool,
+}
+
+#[derive(Debug)]
+enum State {
+    Up,
+    Down(Failure),
+}
+
+#[derive(Debug)]
+struct Lost {
+    at: Instant,
+    /// Whether the loss was told in the log; it is, once its reason is known.
+    told: bool,
+}
+
+impl Board {
+    pub(super) fn new() -> Self {
+        let status = RemoteStatus {
+            values: false,
+            messages: false,
+            reason: Some(Reason::Connecting),
+            since: SystemClock.wall(),
+            breaker: Breaker::Open,
+            reconnects: 0,
+            round_trip: (Duration::ZERO, Duration::ZERO),
+        };
+        let inner = Inner {
+            nodes: HashMap::new(),
+            messages: false,
+            writes: None,
+            before: Failure::new(Reason::Connecting, "not connected yet"),
+            lost: Some(Lost { at: Instant::now(), told: false }),
+            told: None,
+            ever: false,
+        };
+        Self { status: watch::Sender::new(status), inner: Mutex::new(inner) }
+    }
+
+    pub(super) fn watch(&self) -> watch::Receiver<RemoteStatus> {
+        self.status.subscribe()
+    }
+
+    /// A server answers.
+    pub(super) fn up(&self, node: NodeId) {
+        self.change(|inner| {
+            inner.nodes.insert(node, State::Up);
+        });
+    }
+
+    /// A server does not, or a connection to it could not be made.
+    pub(super) fn down(&self, node: NodeId, failure: Failure) {
+        self.change(|inner| {
+            inner.nodes.insert(node, State::Down(failure));
+        });
+    }
+
+    pub(super) fn messages(&self, usable: bool) {
+        self.change(|inner| inner.messages = usable);
+    }
+
+    /// Whether writes are refused, and why.
+    pub(super) fn writes(&self, refused: Option<Reason>) {
+        self.change(|inner| inner.writes = refused);
+    }
+
+    /// Why writes are refused, when they are.
+    pub(super) fn write_refusal(&self) -> Option<Reason> {
+        lock(&self.inner).writes
+    }
+
+    pub(super) fn reconnected(&self) {
+        self.quietly(|status| status.reconnects += 1);
+    }
+
+    pub(super) fn round_trip(&self, quantiles: (Duration, Duration)) {
+        self.quietly(|status| status.round_trip = quantiles);
+    }
+
+    /// The words for the operator, when values are not usable.
+    pub(super) fn problem(&self) -> Option<Failure> {
+        lock(&self.inner).failure()
+    }
+
+    /// Numbers that change all the time wake nobody.
+    fn quietly(&self, change: impl FnOnce(&mut RemoteStatus)) {
+        self.status.send_if_modified(|status| {
+            change(status);
+            false
+        });
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Inner)) {
+        // The status is published under the lock, or an older one could overwrite a newer.
+        let mut inner = lock(&self.inner);
+        change(&mut inner);
+        let failure = inner.failure();
+        inner.tell(failure.as_ref());
+        self.status.send_if_modified(|status| inner.publish(failure.as_ref(), status));
+    }
+}
+
+impl Inner {
+    /// Why values are not usable: the first server's reason, for all are down.
+    fn failure(&self) -> Option<Failure> {
+        let mut worst = None;
+        for state in self.nodes.values() {
+            match state {
+                State::Up => return None,
+                // "Connecting" says the least.
+                State::Down(failure) if failure.reason == Reason::Connecting && worst.is_some() => {}
+                State::Down(failure) => worst = Some(failure),
+            }
+        }
+        Some(worst.unwrap_or(&self.before).clone())
+    }
+
+    fn publish(&self, failure: Option<&Failure>, status: &mut RemoteStatus) -> bool {
+        let values = failure.is_none();
+        let messages = values && self.messages;
+        let reason = match failure {
+            Some(failure) => Some(failure.reason),
+            None if !messages => Some(Reason::Messages),
+            None => self.writes,
+        };
+        let all = self.nodes.values().all(|state| matches!(state, State::Up));
+        let breaker = if values && all { Breaker::Closed } else { Breaker::Open };
+        let old = (status.values, status.messages, status.reason, status.breaker);
+        if (status.values, status.messages) != (values, messages) {
+            status.since = SystemClock.wall();
+        }
+        (status.values, status.messages, status.reason, status.breaker) = (values, messages, reason, breaker);
+        old != (values, messages, reason, breaker)
+    }
+
+    /// One line when it is lost and one when it is back.
+    fn tell(&mut self, failure: Option<&Failure>) {
+        let now = Instant::now();
+        if let Some(failure) = failure {
+            let lost = self.lost.get_or_insert(Lost { at: now, told: false });
+            // A broken connection says nothing; the attempt that follows at once finds the reason.
+            if lost.told || failure.reason == Reason::Connecting {
+                return;
+            }
+            let reason = failure.reason;
+            if self.told.is_some_and(|told| now.duration_since(told) < QUIET) {
+                tracing::debug!(detail = %failure, "cache: Redis lost ({reason}), using memory");
+                return;
+            }
+            lost.told = true;
+            self.told = Some(now);
+            if self.ever {
+                tracing::warn!(detail = %failure, "cache: Redis lost ({reason}), using memory");
+            } else {
+                tracing::warn!(detail = %failure, "cache: Redis not reached ({reason}), using memory");
+            }
+        } else {
+            self.ever = true;
+            if let Some(lost) = self.lost.take()
+                && lost.told
+            {
+                let seconds = now.duration_since(lost.at).as_secs_f64();
+                tracing::info!("cache: Redis back after {seconds:.1} s");
+            }
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! What went wrong, in two languages: a word for health and calls, a text for the operator. Neither holds a secret.
+
+use crate::remote::{Reason, RemoteError};
+use redis::{ErrorKind, RedisError, ServerErrorKind};
+use std::fmt;
+use std::io;
+
+/// Why a connection could not be made or used.
+#[derive(Clone, Debug)]
+pub(super) struct Failure {
+    pub(super) reason: Reason,
+    pub(super) detail: String,
+}
+
+impl Failure {
+    pub(super) fn new(reason: Reason, detail: impl Into<String>) -> Self {
+        Self { reason, detail: detail.into() }
+    }
+
+    /// Whether waiting alone cannot help, so that there is no haste to try again.
+    pub(super) fn is_hopeless(&self) -> bool {
+        matches!(self.reason, Reason::Auth | Reason::Tls)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.detail)
+    }
+}
+
+/// The word for an error of a socket.
+pub(super) fn of_io(error: &io::Error) -> Reason {
+    match error.kind() {
+        io::ErrorKind::TimedOut | io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
+            Reason::Timeout
+        }
+        _ => Reason::Refused,
+    }
+}
+
+/// What a server's refusal means. `None` for answers that say nothing of its state.
+pub(super) fn of_refusal(error: &RedisError) -> Option<Reason> {
+    match (error.kind(), error.code()) {
+        (ErrorKind::AuthenticationFailed, _) | (_, Some("NOAUTH" | "WRONGPASS" | "NOPERM" | "DENIED")) => {
+            Some(Reason::Auth)
+        }
+        (_, Some("OOM")) => Some(Reason::Oom),
+        (_, Some("READONLY" | "NOREPLICAS" | "MISCONF")) => Some(Reason::Readonly),
+        // Alive, and not ready: as if the connection were not there yet.
+        (_, Some("LOADING" | "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN" | "BUSY")) => Some(Reason::Connecting),
+        (_, Some("ERR")) if error.detail().is_some_and(|text| text.starts_with("max number of clients")) => {
+            Some(Reason::Refused)
+        }
+        _ => None,
+    }
+}
+
+/// Why a handshake failed.
+pub(super) fn of_handshake(error: &RedisError) -> Failure {
+    if let Some(reason) = of_refusal(error) {
+        let code = error.code().unwrap_or("AUTH").to_owned();
+        return Failure::new(reason, format!("the server refuses the connection: {code}"));
+    }
+    match error.kind() {
+        ErrorKind::Io => Failure::new(
+            Reason::Protocol,
+            "the connection was closed before the first answer; does this port want TLS, or is it not Redis?",
+        ),
+        // The texts of other errors may repeat what the peer sent; their kinds do not.
+        ErrorKind::Parse => Failure::new(Reason::Protocol, "the answer is not Redis's protocol"),
+        ErrorKind::Server(ServerErrorKind::ResponseError) => Failure::new(
+            Reason::Protocol,
+            "the server refuses the first commands; is the database number right?",
+        ),
+        kind => Failure::new(Reason::Protocol, format!("the first answer makes no sense ({kind:?})")),
+    }
+}
+
+/// What a call makes of an error that came as an answer or in place of one.
+pub(super) fn of_call(error: &RedisError) -> RemoteError {
+    if let Some(reason) = of_refusal(error) {
+        return RemoteError::Refused(reason);
+    }
+    match error.kind() {
+        ErrorKind::Io => RemoteError::Broken(Reason::Refused),
+        ErrorKind::Parse | ErrorKind::UnexpectedReturnType => RemoteError::Broken(Reason::Protocol),
+        _ => RemoteError::Refused(Reason::Protocol),
+    }
+}

@@ -1,0 +1,168 @@
+//! Keeps one connection of one server: connects, proves it, watches it, replaces it, without end.
+
+use super::backoff::{Backoff, chance, part};
+use super::failure::{Failure, of_call};
+use super::link::Link;
+use super::node::Node;
+use super::tier::Tier;
+use crate::clock::{Clock, SystemClock};
+use crate::remote::{Reason, RemoteError};
+use redis::{Cmd, cmd};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, sleep, timeout};
+
+/// The server drops a connection that was idle for ten minutes (both services of Azure).
+const IDLE: Duration = Duration::from_mins(1);
+
+/// A probe waits longer than a call, to tell a slow server, whose connection is kept, from a silent one.
+const PROBE: Duration = Duration::from_secs(1);
+
+/// A connection that lived this long was a good one; the next loss is a new story.
+const STEADY: Duration = Duration::from_secs(10);
+
+/// Why a connection ended.
+enum End {
+    /// Broken, or cut because calls were not answered.
+    Gone,
+    /// Not worth keeping.
+    Replace,
+}
+
+/// Runs until the node is stopped. Spawn it on the tracker.
+pub(super) async fn run(tier: Arc<Tier>, node: Arc<Node>, at: usize) {
+    let stop = node.stop.clone();
+    stop.run_until_cancelled(keep(&tier, &node, at)).await;
+    node.install(at, None);
+}
+
+async fn keep(tier: &Tier, node: &Node, at: usize) {
+    let mut backoff = Backoff::default();
+    let mut first = true;
+    loop {
+        if at > 0 {
+            // The first line looks for a server that is away; the others would only double the attempts.
+            wait_closed(node).await;
+        }
+        match tier.dialer.dial(&node.target, &node.stop, None).await {
+            Ok(link) => {
+                if !first {
+                    tier.board.reconnected();
+                }
+                first = false;
+                let began = Instant::now();
+                live(tier, node, at, Arc::new(link), &mut backoff).await;
+                if began.elapsed() > STEADY {
+                    backoff.reset();
+                }
+                sleep(backoff.next(false, chance())).await;
+            }
+            Err(failure) => {
+                let wait = backoff.next(failure.is_hopeless(), chance());
+                if !node.switch.is_closed() {
+                    tier.board.down(node.id, failure);
+                }
+                sleep(wait).await;
+            }
+        }
+    }
+}
+
+/// From the first probe to the end of a connection.
+async fn live(tier: &Tier, node: &Node, at: usize, link: Arc<Link>, backoff: &mut Backoff) {
+    node.install(at, Some(Arc::clone(&link)));
+    let end = tokio::select! {
+        () = link.gone() => End::Gone,
+        end = watch(tier, node, &link, backoff) => end,
+    };
+    node.install(at, None);
+    link.cut();
+    if !node.has_link() && node.switch.trip() {
+        let detail = match end {
+            End::Gone => format!("the connection to {:?} broke", node.target),
+            End::Replace => format!("{:?} is asked anew", node.target),
+        };
+        node.lost(tier, Failure::new(Reason::Connecting, detail));
+    }
+}
+
+async fn watch(tier: &Tier, node: &Node, link: &Link, backoff: &mut Backoff) -> End {
+    let mut closed = node.closed.subscribe();
+    loop {
+        if node.switch.is_closed() {
+            let idle = IDLE.mul_f64(0.75) + part(IDLE / 4, chance());
+            let _ = timeout(idle, closed.wait_for(|closed| !closed)).await;
+            if node.switch.is_closed() && !ping(tier, link).await {
+                return End::Replace;
+            }
+        } else if let Some(pass) = node.switch.probe(SystemClock.boot()) {
+            match prove(tier, node, link).await {
+                Ok(()) => {
+                    if node.switch.close(pass) {
+                        node.found(tier);
+                    }
+                }
+                Err((end, failure)) => {
+                    node.switch.reopen(pass);
+                    let wait = backoff.next(failure.is_hopeless(), chance());
+                    tier.board.down(node.id, failure);
+                    if let Some(end) = end {
+                        return end;
+                    }
+                    sleep(wait).await;
+                }
+            }
+        } else {
+            // Another line's probe is under way.
+            let _ = timeout(PROBE, closed.wait_for(|closed| *closed)).await;
+        }
+    }
+}
+
+/// Asks for a key of ours: proves the server alive, in time, and permitted to be read.
+async fn prove(tier: &Tier, node: &Node, link: &Link) -> Result<(), (Option<End>, Failure)> {
+    let began = Instant::now();
+    let Ok(answer) = timeout(PROBE.max(tier.command_timeout), link.ask(&canary(tier))).await else {
+        let failure = Failure::new(Reason::Timeout, format!("{:?} does not answer", node.target));
+        return Err((Some(End::Replace), failure));
+    };
+    tier.trips.record(began.elapsed());
+    let took = began.elapsed();
+    match answer.as_ref().map_err(|error| (of_call(error), error)) {
+        Ok(_) if took > tier.command_timeout => {
+            let detail = format!("{:?} answers after {took:?}, too late for a call", node.target);
+            Err((None, Failure::new(Reason::Timeout, detail)))
+        }
+        Ok(_) => Ok(()),
+        Err((RemoteError::Refused(reason), error)) => {
+            let detail =
+                format!("{:?} refuses to be read: {}", node.target, error.code().unwrap_or_default());
+            Err((None, Failure::new(reason, detail)))
+        }
+        Err(_) => {
+            let detail = format!("the connection to {:?} broke", node.target);
+            Err((Some(End::Gone), Failure::new(Reason::Connecting, detail)))
+        }
+    }
+}
+
+/// A key of two parts: it can be no value's.
+pub(super) fn canary(tier: &Tier) -> Cmd {
+    let mut get = cmd("GET");
+    get.arg(format!("{}:canary", tier.namespace));
+    get
+}
+
+async fn ping(tier: &Tier, link: &Link) -> bool {
+    let began = Instant::now();
+    let answered = timeout(PROBE.max(tier.command_timeout), link.ask(&cmd("PING"))).await.is_ok();
+    if answered {
+        tier.trips.record(began.elapsed());
+    }
+    answered
+}
+
+async fn wait_closed(node: &Node) {
+    // The sender lives in the node.
+    let _ = node.closed.subscribe().wait_for(|closed| *closed).await;
+}

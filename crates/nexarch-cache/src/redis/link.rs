@@ -1,0 +1,230 @@
+//! One connection, logged in, with its driver on the tracker.
+
+use super::failure::{Failure, of_handshake};
+use super::socket::{self, Target};
+use super::tls::Tls;
+use crate::remote::Reason;
+use bytes::Bytes;
+use redis::aio::{MultiplexedConnection, SendError};
+use redis::{
+    AsyncConnectionConfig, Cmd, ErrorKind, ProtocolVersion, PushInfo, PushKind, RedisConnectionInfo,
+};
+use redis::{RedisError, RedisResult, Value};
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Commands that wait in memory for the socket. Measured fastest at 64 and at 512 calls in flight; the client's own 50
+/// makes callers wait for a place.
+const PIPELINE: usize = 1024;
+
+/// What every connection needs to know to come about.
+pub(super) struct Dialer {
+    pub(super) username: Option<String>,
+    pub(super) password: Option<String>,
+    pub(super) db: u32,
+    pub(super) tls: Option<Tls>,
+    pub(super) timeout: Duration,
+    pub(super) tracker: TaskTracker,
+    /// The server does not know `HELLO`.
+    old: AtomicBool,
+}
+
+/// Takes messages as they arrive. It runs in the connection's driver and must not wait.
+pub(super) type OnMessage = Box<dyn Fn(Bytes) + Send + Sync>;
+
+/// A connection that any number of calls share.
+pub(super) struct Link {
+    connection: MultiplexedConnection,
+    /// Calls in a row that were not answered.
+    silent: AtomicU64,
+    stop: CancellationToken,
+    gone: CancellationToken,
+}
+
+impl fmt::Debug for Dialer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dialer")
+            .field("tls", &self.tls.is_some())
+            .field("db", &self.db)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link").field("gone", &self.gone.is_cancelled()).finish_non_exhaustive()
+    }
+}
+
+impl Dialer {
+    pub(super) fn new(config: &super::config::RedisConfig, tls: Option<Tls>, tracker: TaskTracker) -> Self {
+        Self {
+            username: config.username.clone(),
+            password: config.password.clone(),
+            db: config.db,
+            tls,
+            timeout: config.connect_timeout,
+            tracker,
+            old: AtomicBool::new(false),
+        }
+    }
+
+    /// Connects and logs in, within the connect timeout. The connection ends with `stop`.
+    pub(super) async fn dial(
+        &self,
+        target: &Target,
+        stop: &CancellationToken,
+        on_message: Option<OnMessage>,
+    ) -> Result<Link, Failure> {
+        let dialed = tokio::time::timeout(self.timeout, self.greet(target, stop, on_message)).await;
+        dialed.unwrap_or_else(|_| {
+            let detail = format!("{target:?} did not answer within {:?}", self.timeout);
+            Err(Failure::new(Reason::Timeout, detail))
+        })
+    }
+
+    /// `HELLO 3` with the credentials; where the server does not take it, `AUTH`.
+    async fn greet(
+        &self,
+        target: &Target,
+        stop: &CancellationToken,
+        on_message: Option<OnMessage>,
+    ) -> Result<Link, Failure> {
+        let mut config = options();
+        if let Some(on_message) = on_message {
+            config = config.set_push_sender(move |push: PushInfo| {
+                receive(&on_message, push);
+                Ok::<_, SendError>(())
+            });
+        } else if self.old.load(Ordering::Relaxed) {
+            return self
+                .open(target, stop, ProtocolVersion::RESP2, config)
+                .await
+                .map_err(Dialed::into_failure);
+        }
+        match self.open(target, stop, ProtocolVersion::RESP3, config).await {
+            Err(Dialed::Greeted(error)) if knows_no_hello(&error) => {
+                let link = self.open(target, stop, ProtocolVersion::RESP2, options()).await;
+                let link = link.map_err(Dialed::into_failure)?;
+                self.old.store(true, Ordering::Relaxed);
+                Ok(link)
+            }
+            dialed => dialed.map_err(Dialed::into_failure),
+        }
+    }
+
+    async fn open(
+        &self,
+        target: &Target,
+        stop: &CancellationToken,
+        protocol: ProtocolVersion,
+        config: AsyncConnectionConfig,
+    ) -> Result<Link, Dialed> {
+        let stream = socket::open(target, self.tls.as_ref()).await.map_err(Dialed::Failed)?;
+        let login = self.login(protocol);
+        let connected = MultiplexedConnection::new_with_config(&login, stream, config).await;
+        let (connection, driver) = connected.map_err(Dialed::Greeted)?;
+        let (stop, gone) = (stop.child_token(), CancellationToken::new());
+        let link = Link { connection, silent: AtomicU64::new(0), stop: stop.clone(), gone: gone.clone() };
+        self.tracker.spawn(async move {
+            // Also when the driver panics: a connection without driver answers nobody.
+            let _gone = gone.drop_guard();
+            stop.run_until_cancelled(driver).await;
+        });
+        Ok(link)
+    }
+
+    fn login(&self, protocol: ProtocolVersion) -> RedisConnectionInfo {
+        // CLIENT SETINFO is newer than Redis 6.0.
+        let mut login = RedisConnectionInfo::default().set_protocol(protocol).set_skip_set_lib_name();
+        if let Some(username) = &self.username {
+            login = login.set_username(username);
+        }
+        if let Some(password) = &self.password {
+            login = login.set_password(password);
+        }
+        login.set_db(i64::from(self.db))
+    }
+}
+
+enum Dialed {
+    Failed(Failure),
+    Greeted(RedisError),
+}
+
+impl Dialed {
+    fn into_failure(self) -> Failure {
+        match self {
+            Self::Failed(failure) => failure,
+            Self::Greeted(error) => of_handshake(&error),
+        }
+    }
+}
+
+fn options() -> AsyncConnectionConfig {
+    // Deadlines are the callers', the connect timeout is the dialer's.
+    AsyncConnectionConfig::new()
+        .set_connection_timeout(None)
+        .set_response_timeout(None)
+        .set_pipeline_buffer_size(PIPELINE)
+}
+
+fn knows_no_hello(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::RESP3NotSupported || matches!(error.code(), Some("NOPROTO" | "NOPERM" | "ERR"))
+}
+
+fn receive(on_message: &OnMessage, push: PushInfo) {
+    if push.kind == PushKind::Message
+        && let Some(Value::BulkString(body)) = push.data.into_iter().nth(1)
+    {
+        on_message(body.into());
+    }
+}
+
+impl Link {
+    /// Sends a command and waits for its answer, for as long as it takes.
+    pub(super) async fn ask(&self, command: &Cmd) -> RedisResult<Value> {
+        self.connection.clone().send_packed_command(command).await.and_then(Value::extract_error)
+    }
+
+    /// A call was answered.
+    pub(super) fn answered(&self) {
+        if self.silent.load(Ordering::Relaxed) > 0 {
+            self.silent.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// A call was not answered in time; returns how many in a row were not.
+    pub(super) fn unanswered(&self) -> u64 {
+        self.silent.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Subscribes to a channel; RESP3 only.
+    pub(super) async fn subscribe(&self, channel: &str) -> RedisResult<()> {
+        self.connection.clone().subscribe(channel).await
+    }
+
+    /// Ends it: whoever waits for an answer gets an error at once.
+    pub(super) fn cut(&self) {
+        self.stop.cancel();
+    }
+
+    /// Whether it was ended from this side.
+    pub(super) fn is_cut(&self) -> bool {
+        self.stop.is_cancelled()
+    }
+
+    /// Waits until it has ended, from either side.
+    pub(super) async fn gone(&self) {
+        self.gone.cancelled().await;
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}

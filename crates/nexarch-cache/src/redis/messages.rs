@@ -1,0 +1,193 @@
+//! The connection for messages: one channel per namespace, proved by canaries and by what comes back.
+//!
+//! A message is framed: a byte for its kind, eight for the process that sent it, eight for its number, then the body.
+//! So a process knows its own, and the canary needs no second channel.
+
+use super::backoff::{Backoff, chance};
+use super::failure::{Failure, of_call};
+use super::link::{Link, OnMessage};
+use super::tier::Tier;
+use bytes::Bytes;
+use redis::{Cmd, cmd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::{broadcast, watch};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+
+/// Messages that a slow receiver may be behind; it loses the oldest. One is well under 200 bytes.
+const BEHIND: usize = 4096;
+
+/// The largest body; versions of a scope take a tenth of it.
+pub(super) const MAX_BODY: usize = 16 << 10;
+
+/// How often the channel is looked at.
+const BEAT: Duration = Duration::from_secs(1);
+
+/// Beats between canaries: well inside the idle limit of ten minutes, and a channel that went silent is noticed.
+const CANARY_EVERY: u32 = 5;
+
+/// How long a canary may take to come back.
+const CANARY: Duration = Duration::from_secs(1);
+
+const KIND_CANARY: u8 = 0;
+const KIND_MESSAGE: u8 = 1;
+const HEADER: usize = 17;
+
+/// Both ends of the channel, as this process sees it.
+#[derive(Debug)]
+pub(super) struct Channel {
+    pub(super) name: String,
+    me: u64,
+    numbers: AtomicU64,
+    /// The newest message of ours that the server took.
+    taken: AtomicU64,
+    /// The newest message of ours that came back.
+    back: watch::Sender<u64>,
+    out: broadcast::Sender<Bytes>,
+}
+
+impl Channel {
+    /// `{namespace}:versions`.
+    pub(super) fn new(namespace: &str) -> Self {
+        Self {
+            name: format!("{namespace}:versions"),
+            me: chance(),
+            numbers: AtomicU64::new(0),
+            taken: AtomicU64::new(0),
+            back: watch::Sender::new(0),
+            out: broadcast::Sender::new(BEHIND),
+        }
+    }
+
+    pub(super) fn receiver(&self) -> broadcast::Receiver<Bytes> {
+        self.out.subscribe()
+    }
+
+    /// A command that publishes `body`, and its number.
+    pub(super) fn message(&self, body: &[u8]) -> (Cmd, u64) {
+        self.publish(KIND_MESSAGE, body)
+    }
+
+    /// The server took the message of this number.
+    pub(super) fn taken(&self, number: u64) {
+        self.taken.fetch_max(number, Ordering::Relaxed);
+    }
+
+    fn publish(&self, kind: u8, body: &[u8]) -> (Cmd, u64) {
+        let number = self.numbers.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut frame = Vec::with_capacity(HEADER + body.len());
+        frame.push(kind);
+        frame.extend_from_slice(&self.me.to_le_bytes());
+        frame.extend_from_slice(&number.to_le_bytes());
+        frame.extend_from_slice(body);
+        let mut publish = cmd("PUBLISH");
+        publish.arg(&self.name).arg(frame);
+        (publish, number)
+    }
+
+    /// What is no frame of ours is dropped: anybody may publish.
+    fn receive(&self, frame: &Bytes) {
+        if !(HEADER..=HEADER + MAX_BODY).contains(&frame.len()) {
+            return;
+        }
+        let number = |at: usize| frame[at..at + 8].try_into().map_or(0, u64::from_le_bytes);
+        if number(1) == self.me {
+            let number = number(9);
+            self.back.send_if_modified(|back| {
+                number > *back && {
+                    *back = number;
+                    true
+                }
+            });
+        }
+        if frame[0] == KIND_MESSAGE {
+            // Without a receiver nobody wants to know.
+            let _ = self.out.send(frame.slice(HEADER..));
+        }
+    }
+
+    async fn is_back(&self, number: u64) -> bool {
+        let mut back = self.back.subscribe();
+        timeout(CANARY, back.wait_for(|back| *back >= number)).await.is_ok()
+    }
+}
+
+/// Runs until the tier is stopped. Spawn it on the tracker.
+pub(super) async fn run(tier: Arc<Tier>) {
+    let stop = tier.stop.clone();
+    stop.run_until_cancelled(keep(&tier)).await;
+    tier.board.messages(false);
+}
+
+async fn keep(tier: &Arc<Tier>) {
+    let mut status = tier.board.watch();
+    let mut backoff = Backoff::default();
+    loop {
+        // Without values there is nobody to connect to; the lines are looking.
+        let _ = status.wait_for(|status| status.values).await;
+        match connect(tier).await {
+            Ok(link) => {
+                backoff.reset();
+                tier.board.messages(true);
+                tokio::select! {
+                    () = link.gone() => {}
+                    () = watch_channel(tier) => {}
+                }
+                tier.board.messages(false);
+                tracing::debug!("cache: messages of Redis lost");
+            }
+            Err(failure) => {
+                tracing::debug!(detail = %failure, "cache: no messages of Redis ({})", failure.reason);
+            }
+        }
+        sleep(backoff.next(false, chance())).await;
+    }
+}
+
+/// Connects, subscribes and waits for a canary.
+async fn connect(tier: &Arc<Tier>) -> Result<Link, Failure> {
+    let channel = Arc::clone(tier);
+    let on_message: OnMessage = Box::new(move |frame| channel.channel.receive(&frame));
+    let link = tier.dialer.dial(&tier.node.target, &tier.stop, Some(on_message)).await?;
+    let refused = |error: &redis::RedisError| {
+        let detail = format!("SUBSCRIBE: {}", error.code().unwrap_or("no answer"));
+        Failure::new(super::failure::of_refusal(error).unwrap_or(crate::remote::Reason::Protocol), detail)
+    };
+    let late = || Failure::new(crate::remote::Reason::Timeout, "SUBSCRIBE is not answered");
+    let subscribed = timeout(tier.dialer.timeout, link.subscribe(&tier.channel.name)).await;
+    subscribed.map_err(|_| late())?.map_err(|error| refused(&error))?;
+    if !canary(tier).await {
+        return Err(Failure::new(crate::remote::Reason::Messages, "what is published does not come back"));
+    }
+    Ok(link)
+}
+
+/// Publishes the way every message goes, and waits until it has come back.
+async fn canary(tier: &Tier) -> bool {
+    let (publish, number) = tier.channel.publish(KIND_CANARY, &[]);
+    match tier.node.call(tier, &publish, tier.command_timeout).await {
+        Ok(_) => tier.channel.is_back(number).await,
+        Err(failure) => {
+            let error = failure.answer.as_ref().map(of_call).unwrap_or(failure.error);
+            tracing::debug!(%error, "cache: PUBLISH failed");
+            false
+        }
+    }
+}
+
+/// Returns when what is published does not come back.
+async fn watch_channel(tier: &Tier) {
+    let mut beat = interval(BEAT);
+    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (mut beats, mut taken) = (0u32, 0);
+    loop {
+        beat.tick().await;
+        let missing = taken > *tier.channel.back.borrow();
+        taken = tier.channel.taken.load(Ordering::Relaxed);
+        beats = beats.wrapping_add(1);
+        if (missing || beats % CANARY_EVERY == 0) && tier.node.switch.is_closed() && !canary(tier).await {
+            return;
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! Redis as the cache's shared tier.
+
+use super::board::Board;
+use super::config::{RedisConfig, RedisConfigError};
+use super::line;
+use super::link::Dialer;
+use super::messages::{self, Channel, MAX_BODY};
+use super::node::{Node, RedisFailure};
+use super::remove;
+use super::round_trip::RoundTrips;
+use super::socket::Target;
+use super::tier::Tier;
+use super::tls::Tls;
+use crate::key::Scope;
+use crate::remote::{Reason, Remote, RemoteError, RemoteStatus};
+use async_trait::async_trait;
+use bytes::Bytes;
+use redis::{Cmd, Value, cmd};
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+use tokio::sync::{broadcast, watch};
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// How often the round trips are summed up, and refused writes are tried again.
+const BEAT: Duration = Duration::from_secs(1);
+
+/// Redis as a shared tier, supervised: every call ends within the command timeout, none waits while Redis is away.
+///
+/// Connections are made behind: building it waits for nothing, also when there is no server.
+///
+/// ```no_run
+/// use nexarch_cache::{RedisConfig, RedisRemote, Remote};
+/// use tokio_util::{sync::CancellationToken, task::TaskTracker};
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+/// let redis = RedisRemote::start(RedisConfig::new("localhost"), &tasks, &stop)?;
+/// redis.status().wait_for(|status| status.values).await?;
+/// assert_eq!(redis.get("cache:acme:orders:1", 1 << 20).await?, None);
+/// stop.cancel();
+/// # Ok(())
+/// # }
+/// ```
+pub struct RedisRemote {
+    tier: Arc<Tier>,
+}
+
+impl fmt::Debug for RedisRemote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisRemote").field("node", &self.tier.node.target).finish_non_exhaustive()
+    }
+}
+
+impl RedisRemote {
+    /// Begins to connect. Its tasks run on `tracker` and end with `stop` or [`Remote::close`].
+    ///
+    /// Fails only for a configuration that cannot work. Needs a tokio runtime with IO and timer.
+    pub fn start(
+        config: RedisConfig,
+        tracker: &TaskTracker,
+        stop: &CancellationToken,
+    ) -> Result<Arc<Self>, RedisConfigError> {
+        config.check()?;
+        let tls = Tls::new(&config)?;
+        let host = config.effective_host().to_owned();
+        let target = Target { port: config.effective_port(), certificate_name: host.clone(), host };
+        let stop = stop.child_token();
+        let tier = Arc::new(Tier {
+            dialer: Dialer::new(&config, tls, tracker.clone()),
+            board: Board::new(),
+            trips: RoundTrips::default(),
+            channel: Channel::new(&config.namespace),
+            command_timeout: config.command_timeout,
+            node: Arc::new(Node::new(0, target, config.connections, stop.clone())),
+            stop,
+            calls: AtomicU64::new(0),
+            namespace: config.namespace,
+        });
+        for at in 0..tier.node.connections() {
+            tracker.spawn(line::run(Arc::clone(&tier), Arc::clone(&tier.node), at));
+        }
+        tracker.spawn(messages::run(Arc::clone(&tier)));
+        tracker.spawn(beat(Arc::clone(&tier)));
+        Ok(Arc::new(Self { tier }))
+    }
+
+    /// Why values are not usable, in words for the operator; holds no secret. `None` when they are.
+    pub fn problem(&self) -> Option<String> {
+        self.tier.board.problem().map(|failure| failure.detail)
+    }
+
+    async fn call(&self, command: &Cmd) -> Result<Value, RedisFailure> {
+        self.tier.node.call(&self.tier, command, self.tier.command_timeout).await
+    }
+
+    async fn write(&self, command: &Cmd) -> Result<Value, RemoteError> {
+        let answer = self.call(command).await;
+        match &answer {
+            Ok(_) if self.tier.board.write_refusal().is_some() => self.tier.board.writes(None),
+            Err(RedisFailure { error: RemoteError::Refused(reason), .. }) => self.refused(*reason),
+            _ => {}
+        }
+        answer.map_err(|failure| failure.error)
+    }
+
+    fn refused(&self, reason: Reason) {
+        let board = &self.tier.board;
+        if matches!(reason, Reason::Oom | Reason::Readonly | Reason::Auth)
+            && board.write_refusal() != Some(reason)
+        {
+            board.writes(Some(reason));
+        }
+    }
+}
+
+async fn beat(tier: Arc<Tier>) {
+    let mut beat = interval(BEAT);
+    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while tier.stop.run_until_cancelled(beat.tick()).await.is_some() {
+        tier.board.round_trip(tier.trips.quantiles());
+    }
+}
+
+fn set(key: &str, value: &[u8], ttl: Duration) -> Cmd {
+    let mut set = cmd("SET");
+    // At least one: zero is an error of the command.
+    set.arg(key).arg(value).arg("PX").arg(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX).max(1));
+    set
+}
+
+#[async_trait]
+impl Remote for RedisRemote {
+    fn status(&self) -> watch::Receiver<RemoteStatus> {
+        self.tier.board.watch()
+    }
+
+    fn messages(&self) -> broadcast::Receiver<Bytes> {
+        self.tier.channel.receiver()
+    }
+
+    async fn get(&self, key: &str, max_bytes: usize) -> Result<Option<Bytes>, RemoteError> {
+        let mut get = cmd("GET");
+        get.arg(key);
+        match self.call(&get).await.map_err(|failure| failure.error)? {
+            Value::Nil => Ok(None),
+            Value::BulkString(value) if value.len() > max_bytes => Err(RemoteError::TooLarge),
+            Value::BulkString(value) => Ok(Some(value.into())),
+            // A key of ours that holds a list, a number of another command, and the like.
+            _ => Err(RemoteError::Refused(Reason::Protocol)),
+        }
+    }
+
+    async fn set(&self, key: &str, value: Bytes, ttl: Duration) -> Result<(), RemoteError> {
+        self.write(&set(key, &value, ttl)).await.map(drop)
+    }
+
+    async fn set_if_absent(&self, key: &str, value: Bytes, ttl: Duration) -> Result<bool, RemoteError> {
+        let mut set = set(key, &value, ttl);
+        set.arg("NX");
+        Ok(self.write(&set).await? != Value::Nil)
+    }
+
+    async fn publish(&self, message: Bytes) -> Result<(), RemoteError> {
+        if message.len() > MAX_BODY {
+            return Err(RemoteError::TooLarge);
+        }
+        let (publish, number) = self.tier.channel.message(&message);
+        self.call(&publish).await.map_err(|failure| failure.error)?;
+        self.tier.channel.taken(number);
+        Ok(())
+    }
+
+    async fn remove(&self, scope: Option<&Scope>) -> Result<u64, RemoteError> {
+        remove::from_node(&self.tier, &self.tier.node, scope).await
+    }
+
+    async fn server_info(&self) -> Result<Vec<(String, String)>, RemoteError> {
+        let answer = self.call(&cmd("INFO")).await.map_err(|failure| failure.error)?;
+        let text = match answer {
+            Value::BulkString(text) => String::from_utf8_lossy(&text).into_owned(),
+            Value::VerbatimString { text, .. } => text,
+            _ => return Err(RemoteError::Refused(Reason::Protocol)),
+        };
+        let pairs = text.lines().filter_map(|line| line.trim().split_once(':'));
+        Ok(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+    }
+
+    async fn close(&self) {
+        self.tier.stop.cancel();
+    }
+}

@@ -1,0 +1,83 @@
+//! TLS to the server: system roots or a private authority, 1.2 at least, names always checked.
+
+use super::config::{RedisConfig, RedisConfigError};
+use super::failure::Failure;
+use crate::remote::Reason;
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use std::sync::Arc;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+/// What is trusted, read once at the start.
+#[derive(Clone)]
+pub(super) struct Tls(TlsConnector);
+
+impl Tls {
+    /// `None` when TLS is off.
+    pub(super) fn new(config: &RedisConfig) -> Result<Option<Self>, RedisConfigError> {
+        if !config.effective_tls() {
+            return Ok(None);
+        }
+        let roots = match &config.ca_pem {
+            Some(pem) => private_roots(pem)?,
+            None => system_roots()?,
+        };
+        // The provider is named: with two linked, rustls would refuse to choose and panic.
+        let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
+        let builder = builder.with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12]);
+        let builder = builder.map_err(|error| RedisConfigError::new("TLS", error.to_string()))?;
+        let client = builder.with_root_certificates(roots).with_no_client_auth();
+        Ok(Some(Self(TlsConnector::from(Arc::new(client)))))
+    }
+
+    /// Shakes hands with a server that has to prove that it is `name`.
+    pub(super) async fn connect(
+        &self,
+        name: &str,
+        socket: TcpStream,
+    ) -> Result<TlsStream<TcpStream>, Failure> {
+        let server = ServerName::try_from(name.to_owned());
+        let server =
+            server.map_err(|_| Failure::new(Reason::Tls, "the host is no name for a certificate"))?;
+        let connected = self.0.connect(server, socket).await;
+        connected.map_err(|error| Failure::new(Reason::Tls, format!("TLS handshake: {}", hint(&error))))
+    }
+}
+
+/// What rustls says, and for a peer that does not speak TLS what that means.
+fn hint(error: &std::io::Error) -> String {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    match inner {
+        Some(rustls::Error::InvalidMessage(_)) => "the port answers without TLS".into(),
+        Some(inner) => inner.to_string(),
+        None => "the server ended the connection; does this port speak TLS?".into(),
+    }
+}
+
+fn private_roots(pem: &[u8]) -> Result<RootCertStore, RedisConfigError> {
+    let wrong = |problem: &str| RedisConfigError::new("CA file", problem);
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(pem) {
+        let certificate = certificate.map_err(|_| wrong("not a PEM file of certificates"))?;
+        roots.add(certificate).map_err(|_| wrong("a certificate in it cannot be used as an authority"))?;
+    }
+    if roots.is_empty() {
+        return Err(wrong("no certificate in it; expected -----BEGIN CERTIFICATE-----"));
+    }
+    Ok(roots)
+}
+
+fn system_roots() -> Result<RootCertStore, RedisConfigError> {
+    let mut roots = RootCertStore::empty();
+    // A certificate of the system that rustls cannot read is of no use to anybody; the others are.
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if roots.is_empty() {
+        let problem = "the system has no certificate authorities; install ca-certificates or name a CA file";
+        return Err(RedisConfigError::new("TLS", problem));
+    }
+    Ok(roots)
+}

@@ -1,0 +1,79 @@
+//! What a healthy server does.
+
+use crate::support::{config, connected};
+use nexarch_cache::{Breaker, Remote, RemoteError, Scope};
+use nexarch_testkit::{PATIENCE, RedisServer};
+use std::time::Duration;
+
+const MINUTE: Duration = Duration::from_mins(1);
+
+#[tokio::test]
+async fn values_are_stored_found_and_expire() {
+    let server = RedisServer::start();
+    let rig = connected(config(server.port())).await;
+    let status = rig.status();
+    assert_eq!((status.breaker, status.reason, status.reconnects), (Breaker::Closed, None, 0));
+
+    assert_eq!(rig.remote.get("test:a:b:1", 100).await, Ok(None));
+    rig.remote.set("test:a:b:1", "value".into(), MINUTE).await.unwrap();
+    assert_eq!(rig.remote.get("test:a:b:1", 5).await, Ok(Some("value".into())));
+    assert_eq!(rig.remote.get("test:a:b:1", 4).await, Err(RemoteError::TooLarge));
+    let left: u64 = server.cli(&["PTTL", "test:a:b:1"]).parse().unwrap();
+    assert!((1..=60_000).contains(&left), "{left}");
+
+    assert_eq!(rig.remote.set_if_absent("test:a:b:1", "other".into(), MINUTE).await, Ok(false));
+    assert_eq!(rig.remote.set_if_absent("test:a:b:2", "other".into(), Duration::ZERO).await, Ok(true));
+    nexarch_testkit::until("the end of a millisecond", || {
+        (server.cli(&["EXISTS", "test:a:b:2"]) == "0").then_some(())
+    });
+    rig.end().await;
+}
+
+#[tokio::test]
+async fn messages_reach_everybody_of_the_namespace_and_nobody_else() {
+    let server = RedisServer::start();
+    let one = connected(config(server.port())).await;
+    let two = connected(config(server.port())).await;
+    let other = connected(config(server.port()).namespace("other")).await;
+    let mut heard = [one.remote.messages(), two.remote.messages()];
+    let mut nothing = other.remote.messages();
+    one.remote.publish("hello".into()).await.unwrap();
+    for receiver in &mut heard {
+        let message = tokio::time::timeout(PATIENCE, receiver.recv()).await.unwrap().unwrap();
+        assert_eq!(message, "hello");
+    }
+    // What other is told later comes first there.
+    other.remote.publish("mine".into()).await.unwrap();
+    let message = tokio::time::timeout(PATIENCE, nothing.recv()).await.unwrap().unwrap();
+    assert_eq!(message, "mine");
+    assert_eq!(one.remote.publish(vec![0; 1 << 20].into()).await, Err(RemoteError::TooLarge));
+}
+
+#[tokio::test]
+async fn removing_takes_one_scope_or_the_namespace_and_nothing_else() {
+    let server = RedisServer::start();
+    let rig = connected(config(server.port())).await;
+    for n in 0..600 {
+        rig.remote.set(&format!("test:acme:op:{n}"), "x".into(), MINUTE).await.unwrap();
+    }
+    for key in ["test:acme2:op:1", "test:b:op:1", "other:acme:op:1", "testacme"] {
+        rig.remote.set(key, "x".into(), MINUTE).await.unwrap();
+    }
+    let acme = Scope::new("acme").unwrap();
+    assert_eq!(rig.remote.remove(Some(&acme)).await, Ok(600));
+    assert_eq!(rig.remote.remove(Some(&acme)).await, Ok(0));
+    assert_eq!(server.cli(&["DBSIZE"]), "4");
+    assert_eq!(rig.remote.remove(None).await, Ok(2));
+    assert_eq!(server.cli(&["DBSIZE"]), "2");
+}
+
+#[tokio::test]
+async fn the_server_says_what_it_is() {
+    let server = RedisServer::start();
+    let rig = connected(config(server.port())).await;
+    let info = rig.remote.server_info().await.unwrap();
+    for name in ["used_memory", "connected_clients", "evicted_keys"] {
+        let value = info.iter().find(|(known, _)| known == name).map(|(_, value)| value.parse::<u64>());
+        assert!(matches!(value, Some(Ok(_))), "{name}: {value:?}");
+    }
+}

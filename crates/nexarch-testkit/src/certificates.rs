@@ -1,0 +1,67 @@
+//! A private certificate authority, and a server certificate of it.
+
+use rcgen::{
+    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    SanType,
+};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+/// Files in a directory of their own; gone with it.
+#[derive(Debug)]
+pub struct Certificates {
+    dir: TempDir,
+    ca_pem: String,
+}
+
+impl Certificates {
+    /// A new authority, and a certificate for exactly these names and addresses.
+    ///
+    /// The certificate is good for clients, too: the bus of a Redis cluster asks for that.
+    pub fn new(names: &[&str]) -> Self {
+        let mut authority = CertificateParams::default();
+        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let authority_key = KeyPair::generate().expect("a key");
+        let ca_pem = authority.self_signed(&authority_key).expect("an authority").pem();
+        let issuer = Issuer::new(authority, authority_key);
+
+        let mut server = CertificateParams::default();
+        server.subject_alt_names = names.iter().map(|name| alt_name(name)).collect();
+        server.extended_key_usages =
+            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        let key = KeyPair::generate().expect("a key");
+        let certificate = server.signed_by(&key, &issuer).expect("a certificate");
+
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let write = |name: &str, text: &str| {
+            std::fs::write(dir.path().join(name), text).expect("a file in a temporary directory");
+        };
+        write("ca.crt", &ca_pem);
+        write("server.crt", &certificate.pem());
+        write("server.key", &key.serialize_pem());
+        Self { dir, ca_pem }
+    }
+
+    /// The authority, PEM.
+    pub fn ca_pem(&self) -> &str {
+        &self.ca_pem
+    }
+
+    /// The authority's file.
+    pub fn ca_file(&self) -> PathBuf {
+        self.dir.path().join("ca.crt")
+    }
+
+    pub(crate) fn directory(&self) -> &Path {
+        self.dir.path()
+    }
+}
+
+fn alt_name(name: &str) -> SanType {
+    match name.parse::<IpAddr>() {
+        Ok(address) => SanType::IpAddress(address),
+        Err(_) => SanType::DnsName(name.try_into().expect("an ASCII name")),
+    }
+}

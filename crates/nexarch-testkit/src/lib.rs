@@ -1,0 +1,14 @@
+//! Rigs for tests: real `redis-server` processes in every state we promise to survive, and a proxy that breaks
+//! networks. Nothing here is a double: what cannot run fails, and names the Debian package that brings it.
+//!
+//! Everything blocks, so that it serves tests with and without a runtime; what is started ends when dropped.
+
+mod certificates;
+mod proxy;
+mod server;
+mod wait;
+
+pub use certificates::Certificates;
+pub use proxy::FaultProxy;
+pub use server::{RedisServer, ServerBuilder};
+pub use wait::{PATIENCE, until};

@@ -1,0 +1,260 @@
+//! A TCP proxy that breaks the network on purpose.
+//!
+//! Two threads carry each connection, one per direction; before they hand bytes on they ask the shared state whether
+//! they may.
+
+use socket2::SockRef;
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+/// Bytes that are carried at once.
+const PIECE: usize = 64 << 10;
+
+/// A proxy before one address; ends when dropped.
+#[derive(Debug)]
+pub struct FaultProxy {
+    shared: Arc<Shared>,
+    port: u16,
+}
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+    accepted: AtomicU64,
+}
+
+#[derive(Debug)]
+struct State {
+    target: SocketAddr,
+    /// Connections up to this number carry nothing.
+    frozen_up_to: u64,
+    delay: Duration,
+    /// Bytes that the clients get in place of the next answers.
+    garbage: Option<Vec<u8>>,
+    open: Vec<(u64, TcpStream, TcpStream)>,
+    listening: bool,
+    /// Listeners told to end so far; an accept loop of an earlier one ends.
+    listener: u64,
+}
+
+impl FaultProxy {
+    /// Before `target`, on a free port of 127.0.0.1, carrying everything.
+    pub fn start(target: impl ToSocketAddrs) -> Self {
+        let target = first(target);
+        let state = State {
+            target,
+            frozen_up_to: 0,
+            delay: Duration::ZERO,
+            garbage: None,
+            open: Vec::new(),
+            listening: false,
+            listener: 0,
+        };
+        let shared = Arc::new(Shared {
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+            accepted: AtomicU64::new(0),
+        });
+        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+        let port = listener.local_addr().expect("an address").port();
+        shared.listen(listener);
+        Self { shared, port }
+    }
+
+    /// Where it listens, on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Where it listens, as `127.0.0.1:port`.
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Connections accepted since the start.
+    pub fn accepted(&self) -> u64 {
+        self.shared.accepted.load(Ordering::SeqCst)
+    }
+
+    /// Connections open now.
+    pub fn open(&self) -> usize {
+        self.shared.lock().open.len()
+    }
+
+    /// New connections go to another address; open ones stay.
+    pub fn redirect(&self, target: impl ToSocketAddrs) {
+        self.shared.lock().target = first(target);
+    }
+
+    /// Carries everything again: listens, thaws, without delay and garbage.
+    pub fn pass(&self) {
+        let mut state = self.shared.lock();
+        state.frozen_up_to = 0;
+        state.delay = Duration::ZERO;
+        state.garbage = None;
+        let listening = state.listening;
+        drop(state);
+        self.shared.changed.notify_all();
+        if !listening {
+            let bound = crate::until("the proxy's port", || TcpListener::bind(("127.0.0.1", self.port)).ok());
+            self.shared.listen(bound);
+        }
+    }
+
+    /// Resets every open connection (RST); new ones are carried.
+    pub fn cut(&self) {
+        self.shared.lock().cut();
+        self.shared.changed.notify_all();
+    }
+
+    /// Resets every open connection and listens no more, until [`FaultProxy::pass`].
+    pub fn refuse(&self) {
+        let mut state = self.shared.lock();
+        state.listening = false;
+        state.listener += 1;
+        state.cut();
+        drop(state);
+        self.shared.changed.notify_all();
+        // Wakes the accept loop, which then drops its listener.
+        let _ = TcpStream::connect(("127.0.0.1", self.port));
+        crate::until("the end of the listener", || {
+            TcpStream::connect(("127.0.0.1", self.port)).is_err().then_some(())
+        });
+    }
+
+    /// Open connections carry nothing more, without a word; new ones are carried.
+    pub fn freeze_existing(&self) {
+        self.shared.lock().frozen_up_to = self.accepted();
+    }
+
+    /// No connection carries anything; new ones are accepted.
+    pub fn freeze_all(&self) {
+        self.shared.lock().frozen_up_to = u64::MAX;
+    }
+
+    /// Every piece of an answer comes this much later.
+    pub fn delay(&self, delay: Duration) {
+        self.shared.lock().delay = delay;
+    }
+
+    /// Clients get these bytes in place of each piece of an answer.
+    pub fn garbage(&self, bytes: &[u8]) {
+        self.shared.lock().garbage = Some(bytes.into());
+    }
+}
+
+impl Drop for FaultProxy {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        state.listening = false;
+        state.listener += 1;
+        state.frozen_up_to = 0;
+        state.cut();
+        drop(state);
+        self.shared.changed.notify_all();
+        let _ = TcpStream::connect(("127.0.0.1", self.port));
+    }
+}
+
+impl State {
+    fn is_open(&self, number: u64) -> bool {
+        self.open.iter().any(|(open, ..)| *open == number)
+    }
+
+    fn cut(&mut self) {
+        for (_, client, server) in self.open.drain(..) {
+            for socket in [client, server] {
+                // Closing with linger zero resets. Only the reading half is shut, for that wakes the threads, which
+                // hold the socket open, and says nothing to the peer.
+                let _ = SockRef::from(&socket).set_linger(Some(Duration::ZERO));
+                let _ = socket.shutdown(Shutdown::Read);
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn listen(self: &Arc<Self>, listener: TcpListener) {
+        let mut state = self.lock();
+        state.listening = true;
+        let number = state.listener;
+        drop(state);
+        let shared = Arc::clone(self);
+        thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                if shared.lock().listener != number {
+                    return;
+                }
+                shared.carry(&client);
+            }
+        });
+    }
+
+    fn carry(self: &Arc<Self>, client: &TcpStream) {
+        let number = self.accepted.fetch_add(1, Ordering::SeqCst) + 1;
+        let target = self.lock().target;
+        // Nobody behind it: the client sees its connection end, as behind a load balancer.
+        let Ok(server) = TcpStream::connect(target) else { return };
+        let _ = (client.set_nodelay(true), server.set_nodelay(true));
+        let (Ok(client_copy), Ok(server_copy)) = (client.try_clone(), server.try_clone()) else { return };
+        self.lock().open.push((number, client_copy, server_copy));
+        for (from, to, answers) in [(client, &server, false), (&server, client, true)] {
+            let (Ok(from), Ok(to)) = (from.try_clone(), to.try_clone()) else { return };
+            let shared = Arc::clone(self);
+            thread::spawn(move || {
+                shared.pump(number, &from, &to, answers);
+                let _ = to.shutdown(Shutdown::Both);
+                let _ = from.shutdown(Shutdown::Both);
+                shared.lock().open.retain(|(open, ..)| *open != number);
+            });
+        }
+    }
+
+    fn pump(&self, number: u64, mut from: &TcpStream, mut to: &TcpStream, answers: bool) {
+        let mut piece = vec![0; PIECE];
+        while let Ok(len @ 1..) = from.read(&mut piece) {
+            if !self.gate(number) {
+                return;
+            }
+            let spoiled = if answers { self.spoil(number) } else { None };
+            let bytes = spoiled.as_deref().unwrap_or(&piece[..len]);
+            if to.write_all(bytes).is_err() {
+                return;
+            }
+        }
+        // A frozen connection does not even end.
+        self.gate(number);
+    }
+
+    /// Waits until this connection may carry something; false when it was cut meanwhile.
+    fn gate(&self, number: u64) -> bool {
+        let frozen = |state: &mut State| number <= state.frozen_up_to && state.is_open(number);
+        let state = self.changed.wait_while(self.lock(), frozen).unwrap_or_else(PoisonError::into_inner);
+        state.is_open(number)
+    }
+
+    /// Delays an answer as told; the bytes to send in its place, if any.
+    fn spoil(&self, number: u64) -> Option<Vec<u8>> {
+        let state = self.lock();
+        let delay = state.delay;
+        if delay.is_zero() {
+            return state.garbage.clone();
+        }
+        let still = |state: &mut State| state.is_open(number) && state.delay == delay;
+        let waited = self.changed.wait_timeout_while(state, delay, still);
+        waited.unwrap_or_else(PoisonError::into_inner).0.garbage.clone()
+    }
+}
+
+fn first(address: impl ToSocketAddrs) -> SocketAddr {
+    address.to_socket_addrs().expect("an address").next().expect("an address")
+}
