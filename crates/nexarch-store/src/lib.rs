@@ -7,6 +7,7 @@ mod chunk;
 mod error;
 mod options;
 mod plan;
+mod settling;
 mod sqlite;
 #[cfg(any(test, feature = "suite"))]
 pub mod suite;
@@ -24,6 +25,7 @@ use nexarch_core::{
 pub use batch::{Appended, Batch, Totals};
 pub use error::{Error, OpenError};
 pub use options::{Options, Role};
+pub use settling::{Diagnostics, LATE, Settling};
 pub use sqlite::PAGE_BYTES;
 pub use tenant::{Key, NewKey, Scope, Tenant};
 pub use versions::{Truth, Versions};
@@ -51,9 +53,19 @@ pub trait Store: Send + Sync + 'static {
     /// Stores several batches in ONE transaction and says for each what became of it.
     ///
     /// In the transaction every touched trace is inferred again from all its stored spans and replaces its earlier
-    /// contribution; a span known by R1 changes nothing; each tenant that gained a span gets a new data version.
-    /// Durable when it returns. A disabled or unknown tenant fails only its own batches.
+    /// contribution; of a large trace (and beyond a bound on all of them) the new spans get a preview instead, and the
+    /// trace waits for [`Store::settle`]. A span known by R1 changes nothing; each tenant that gained a span gets a new
+    /// data version. Durable when it returns. A disabled or unknown tenant fails only its own batches.
     async fn append(&self, batches: Vec<Batch>) -> Result<Vec<Result<Appended, Error>>, Error>;
+
+    /// One bounded round of settling: of each tenant (or of `only` one) the trace that waits longest, if it was due by
+    /// `due_us` (microseconds since the Unix epoch), as large a part of it as one transaction may take. A tenant gets a
+    /// new data version only when a number changed. After rounds until there is no more, rollups are a function of the
+    /// set of stored spans, however they arrived.
+    async fn settle(&self, due_us: u64, only: Option<&TenantId>) -> Result<Settling, Error>;
+
+    /// Adds to counts of tenants, by name; a tenant that is gone is passed over. See [`Diagnostics`].
+    async fn note(&self, counts: Vec<(TenantId, Vec<(&'static str, u64)>)>) -> Result<(), Error>;
 
     /// Opens one read transaction; its first statement has read the tenant's data version.
     async fn snapshot(&self, tenant: &TenantId) -> Result<Box<dyn Snapshot>, Error>;
@@ -119,6 +131,8 @@ pub trait Snapshot: Send {
     async fn rollups(&mut self, from: u32, to: u32) -> Result<Vec<(u32, Vec<u8>)>, Error>;
     /// All spans of a trace, each identity once; empty when unknown.
     async fn trace(&mut self, trace: TraceId) -> Result<Vec<Span>, Error>;
+    /// Counts of what its senders should know.
+    async fn diagnostics(&mut self) -> Result<Diagnostics, Error>;
     /// Totals since the tenant was created.
     async fn totals(&mut self) -> Result<Totals, Error>;
 }

@@ -30,7 +30,7 @@ use crate::{
         inflight::Held,
     },
     lifecycle::{self, Lifecycle},
-    operation,
+    operation, settle,
 };
 
 /// Bodies above this are decoded on a blocking thread; below it the hop costs more than the decoding.
@@ -246,6 +246,7 @@ impl Server {
         let (app, writer) = App::new(config, Arc::clone(&store), cache.clone(), lifecycle.clone())?;
         lifecycle.spawn_essential("writer", writer.run(store, cache, lifecycle.stop().clone()));
         lifecycle.spawn_essential("beat", authority::beat(Arc::clone(&app)));
+        lifecycle.spawn_essential("settle", settle::run(Arc::clone(&app)));
         Ok(Self { app, addr, listener, otlp })
     }
 

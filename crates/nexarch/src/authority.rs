@@ -117,6 +117,12 @@ pub(crate) fn announce_ingest(cache: &Cache, scope: &Scope, versions: &Versions,
     cache.announce(scope, &commit);
 }
 
+/// Tells the cache that settling changed numbers. No answer waits for it: until then reads show the previews.
+pub(crate) fn announce_settled(cache: &Cache, scope: &Scope, versions: &Versions, asked: BootTime) {
+    let commit = Commit::new(Changed::Data, Cause::Settle, scope_versions(versions.clone())).read_at(asked);
+    cache.announce(scope, &commit);
+}
+
 /// Looks on each beat whether another process wrote, until the server stops.
 pub(crate) async fn beat(app: Arc<App>) {
     let mut ticks = tokio::time::interval(BEAT);

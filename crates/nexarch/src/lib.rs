@@ -14,4 +14,5 @@ pub mod import;
 pub mod ingest;
 pub mod lifecycle;
 pub mod operation;
+mod settle;
 pub mod view;

@@ -1,57 +1,95 @@
 //! Which spans are new, which version of a span wins, and what that changes in the rollups.
 
-use nexarch_core::{facts::Facts, ids::TraceId, infer::contribution, rollup::Delta};
+use std::collections::HashMap;
+
+use nexarch_core::{facts::Facts, ids::TraceId, rollup::Delta};
 
 use super::{
-    Arrived, Gain, Incoming, Limits, Row, Touched,
+    Arrived, DAY_NS, Gain, Incoming, Large, Limits, Row, Stored, Touched,
+    identity::{Key, Version, key, version},
     index::{Index, Place},
+    worth::{Form, worth},
 };
+use crate::chunk::Seeded;
+
+/// What a decision depends on beside the spans.
+pub(crate) struct Terms {
+    /// Bounds.
+    pub(crate) limits: Limits,
+    /// The database's seed.
+    pub(crate) seed: u64,
+    /// The present, nanoseconds since the Unix epoch.
+    pub(crate) now_ns: u64,
+}
+
+/// Stored versions of the arriving identities of large traces.
+pub(crate) type Versions = HashMap<Key, Version, Seeded>;
 
 /// Decides on the spans that arrived for some traces and adds the outcome to `gain`.
-pub(crate) fn decide(incoming: &mut Incoming, wave: Vec<Touched>, limits: Limits, gain: &mut Gain) {
+pub(crate) fn decide(
+    incoming: &mut Incoming,
+    wave: Vec<Touched>,
+    mut versions: Versions,
+    terms: &Terms,
+    gain: &mut Gain,
+) {
     let mut index = Index::default();
-    for touched in wave {
+    for Touched { trace, members, stored } in wave {
         index.clear();
-        let Touched { trace, members, count, stored } = touched;
-        let mut growing = Trace::new(&mut index, stored, count, limits);
+        let mut growing = match stored {
+            Stored::All { facts, infer } => Growing::Small(Small::new(&mut index, facts, infer, terms)),
+            Stored::Index => Growing::Large(Changes::default(), &mut versions),
+        };
         for member in members {
             let Some(arrived) = incoming.spans.get_mut(member).and_then(Option::take) else { continue };
             let Some((_, Ok(tally))) = incoming.batches.get_mut(arrived.batch) else { continue };
-            if growing.add(arrived) {
+            let fresh = match &mut growing {
+                Growing::Small(small) => small.add(arrived),
+                Growing::Large(changes, versions) => changes.add(versions, arrived, terms.seed),
+            };
+            if fresh {
                 tally.accepted += 1;
             } else {
                 tally.duplicates += 1;
             }
         }
-        growing.finish(trace, gain);
+        match growing {
+            Growing::Small(small) => small.finish(trace, gain),
+            Growing::Large(changes, _) => changes.finish(trace, gain, terms),
+        }
     }
 }
 
-/// The facts of a trace while spans are added.
-struct Trace<'a> {
+enum Growing<'a> {
+    Small(Small<'a>),
+    Large(Changes, &'a mut Versions),
+}
+
+/// The facts of a trace that was loaded, while spans are added.
+struct Small<'a> {
     index: &'a mut Index,
     /// The winner of each identity.
     facts: Vec<Facts>,
-    changes: Vec<Change>,
+    changes: Vec<(usize, Change)>,
     /// For each of `facts`, its change.
     change_of: Vec<Option<usize>>,
-    /// What the trace contributed before the first change; stays empty beyond the limit.
+    /// What the trace contributed before the first change.
     retracted: Option<Delta>,
-    /// Spans before, and now.
+    /// Spans before.
     before: u64,
-    count: u64,
-    limits: Limits,
+    /// Is it inferred now? Else it is settled later.
+    infer: bool,
+    terms: &'a Terms,
 }
 
-/// A span to be stored: a new one, or one that replaces `old`.
+/// A span to be stored: a new one, or a better version of a known one.
 struct Change {
-    at: usize,
-    old: Option<Facts>,
+    fresh: bool,
     arrived: Arrived,
 }
 
-impl<'a> Trace<'a> {
-    fn new(index: &'a mut Index, stored: Vec<Facts>, count: u64, limits: Limits) -> Self {
+impl<'a> Small<'a> {
+    fn new(index: &'a mut Index, stored: Vec<Facts>, infer: bool, terms: &'a Terms) -> Self {
         let mut facts: Vec<Facts> = Vec::with_capacity(stored.len());
         for version in stored {
             match index.find(&facts, &version) {
@@ -65,15 +103,9 @@ impl<'a> Trace<'a> {
                 }
             }
         }
-        // Up to the limit all were loaded, so there is the exact number.
-        let count = if count <= limits.whole_trace { facts.len() as u64 } else { count };
+        let before = facts.len() as u64;
         let change_of = vec![None; facts.len()];
-        Self { index, facts, changes: Vec::new(), change_of, retracted: None, before: count, count, limits }
-    }
-
-    /// Is a trace of so many spans inferred as a whole?
-    fn whole(&self, count: u64) -> bool {
-        count <= self.limits.whole_trace
+        Self { index, facts, changes: Vec::new(), change_of, retracted: None, before, infer, terms }
     }
 
     /// Adds a span; is it a new one?
@@ -86,8 +118,7 @@ impl<'a> Trace<'a> {
                 self.index.put(key, at);
                 self.facts.push(arrived.facts.clone());
                 self.change_of.push(Some(self.changes.len()));
-                self.changes.push(Change { at, old: None, arrived });
-                self.count += 1;
+                self.changes.push((at, Change { fresh: true, arrived }));
                 return true;
             }
         };
@@ -98,65 +129,107 @@ impl<'a> Trace<'a> {
         let (Some(known), Some(change_of)) = (self.facts.get_mut(at), self.change_of.get_mut(at)) else {
             return false;
         };
-        let old = std::mem::replace(known, arrived.facts.clone());
-        if let Some(change) = change_of.and_then(|change| self.changes.get_mut(change)) {
+        known.clone_from(&arrived.facts);
+        if let Some((_, change)) = change_of.and_then(|change| self.changes.get_mut(change)) {
             // Better than one that arrived in this very group: that one is never stored.
             change.arrived = arrived;
         } else {
             *change_of = Some(self.changes.len());
-            self.changes.push(Change { at, old: Some(old), arrived });
+            self.changes.push((at, Change { fresh: false, arrived }));
         }
         false
     }
 
     /// Remembers, before the first change, what the trace contributed.
     fn retract(&mut self) {
-        if self.retracted.is_none() && self.whole(self.before) {
-            let nothing = self.facts.is_empty();
-            self.retracted = Some(if nothing { Delta::default() } else { contribution(&self.facts) });
+        if self.infer && self.retracted.is_none() {
+            self.retracted = Some(self.worth());
         }
+    }
+
+    fn worth(&self) -> Delta {
+        let (most, count) = (self.terms.limits.settle_trace, self.facts.len() as u64);
+        if count == 0 { Delta::default() } else { worth(&self.facts, Form::of_trace(count, most), most) }
     }
 
     fn finish(mut self, id: TraceId, gain: &mut Gain) {
-        if !self.changes.is_empty() {
-            self.rollups(&mut gain.delta);
-            gain.new_traces += u64::from(self.before == 0);
-            let trace = gain.traces;
-            gain.traces += 1;
-            for Change { old, arrived: Arrived { span, facts, .. }, .. } in std::mem::take(&mut self.changes)
-            {
-                let (low, high) = gain.range.unwrap_or((facts.start_ns, facts.start_ns));
-                gain.range = Some((low.min(facts.start_ns), high.max(facts.start_ns)));
-                gain.rows.push(Row { span, facts, trace, fresh: old.is_none() });
-            }
-        }
-        // A trace of which only a part was loaded is not known.
-        if self.whole(self.before) && self.whole(self.count) {
-            gain.known.push((id, self.facts));
-        }
-    }
-
-    /// Replaces the earlier contribution of the trace by the present one.
-    fn rollups(&self, delta: &mut Delta) {
-        let alone = |facts: &Facts| contribution(std::slice::from_ref(facts));
-        if let Some(retracted) = &self.retracted {
-            if !retracted.is_empty() {
-                delta.subtract(retracted);
-            }
-            if self.whole(self.count) {
-                delta.add(&contribution(&self.facts));
-            } else {
-                self.facts.iter().for_each(|facts| delta.add(&alone(facts)));
+        let count = self.facts.len() as u64;
+        let small = count <= self.terms.limits.inline_trace;
+        if self.changes.is_empty() {
+            if small {
+                gain.known.push((id, self.facts));
             }
             return;
         }
-        for change in &self.changes {
-            if let Some(old) = &change.old {
-                delta.subtract(&alone(old));
-            }
-            if let Some(facts) = self.facts.get(change.at) {
-                delta.add(&alone(facts));
-            }
+        if let Some(retracted) = self.retracted.take() {
+            gain.delta.subtract(&retracted);
+            gain.delta.add(&self.worth());
+        }
+        gain.new_traces += u64::from(self.before == 0);
+        let changes: Vec<Change> = std::mem::take(&mut self.changes).into_iter().map(|(_, it)| it).collect();
+        gain.rows(changes, !self.infer, self.terms);
+        if small && self.infer {
+            gain.known.push((id, self.facts));
+        } else {
+            let settled = if self.infer { count } else { self.before };
+            let index = entries(self.facts.iter(), self.terms.seed);
+            gain.large.push(Large { trace: id, index, entered: Some(settled), waits: !self.infer });
+        }
+    }
+}
+
+/// What arrived for a trace that is not loaded.
+#[derive(Default)]
+struct Changes {
+    changes: Vec<Change>,
+    at: HashMap<Key, usize, Seeded>,
+}
+
+impl Changes {
+    /// Adds a span; is it a new one?
+    fn add(&mut self, stored: &mut Versions, arrived: Arrived, seed: u64) -> bool {
+        let (key, version) = (key(seed, &arrived.facts), version(&arrived.facts));
+        let known = stored.get(&key);
+        if known.is_some_and(|known| version <= *known) {
+            return false;
+        }
+        let fresh = known.is_none();
+        stored.insert(key, version);
+        if let Some(change) = self.at.get(&key).and_then(|at| self.changes.get_mut(*at)) {
+            change.arrived = arrived;
+        } else {
+            self.at.insert(key, self.changes.len());
+            self.changes.push(Change { fresh, arrived });
+        }
+        fresh
+    }
+
+    fn finish(self, id: TraceId, gain: &mut Gain, terms: &Terms) {
+        if self.changes.is_empty() {
+            return;
+        }
+        let index = entries(self.changes.iter().map(|change| &change.arrived.facts), terms.seed);
+        gain.rows(self.changes, true, terms);
+        gain.large.push(Large { trace: id, index, entered: None, waits: true });
+    }
+}
+
+/// Entries of the index of identities, by day.
+fn entries<'a>(facts: impl Iterator<Item = &'a Facts>, seed: u64) -> Vec<(u64, Key, Version)> {
+    facts.map(|facts| (facts.start_ns / DAY_NS, key(seed, facts), version(facts))).collect()
+}
+
+impl Gain {
+    /// Adds the changes of one trace to what is stored.
+    fn rows(&mut self, changes: Vec<Change>, preview: bool, terms: &Terms) {
+        let trace = self.traces;
+        self.traces += 1;
+        for Change { fresh, arrived: Arrived { span, facts, .. } } in changes {
+            let (low, high) = self.range.unwrap_or((facts.start_ns, facts.start_ns));
+            self.range = Some((low.min(facts.start_ns), high.max(facts.start_ns)));
+            let late = facts.start_ns.saturating_add(terms.limits.late_ns) < terms.now_ns;
+            self.late += u64::from(late && fresh);
+            self.rows.push(Row { span, facts, trace, fresh, preview });
         }
     }
 }

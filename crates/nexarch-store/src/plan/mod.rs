@@ -3,67 +3,51 @@
 //! [`Incoming`] is prepared before the transaction; [`decide()`] runs inside it, wave by wave, on what is stored of the
 //! touched traces; [`pack()`] turns the outcome into chunks.
 //!
-//! **Cost of large traces.** A trace is inferred again as a whole when it gains a span, so a trace of `n` spans that
-//! arrives in `b` transactions costs `n·b/2` inferences. That is bounded twice: batches that wait are grouped into one
-//! transaction, and beyond [`WHOLE_TRACE`] spans a trace (an endless loop under one id) is no longer inferred as a
-//! whole: each of its spans then contributes as if it were alone. Services, operations and durations still count,
-//! its calls do not. As both forms are functions of the *set* of spans, order and batch split cannot matter. (Rejected:
-//! keeping the state of the inference, which would be a second truth; cutting by time, which breaks calls that cross a
-//! cut for traces that are merely long.)
+//! **Cost of large traces.** A trace that gains a span is inferred again as a whole, so one of `n` spans that arrives in
+//! `b` transactions costs `n·b/2` inferences. Therefore only traces of up to [`Limits::inline_trace`] stored spans, and
+//! of all those that an append touches only [`Limits::inline_append`] stored spans, are inferred inside it. A larger
+//! trace is not loaded at all: an index of identities says which of its spans are new ([`identity`]), each chunk of new
+//! spans contributes by a preview, and later the trace is settled ([`worth`]): previews out, truth in. All three forms
+//! are functions of what is stored, so whatever crashes, and in whichever order spans came, once a trace is settled its
+//! contribution is that of the *set* of its spans. (Rejected: keeping the state of the inference, which would be a second
+//! truth; settling all traces later, which would make every number provisional for half a minute.)
 
 mod decide;
+mod identity;
 mod index;
 mod intern;
 mod known;
+mod limits;
 mod pack;
 #[cfg(test)]
 mod tests;
+mod worth;
 
 use std::collections::HashMap;
 
-use nexarch_core::{
-    facts::Facts,
-    ids::{SpanId, TraceId},
-    rollup::Delta,
-    span::Span,
-};
+use nexarch_core::{facts::Facts, ids::TraceId, rollup::Delta, span::Span};
 
 use crate::{
     Error,
     chunk::{self, Seeded},
 };
 
-pub(crate) use decide::decide;
+pub(crate) use decide::{Terms, Versions, decide};
+pub(crate) use identity::{Key, Version};
 pub(crate) use intern::{Interner, Last};
 pub(crate) use known::Known;
+pub(crate) use limits::Limits;
 pub(crate) use pack::{Chunk, pack};
-
-/// Largest trace that is inferred as a whole, spans: room for the trace of 100,000 spans of rule R13.
-const WHOLE_TRACE: u64 = 1 << 17;
-
-/// Most stored facts held in memory at once while deciding, unless a single trace is larger (about 64 MiB).
-const WAVE: u64 = 1 << 18;
-
-/// Bounds of the work on large traces; arguments, so that tests can meet them.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Limits {
-    /// See [`WHOLE_TRACE`].
-    pub(crate) whole_trace: u64,
-    /// See [`WAVE`].
-    pub(crate) wave: u64,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { whole_trace: WHOLE_TRACE, wave: WAVE }
-    }
-}
+pub(crate) use worth::{Form, Unsettled};
 
 /// Nanoseconds of an hour.
 pub(crate) const HOUR_NS: u64 = 3_600_000_000_000;
 
 /// Hours of a day.
 pub(crate) const DAY_HOURS: u64 = 24;
+
+/// Nanoseconds of a day.
+pub(crate) const DAY_NS: u64 = DAY_HOURS * HOUR_NS;
 
 /// All spans of one tenant in a group.
 pub(crate) struct Incoming {
@@ -121,10 +105,10 @@ impl Incoming {
         this
     }
 
-    /// The span ids that arrive for a trace: all that deduplication looks at when a trace is too large to load.
-    pub(crate) fn span_ids(&self, members: &[usize]) -> Vec<SpanId> {
+    /// The identities that arrive for a trace, with their day.
+    pub(crate) fn keys(&self, members: &[usize], seed: u64) -> Vec<(u64, Key)> {
         let arrived = members.iter().filter_map(|index| self.spans.get(*index)?.as_ref());
-        arrived.map(|arrived| arrived.facts.span_id).collect()
+        arrived.map(|Arrived { facts, .. }| (facts.start_ns / DAY_NS, identity::key(seed, facts))).collect()
     }
 }
 
@@ -143,11 +127,33 @@ pub(crate) struct Touched {
     pub(crate) trace: TraceId,
     /// Indexes into [`Incoming`].
     pub(crate) members: Vec<usize>,
-    /// How many different spans are stored.
-    pub(crate) count: u64,
-    /// The stored facts: all of them up to [`Limits::whole_trace`], beyond it at least those with arriving span ids.
-    /// A span that was updated may occur in several versions.
-    pub(crate) stored: Vec<Facts>,
+    /// What is known of the stored ones.
+    pub(crate) stored: Stored,
+}
+
+/// What is known of the stored spans of a trace.
+pub(crate) enum Stored {
+    /// Everything. A span that was updated may occur in several versions.
+    All {
+        /// The spans.
+        facts: Vec<Facts>,
+        /// Is the trace to be inferred now? Else its new spans get a preview.
+        infer: bool,
+    },
+    /// The trace is large: the versions of arriving identities are in [`Versions`].
+    Index,
+}
+
+/// What an append says of a large trace.
+pub(crate) struct Large {
+    /// The trace.
+    pub(crate) trace: TraceId,
+    /// New entries of the index of identities, with their day.
+    pub(crate) index: Vec<(u64, Key, Version)>,
+    /// It becomes large with this append; how many of its spans contribute as one trace.
+    pub(crate) entered: Option<u64>,
+    /// It has spans that contribute by a preview.
+    pub(crate) waits: bool,
 }
 
 /// A span to be stored.
@@ -158,6 +164,8 @@ pub(crate) struct Row {
     trace: usize,
     /// A span that was not known; else a better version of a known one.
     fresh: bool,
+    /// Its trace is settled later.
+    preview: bool,
 }
 
 /// What a tenant gains; grows over the waves.
@@ -173,5 +181,9 @@ pub(crate) struct Gain {
     pub(crate) range: Option<(u64, u64)>,
     /// Touched traces as they now stand, for [`Known`].
     pub(crate) known: Vec<(TraceId, Vec<Facts>)>,
+    /// Large traces.
+    pub(crate) large: Vec<Large>,
+    /// New spans that started long before they came; see [`Limits::late_ns`].
+    pub(crate) late: u64,
     traces: usize,
 }

@@ -1,8 +1,8 @@
 //! Rows into chunks.
 
-use nexarch_core::{facts::Facts, ids::TraceId, span::Span};
+use nexarch_core::{facts::Facts, ids::TraceId, rollup::Delta, span::Span};
 
-use super::{DAY_HOURS, HOUR_NS, Row};
+use super::{DAY_HOURS, HOUR_NS, Row, worth::preview};
 use crate::chunk::{self, Corrupt, MAX_SPANS, MAX_WEIGHT};
 
 /// A chunk to be stored.
@@ -17,6 +17,8 @@ pub(crate) struct Chunk {
     pub(crate) cold: Vec<u8>,
     /// The traces in it, with how many spans of each were not stored before.
     pub(crate) traces: Vec<(TraceId, u64)>,
+    /// Those of them that contribute by a preview: how many spans in all, and how many that were not stored before.
+    pub(crate) previews: Vec<(TraceId, u64, u64)>,
 }
 
 impl Chunk {
@@ -26,8 +28,9 @@ impl Chunk {
     }
 }
 
-/// Sorts rows by hour, trace and start, and cuts them into chunks. Traces stand by their first start.
-pub(crate) fn pack(rows: &[Row]) -> Result<Vec<Chunk>, Corrupt> {
+/// Sorts rows by hour, trace and start, and cuts them into chunks. Traces stand by their first start. Previews are added
+/// to `delta`.
+pub(crate) fn pack(rows: &[Row], delta: &mut Delta) -> Result<Vec<Chunk>, Corrupt> {
     let traces = rows.iter().map(|row| row.trace + 1).max().unwrap_or(0);
     let mut first = vec![u64::MAX; traces];
     for row in rows {
@@ -47,30 +50,37 @@ pub(crate) fn pack(rows: &[Row]) -> Result<Vec<Chunk>, Corrupt> {
     let (mut open_hour, mut weight) = (0, 0);
     for (hour, .., row) in order {
         if hour != open_hour || open.len() == MAX_SPANS || weight > MAX_WEIGHT {
-            close(&mut chunks, open_hour, &mut open)?;
+            close(&mut chunks, open_hour, &mut open, delta)?;
             (open_hour, weight) = (hour, 0);
         }
         weight += chunk::weight(&row.span);
         open.push(row);
     }
-    close(&mut chunks, open_hour, &mut open)?;
+    close(&mut chunks, open_hour, &mut open, delta)?;
     Ok(chunks)
 }
 
-fn close(chunks: &mut Vec<Chunk>, hour: u64, open: &mut Vec<&Row>) -> Result<(), Corrupt> {
+fn close(chunks: &mut Vec<Chunk>, hour: u64, open: &mut Vec<&Row>, delta: &mut Delta) -> Result<(), Corrupt> {
     if open.is_empty() {
         return Ok(());
     }
     let pairs: Vec<(&Span, &Facts)> = open.iter().map(|row| (&row.span, &row.facts)).collect();
     let chunk::Encoded { hot, cold } = chunk::encode(&pairs)?;
     let mut traces: Vec<(TraceId, u64)> = Vec::new();
-    for row in open.iter() {
-        match traces.last_mut() {
-            Some((trace, fresh)) if *trace == row.facts.trace_id => *fresh += u64::from(row.fresh),
-            _ => traces.push((row.facts.trace_id, u64::from(row.fresh))),
+    let mut previews = Vec::new();
+    for rows in open.chunk_by(|a, b| a.trace == b.trace) {
+        let Some(Row { facts: Facts { trace_id, .. }, preview: previewed, .. }) = rows.first() else {
+            continue;
+        };
+        let fresh: Vec<&&Row> = rows.iter().filter(|row| row.fresh).collect();
+        traces.push((*trace_id, fresh.len() as u64));
+        if *previewed {
+            previews.push((*trace_id, rows.len() as u64, fresh.len() as u64));
+            let fresh: Vec<Facts> = fresh.into_iter().map(|row| row.facts.clone()).collect();
+            delta.add(&preview(&fresh));
         }
     }
-    chunks.push(Chunk { hour, spans: open.len(), hot, cold, traces });
+    chunks.push(Chunk { hour, spans: open.len(), hot, cold, traces, previews });
     open.clear();
     Ok(())
 }

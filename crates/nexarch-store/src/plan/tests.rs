@@ -2,7 +2,11 @@
 
 use nexarch_core::span::Span;
 
-use super::{Gain, HOUR_NS, Incoming, Interner, Known, Last, Limits, Touched, decide, pack};
+use nexarch_core::rollup::Delta;
+
+use super::{
+    Chunk, Gain, HOUR_NS, Incoming, Interner, Known, Last, Limits, Stored, Terms, Touched, Versions, decide,
+};
 use crate::{
     chunk::{MAX_SPANS, MAX_WEIGHT, decode_facts},
     suite::spans,
@@ -10,11 +14,17 @@ use crate::{
 
 fn gain_of(spans: Vec<Span>) -> Gain {
     let mut incoming = Incoming::prepare(vec![(0, spans)], &mut Interner::default());
-    let touched = |(trace, members)| Touched { trace, members, count: 0, stored: Vec::new() };
+    let nothing = || Stored::All { facts: Vec::new(), infer: true };
+    let touched = |(trace, members)| Touched { trace, members, stored: nothing() };
     let wave = std::mem::take(&mut incoming.traces).into_iter().map(touched).collect();
     let mut gain = Gain::default();
-    decide(&mut incoming, wave, Limits::default(), &mut gain);
+    let terms = Terms { limits: Limits::default(), seed: 1, now_ns: spans::BASE_NS };
+    decide(&mut incoming, wave, Versions::default(), &terms, &mut gain);
     gain
+}
+
+fn pack(rows: &[super::Row]) -> Result<Vec<Chunk>, crate::chunk::Corrupt> {
+    super::pack(rows, &mut Delta::default())
 }
 
 #[test]

@@ -13,17 +13,17 @@ use nexarch_core::{
 use sqlx::{AssertSqlSafe, Row};
 
 use super::{
-    Sqlite,
+    Sqlite, diagnostics,
     errors::{compute, failed},
-    partition, rollup,
+    large, partition, rollup,
     tenants::missing,
     trace_key,
     versions::{self, Raise},
     writer::Tx,
 };
 use crate::{
-    Appended, Batch, Error,
-    plan::{self, Chunk, Gain, Incoming, Tally},
+    Appended, Batch, Error, LATE,
+    plan::{self, Chunk, Gain, Incoming, Large, Tally},
 };
 
 /// A tenant as the transaction found it.
@@ -50,21 +50,26 @@ pub(super) struct Decided {
     blobs: Vec<(u32, Vec<u8>)>,
     new_traces: u64,
     range: Option<(u64, u64)>,
+    large: Vec<Large>,
+    late: u64,
 }
 
 impl Decided {
     /// Encodes all that is to be written.
     pub(super) fn new(incoming: Incoming, gain: Gain) -> Result<Self, Error> {
-        let Gain { rows, delta, new_traces, range, known, .. } = gain;
+        let Gain { rows, mut delta, new_traces, range, known, large, late, .. } = gain;
+        let chunks = plan::pack(&rows, &mut delta)?;
         let blobs = delta.encode().into_iter();
         let blobs = blobs.map(|(minute, blob)| Ok((minute, rollup::pack(blob)?)));
         Ok(Self {
             batches: incoming.batches,
             known,
-            chunks: plan::pack(&rows)?,
+            chunks,
             blobs: blobs.collect::<Result<_, Error>>()?,
             new_traces,
             range,
+            large,
+            late,
         })
     }
 }
@@ -166,11 +171,15 @@ impl Sqlite {
     }
 
     async fn store(&self, tx: &mut Tx<'_>, found: &Found, decided: Decided) -> Result<Tallies, Error> {
-        let Decided { batches, chunks, blobs, new_traces, range, .. } = decided;
+        let Decided { batches, chunks, blobs, new_traces, range, large, late, .. } = decided;
         for chunk in chunks {
             self.insert_chunk(tx, found.number, chunk).await?;
         }
+        self.store_large(tx, found.number, large).await?;
         rollup::add(tx.on()?, found.number, blobs).await?;
+        if late > 0 {
+            diagnostics::add(tx.on()?, found.number, LATE, late).await?;
+        }
         let tallies = batches.iter().filter_map(|(_, tally)| tally.as_ref().ok());
         let (accepted, duplicates) = tallies.fold((0, 0), |(accepted, duplicates), tally| {
             (accepted + tally.accepted, duplicates + tally.duplicates)
@@ -218,7 +227,7 @@ impl Sqlite {
             .execute(tx.on()?)
             .await
             .map_err(failed)?;
-        Ok(())
+        large::store_previews(tx, tenant, (day, id), &chunk.previews).await
     }
 }
 

@@ -5,16 +5,14 @@ use std::{
     sync::Arc,
 };
 
-use nexarch_core::{
-    facts::Facts,
-    ids::{SpanId, TraceId},
-};
+use nexarch_core::{facts::Facts, ids::TraceId};
 use sqlx::{AssertSqlSafe, Row};
 
 use super::{
     Sqlite,
     append::Decided,
     errors::{compute, failed},
+    large,
     partition::{self, DAYS_PER_STATEMENT},
     trace_key,
     versions::{json_numbers, unsigned},
@@ -23,7 +21,7 @@ use super::{
 use crate::{
     Error,
     chunk::{self, Seeded},
-    plan::{self, Gain, Incoming, Limits, Touched},
+    plan::{self, Gain, Incoming, Stored, Terms, Touched, Versions},
 };
 
 /// Blocks read before they are decoded: about a megabyte.
@@ -39,6 +37,10 @@ struct Wanted {
     count: u64,
     places: Places,
     known: Option<Vec<Facts>>,
+    /// Large ones are not loaded.
+    large: bool,
+    /// Infer it inside the append?
+    infer: bool,
 }
 
 /// Where a tenant's decision stands after a wave.
@@ -46,9 +48,6 @@ enum Step {
     More(Incoming, Gain),
     Done(Decided),
 }
-
-/// Which facts of a trace are wanted: all, or those with certain span ids.
-type Filter = HashMap<TraceId, Option<HashSet<SpanId>>, Seeded>;
 
 impl Sqlite {
     /// Decides on all spans of a tenant, wave by wave, and makes what is to be written.
@@ -58,20 +57,29 @@ impl Sqlite {
         tenant: i64,
         mut incoming: Incoming,
     ) -> Result<Decided, Error> {
-        let limits = self.options.limits;
+        let terms = Arc::new(Terms {
+            limits: self.options.limits,
+            seed: self.seed,
+            now_ns: self.options.now_us().saturating_mul(1_000),
+        });
         let mut gain = Gain::default();
-        let mut wanted = self.look_up(tx, tenant, &mut incoming).await?.into_iter().peekable();
+        let mut wanted = self.look_up(tx, tenant, &mut incoming).await?;
+        share(&mut wanted, terms.limits.inline_append);
+        let mut wanted = wanted.into_iter().peekable();
         loop {
             let (mut wave, mut size) = (Vec::new(), 0);
-            while let Some(next) = wanted.next_if(|next| wave.is_empty() || size + next.count <= limits.wave)
+            while let Some(next) =
+                wanted.next_if(|next| wave.is_empty() || size + next.size() <= terms.limits.wave)
             {
-                size += next.count;
+                size += next.size();
                 wave.push(next);
             }
-            let touched = load(tx, tenant, &incoming, wave, limits).await?;
+            let versions = self.versions_of(tx, tenant, &incoming, &wave).await?;
+            let touched = load(tx, tenant, wave).await?;
             let last = wanted.peek().is_none();
+            let terms = Arc::clone(&terms);
             let work = move || {
-                plan::decide(&mut incoming, touched, limits, &mut gain);
+                plan::decide(&mut incoming, touched, versions, &terms, &mut gain);
                 // In the same breath: the rows are still warm.
                 Ok(if last { Step::Done(Decided::new(incoming, gain)?) } else { Step::More(incoming, gain) })
             };
@@ -80,6 +88,24 @@ impl Sqlite {
                 Step::More(now, so_far) => (incoming, gain) = (now, so_far),
             }
         }
+    }
+
+    /// The stored versions of what arrives for the large traces of a wave.
+    async fn versions_of(
+        &self,
+        tx: &mut Tx<'_>,
+        tenant: i64,
+        incoming: &Incoming,
+        wave: &[Wanted],
+    ) -> Result<Versions, Error> {
+        let mut keys: BTreeMap<u64, Vec<(i64, plan::Key)>> = BTreeMap::new();
+        for wanted in wave.iter().filter(|wanted| wanted.large) {
+            let trace = trace_key(self.seed, wanted.trace);
+            for (day, key) in incoming.keys(&wanted.members, self.seed) {
+                keys.entry(day).or_default().push((trace, key));
+            }
+        }
+        if keys.is_empty() { Ok(Versions::default()) } else { large::stored_versions(tx, tenant, keys).await }
     }
 
     /// Finds where the touched traces are stored, unless they are remembered.
@@ -98,14 +124,26 @@ impl Sqlite {
                 unknown.push((trace_key(self.seed, trace), wanted.len()));
             }
             let count = known.as_ref().map_or(0, |facts| facts.len() as u64);
-            wanted.push(Wanted { trace, members, count, places: Vec::new(), known });
+            wanted.push(Wanted {
+                trace,
+                members,
+                count,
+                places: Vec::new(),
+                known,
+                large: false,
+                infer: true,
+            });
+        }
+        if unknown.is_empty() {
+            return Ok(wanted);
         }
         unknown.sort_unstable();
         let keys = json_numbers(unknown.iter().map(|(key, _)| *key));
+        let large = large::large_ones(tx, tenant, &keys).await?;
+        for wanted in wanted.iter_mut().filter(|wanted| large.contains(&wanted.trace)) {
+            wanted.large = true;
+        }
         for days in days.chunks(DAYS_PER_STATEMENT) {
-            if unknown.is_empty() {
-                break;
-            }
             let sql = partition::union(days, |day| {
                 // From the list outwards: one search in the index for each trace.
                 format!(
@@ -130,26 +168,35 @@ impl Sqlite {
     }
 }
 
+impl Wanted {
+    /// Facts that deciding on it takes.
+    fn size(&self) -> u64 {
+        if self.large { self.members.len() as u64 } else { self.count }
+    }
+}
+
+/// Decides which traces are inferred inside the append, as long as there is room for their stored spans.
+fn share(wanted: &mut [Wanted], mut room: u64) {
+    for wanted in wanted.iter_mut().filter(|wanted| !wanted.large) {
+        wanted.infer = wanted.count <= room;
+        if wanted.infer {
+            room -= wanted.count;
+        }
+    }
+}
+
 /// Loads the facts of a wave.
-async fn load(
-    tx: &mut Tx<'_>,
-    tenant: i64,
-    incoming: &Incoming,
-    wave: Vec<Wanted>,
-    limits: Limits,
-) -> Result<Vec<Touched>, Error> {
-    let mut filter = Filter::default();
+async fn load(tx: &mut Tx<'_>, tenant: i64, wave: Vec<Wanted>) -> Result<Vec<Touched>, Error> {
+    let mut traces: HashSet<TraceId, Seeded> = HashSet::default();
     let mut chunks: BTreeMap<u64, BTreeSet<i64>> = BTreeMap::new();
-    for wanted in wave.iter().filter(|wanted| !wanted.places.is_empty()) {
-        let ids = (wanted.count > limits.whole_trace)
-            .then(|| incoming.span_ids(&wanted.members).into_iter().collect::<HashSet<_>>());
-        filter.insert(wanted.trace, ids);
+    for wanted in wave.iter().filter(|wanted| !wanted.large && !wanted.places.is_empty()) {
+        traces.insert(wanted.trace);
         for (day, chunk) in &wanted.places {
             chunks.entry(*day).or_default().insert(*chunk);
         }
     }
     let mut found: HashMap<TraceId, Vec<Facts>, Seeded> = HashMap::default();
-    let filter = Arc::new(filter);
+    let traces = Arc::new(traces);
     for (day, ids) in chunks {
         let ids: Vec<i64> = ids.into_iter().collect();
         for ids in ids.chunks(BLOCKS_AT_ONCE) {
@@ -159,28 +206,24 @@ async fn load(
             let query = sqlx::query(AssertSqlSafe(sql)).bind(tenant).bind(json_numbers(ids.iter().copied()));
             let rows = query.fetch_all(tx.on()?).await.map_err(failed)?;
             let blocks =
-                rows.iter().map(|row| row.try_get(0).map_err(failed)).collect::<Result<Vec<_>, _>>()?;
-            let filter = Arc::clone(&filter);
-            for facts in compute(move || decode(&blocks, &filter)).await? {
+                rows.iter().map(|row| row.try_get(0).map_err(failed)).collect::<Result<Vec<Vec<u8>>, _>>()?;
+            let traces = Arc::clone(&traces);
+            for facts in compute(move || decode(&blocks, &traces)).await? {
                 found.entry(facts.trace_id).or_default().push(facts);
             }
         }
     }
-    let touched = wave.into_iter().map(|Wanted { trace, members, count, known, .. }| {
-        let stored = known.or_else(|| found.remove(&trace)).unwrap_or_default();
-        Touched { trace, members, count, stored }
+    let touched = wave.into_iter().map(|Wanted { trace, members, known, large, infer, .. }| {
+        let facts = known.or_else(|| found.remove(&trace)).unwrap_or_default();
+        Touched { trace, members, stored: if large { Stored::Index } else { Stored::All { facts, infer } } }
     });
     Ok(touched.collect())
 }
 
-fn decode(blocks: &[Vec<u8>], filter: &Filter) -> Result<Vec<Facts>, Error> {
+fn decode(blocks: &[Vec<u8>], traces: &HashSet<TraceId, Seeded>) -> Result<Vec<Facts>, Error> {
     let mut found = Vec::new();
     for block in blocks {
-        let facts = chunk::decode_facts(block, &|trace| filter.contains_key(trace))?;
-        found.extend(facts.into_iter().filter(|facts| match filter.get(&facts.trace_id) {
-            Some(Some(ids)) => ids.contains(&facts.span_id),
-            other => other.is_some(),
-        }));
+        found.extend(chunk::decode_facts(block, &|trace| traces.contains(trace))?);
     }
     Ok(found)
 }

@@ -6,14 +6,15 @@
 
 mod append;
 mod connect;
+mod diagnostics;
 mod errors;
 mod keys;
-#[allow(dead_code, reason = "the appends that use it come next")]
 mod large;
 mod load;
 mod partition;
 mod rollup;
 mod schema;
+mod settle;
 mod snapshot;
 mod store;
 mod tenants;

@@ -19,7 +19,7 @@ use super::{
     versions::unsigned,
 };
 use crate::{
-    Error, Snapshot, Totals,
+    Diagnostics, Error, Snapshot, Totals,
     chunk::{self, Seeded},
 };
 
@@ -128,6 +128,10 @@ impl Snapshot for Read {
             found.extend(spans.await?);
         }
         Ok(winners(found))
+    }
+
+    async fn diagnostics(&mut self) -> Result<Diagnostics, Error> {
+        super::diagnostics::read(&mut self.tx, self.tenant).await
     }
 
     async fn totals(&mut self) -> Result<Totals, Error> {

@@ -5,7 +5,7 @@ use nexarch_core::ids::TenantId;
 use sqlx::{AssertSqlSafe, Connection, Row, raw_sql};
 
 use super::{Sqlite, connect, errors::failed};
-use crate::{Appended, Batch, Error, Key, NewKey, Snapshot, Store, Tenant, Truth, Versions};
+use crate::{Appended, Batch, Error, Key, NewKey, Settling, Snapshot, Store, Tenant, Truth, Versions};
 
 /// Settings of the writing connection that durability and disk depend on.
 const SETTINGS: [&str; 6] =
@@ -15,6 +15,14 @@ const SETTINGS: [&str; 6] =
 impl Store for Sqlite {
     async fn append(&self, batches: Vec<Batch>) -> Result<Vec<Result<Appended, Error>>, Error> {
         self.append_group(batches).await
+    }
+
+    async fn settle(&self, due_us: u64, only: Option<&TenantId>) -> Result<Settling, Error> {
+        self.settle_round(due_us, only).await
+    }
+
+    async fn note(&self, counts: Vec<(TenantId, Vec<(&'static str, u64)>)>) -> Result<(), Error> {
+        self.add_counts(counts).await
     }
 
     async fn snapshot(&self, tenant: &TenantId) -> Result<Box<dyn Snapshot>, Error> {

@@ -34,9 +34,23 @@ fn order_and_split_do_not_matter() {
 
 #[test]
 fn order_and_split_do_not_matter_to_traces_beyond_the_limit() {
-    let limits = Limits { whole_trace: 3, wave: 5 };
+    let limits = Limits {
+        inline_trace: 2,
+        inline_append: 3,
+        settle_trace: 4,
+        settle_spans: 2,
+        wave: 5,
+        ..Limits::default()
+    };
     let options = || Options { limits, ..options(Role::Guest) };
-    property::order_and_split_do_not_matter(fresh, options, 3);
+    property::order_and_split_do_not_matter(fresh, options, 4);
+}
+
+#[test]
+fn order_and_split_do_not_matter_to_traces_that_are_settled() {
+    let limits = Limits { inline_trace: 2, inline_append: 6, settle_spans: 3, wave: 5, ..Limits::default() };
+    let options = || Options { limits, ..options(Role::Guest) };
+    property::order_and_split_do_not_matter(fresh, options, usize::MAX);
 }
 
 #[tokio::test]
@@ -232,7 +246,7 @@ async fn damage_of_one_tenant_stays_with_it() {
 #[tokio::test]
 async fn a_large_trace_of_one_tenant_is_not_large_for_another() {
     let (url, _dir) = fresh();
-    let limits = Limits { whole_trace: 5, wave: 5 };
+    let limits = Limits { inline_trace: 5, settle_trace: 5, wave: 5, ..Limits::default() };
     let open = async || crate::open(&url, Options { limits, ..options(Role::Guest) }).await.unwrap();
     let store = open().await;
     for (tenant, spans) in [("large", spans::trace(1, 9)), ("small", spans::trace(1, 2))] {
@@ -242,6 +256,7 @@ async fn a_large_trace_of_one_tenant_is_not_large_for_another() {
     // One that remembers nothing has to look.
     append(&*open().await, &id("small"), spans::trace(1, 4)).await.unwrap();
     append(&*open().await, &id("large"), spans::trace(1, 12)).await.unwrap();
+    property::settle_all(&*store).await;
     let rollups = async |tenant| suite::folded(&*store, &id(tenant)).await;
     assert_eq!(rollups("small").await, property::expected(&spans::trace(1, 4), 5));
     assert_eq!(rollups("large").await, property::expected(&spans::trace(1, 12), 5));
@@ -273,7 +288,7 @@ async fn deleting_leaves_no_rows() {
 #[tokio::test]
 async fn updates_do_not_count_towards_the_limit() {
     let (url, _dir) = fresh();
-    let limits = Limits { whole_trace: 3, wave: 5 };
+    let limits = Limits { inline_trace: 3, settle_trace: 3, wave: 5, ..Limits::default() };
     let tenant = id("acme");
     let mut all = spans::trace(1, 3);
     for round in 0..4 {
@@ -284,6 +299,7 @@ async fn updates_do_not_count_towards_the_limit() {
         }
         all[1].end_ns = all[1].end_ns.map(|end| end + round * 40_000_000);
         append(&*store, &tenant, all.clone()).await.unwrap();
+        assert!(!store.settle(u64::MAX, None).await.unwrap().more);
         assert_eq!(suite::folded(&*store, &tenant).await, property::expected(&all, 3));
         assert_ne!(property::expected(&all, 3), property::expected(&all, 1));
     }

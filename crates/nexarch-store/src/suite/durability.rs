@@ -70,7 +70,7 @@ pub async fn a_dropped_append_leaves_nothing(url: &str) {
 }
 
 /// Polls a future at most `polls` times.
-async fn give_up_after<T>(polls: u64, future: impl Future<Output = T>) -> Option<T> {
+pub(super) async fn give_up_after<T>(polls: u64, future: impl Future<Output = T>) -> Option<T> {
     let mut future = std::pin::pin!(future);
     let mut left = polls;
     std::future::poll_fn(|context| {

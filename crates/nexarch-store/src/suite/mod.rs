@@ -12,6 +12,7 @@ pub mod ingest;
 pub mod isolation;
 pub mod property;
 pub mod reading;
+pub mod settling;
 pub mod spans;
 pub mod strategy;
 pub mod tenants;
@@ -33,6 +34,8 @@ macro_rules! conformance {
             ingest: counts_add_up_per_batch, an_update_replaces, late_spans_join_their_trace,
                 refused_batches_fail_alone, nothing_new_keeps_the_version, spans_of_any_time, many_blobs_are_merged;
             isolation: data, versions, tenants_and_keys;
+            settling: waits_for_quiet, late_spans_wait_longer, re_sends_are_known, tenants_take_turns,
+                a_dropped_round_changes_nothing, counts_are_kept;
             reading: snapshots_stand_still, unknown_things, ranges_are_half_open, many_chunks_one_trace;
             tenants: tenants_are_listed, keys_are_found_by_hash, keys_end, deleting_purges, every_change_is_seen;
             versions: versions_grow, the_clock_may_go_back, a_recreated_tenant_goes_on, epochs_differ, an_epoch_is_replaced_once,

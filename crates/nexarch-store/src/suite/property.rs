@@ -14,13 +14,21 @@ use crate::{Options, Store};
 /// Databases per run: each is made, synced and thrown away.
 const CASES: u32 = 48;
 
-/// How a set of spans arrives: by pairs of a place in the queue and "end of the transaction here".
-fn arrivals() -> impl Strategy<Value = (Vec<Span>, Vec<(u32, bool)>)> {
-    (strategy::crowded(), proptest::collection::vec((any::<u32>(), any::<bool>()), 24))
+/// Nanoseconds of an hour.
+const HOUR_NS: u64 = 3_600_000_000_000;
+
+/// A place in the queue, "end of the transaction here", and "settle a round after it".
+type Step = (u32, bool, bool);
+
+/// How a set of spans arrives.
+fn arrivals() -> impl Strategy<Value = (Vec<Span>, Vec<Step>)> {
+    let step = (any::<u32>(), any::<bool>(), prop::bool::weighted(0.3));
+    (strategy::crowded(), proptest::collection::vec(step, 24))
 }
 
-/// What a set of spans must add up to when traces of more than `whole` spans are taken span by span.
-pub fn expected(spans: &[Span], whole: usize) -> Vec<(u32, Vec<u8>)> {
+/// What a set of spans must add up to when traces of more than `most` spans are taken hour by hour, and hours of more
+/// span by span.
+pub fn expected(spans: &[Span], most: usize) -> Vec<(u32, Vec<u8>)> {
     let mut traces: HashMap<_, HashMap<_, Facts>> = HashMap::new();
     for facts in spans.iter().map(Facts::from) {
         let trace = traces.entry(facts.trace_id).or_default();
@@ -34,19 +42,40 @@ pub fn expected(spans: &[Span], whole: usize) -> Vec<(u32, Vec<u8>)> {
     let mut delta = Delta::default();
     for trace in traces.into_values() {
         let facts: Vec<Facts> = trace.into_values().collect();
-        let parts = if facts.len() > whole { facts.chunks(1) } else { facts.chunks(usize::MAX) };
-        parts.for_each(|part| delta.add(&contribution(part)));
+        for part in parts(facts, most) {
+            delta.add(&contribution(&part));
+        }
     }
     fold(delta.encode())
 }
 
-/// Any order, any split, anything twice: rollups, traces and totals are those of the set.
+fn parts(facts: Vec<Facts>, most: usize) -> Vec<Vec<Facts>> {
+    if facts.len() <= most {
+        return vec![facts];
+    }
+    let mut hours: HashMap<u64, Vec<Facts>> = HashMap::new();
+    for facts in facts {
+        hours.entry(facts.start_ns / HOUR_NS).or_default().push(facts);
+    }
+    let split = |hour: Vec<Facts>| match hour.len() {
+        count if count <= most => vec![hour],
+        _ => hour.into_iter().map(|facts| vec![facts]).collect(),
+    };
+    hours.into_values().flat_map(split).collect()
+}
+
+/// Settles until there is nothing left to settle.
+pub async fn settle_all(store: &dyn Store) {
+    while store.settle(u64::MAX, None).await.expect("settled").more {}
+}
+
+/// Any order, any split, anything twice, settled in between or not: rollups, traces and totals are those of the set.
 ///
-/// `fresh` gives a URL and whatever keeps it; the stores infer traces of up to `whole` spans as a whole.
+/// `fresh` gives a URL and whatever keeps it; the stores infer traces of up to `most` spans as a whole.
 pub fn order_and_split_do_not_matter<K>(
     fresh: impl Fn() -> (String, K),
     options: impl Fn() -> Options,
-    whole: usize,
+    most: usize,
 ) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let mut runner = TestRunner::new(Config { cases: CASES, failure_persistence: None, ..Config::default() });
@@ -59,9 +88,10 @@ pub fn order_and_split_do_not_matter<K>(
             // Two at once: what one remembers, the other makes old.
             let other = crate::open(&url, options()).await.expect("the database opens");
             arrive([&*store, &*other], &tenant, &spans, &order).await;
+            settle_all(&*store).await;
             let picture = picture(&*store, &tenant, &spans).await;
             let once: Vec<Facts> = picture.spans.iter().map(Facts::from).collect();
-            prop_assert_eq!(picture.rollups, expected(&spans, whole));
+            prop_assert_eq!(picture.rollups, expected(&spans, most));
             let mut best: HashMap<_, Facts> = HashMap::new();
             for facts in spans.iter().map(Facts::from) {
                 let known = best.entry(facts.identity()).or_insert_with(|| facts.clone());
@@ -81,20 +111,26 @@ pub fn order_and_split_do_not_matter<K>(
     }
 }
 
-/// Sends all spans twice, in the given order, cut into transactions of this store or that.
-async fn arrive(stores: [&dyn Store; 2], tenant: &TenantId, spans: &[Span], order: &[(u32, bool)]) {
-    let mut queue: Vec<(u32, bool, &Span)> = Vec::new();
+/// Sends all spans twice, in the given order, cut into transactions of this store or that, with rounds of settling.
+async fn arrive(stores: [&dyn Store; 2], tenant: &TenantId, spans: &[Span], order: &[Step]) {
+    let mut queue: Vec<(Step, &Span)> = Vec::new();
     for (index, span) in spans.iter().chain(spans).enumerate() {
-        let (place, end) = order[index % order.len()];
-        queue.push((place.rotate_left(u32::try_from(index).unwrap_or(0)), end, span));
+        let (place, end, settle) = order[index % order.len()];
+        queue.push(((place.rotate_left(u32::try_from(index).unwrap_or(0)), end, settle), span));
     }
-    queue.sort_by_key(|(place, ..)| *place);
+    queue.sort_by_key(|((place, ..), _)| *place);
     let mut batch = Vec::new();
-    for (place, end, span) in queue {
+    for ((place, end, settle), span) in queue {
         batch.push(span.clone());
         if end {
             let store = stores[usize::from(place.is_multiple_of(2))];
             append(store, tenant, std::mem::take(&mut batch)).await.expect("stored");
+            if settle {
+                stores[usize::from(place.is_multiple_of(3))]
+                    .settle(u64::MAX, Some(tenant))
+                    .await
+                    .expect("settled");
+            }
         }
     }
     append(stores[0], tenant, batch).await.expect("stored");

@@ -66,13 +66,23 @@ async fn load(store: &Arc<dyn Store>, config: &Config, args: Args) -> anyhow::Re
     };
     let append = |spans| append(Arc::clone(store), args.tenant.clone(), spans);
     let outcome = import::run(args.files, options, append).await;
+    // Large traces are settled here and now: what the answer counts is also what the map shows.
+    let settled = settle(&**store, &args.tenant).await;
     // Only now may anything be said to be done: a server beside us has seen it. Updated spans count as known and
     // change what reads return all the same, and an import that ended early stored what came before.
     let untouched = matches!(&outcome, Ok(summary) if summary.accepted + summary.duplicates == 0);
     if !untouched {
         authority::wait_one_lease().await;
     }
-    outcome.context("the import ended early")
+    let summary = outcome.context("the import ended early")?;
+    settled
+        .context("the spans are stored, but some large traces are not settled yet; the server will do it")?;
+    Ok(summary)
+}
+
+async fn settle(store: &dyn Store, tenant: &TenantId) -> Result<(), StoreError> {
+    while store.settle(u64::MAX, Some(tenant)).await?.more {}
+    Ok(())
 }
 
 async fn append(store: Arc<dyn Store>, tenant: TenantId, spans: Vec<Span>) -> Result<Stored, StoreError> {

@@ -1,0 +1,35 @@
+//! What settling and diagnostics hand out.
+
+use nexarch_core::ids::TenantId;
+
+use crate::{Error, Versions};
+
+/// What a round of settling did.
+#[derive(Debug, Default)]
+pub struct Settling {
+    /// Tenants of which a number changed, with their versions as the transaction left them.
+    pub changed: Vec<(TenantId, Versions)>,
+    /// Traces that cannot be read, by tenant; they are left alone for an hour.
+    pub failed: Vec<(TenantId, Error)>,
+    /// More is due now.
+    pub more: bool,
+}
+
+/// Counts of a tenant that are kept since its creation.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Diagnostics {
+    /// Counts by name, sorted: what [`crate::Store::note`] was told, and [`LATE`].
+    pub counts: Vec<(String, u64)>,
+    /// Large traces whose newest spans contribute by a preview for now.
+    pub unsettled_traces: u64,
+}
+
+impl Diagnostics {
+    /// A count by name; 0 when it was never noted.
+    pub fn count(&self, name: &str) -> u64 {
+        self.counts.iter().find(|(other, _)| other == name).map_or(0, |(_, count)| *count)
+    }
+}
+
+/// New spans that started more than two hours before they were stored.
+pub const LATE: &str = "late";
