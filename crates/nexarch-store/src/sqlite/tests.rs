@@ -304,3 +304,27 @@ async fn updates_do_not_count_towards_the_limit() {
         assert_ne!(property::expected(&all, 3), property::expected(&all, 1));
     }
 }
+
+/// Chunks are settled in the order of storing, also when a later one would still have room: the first that holds a span
+/// is the one in whose preview it counts.
+#[tokio::test]
+async fn chunks_are_settled_in_order() {
+    let (url, _dir) = fresh();
+    let limits = Limits { inline_trace: 1, settle_spans: 3, ..Limits::default() };
+    let store = crate::open(&url, Options { limits, ..options(Role::Guest) }).await.unwrap();
+    let tenant = id("acme");
+    store.create_tenant(&tenant, "").await.unwrap();
+    let mut all = spans::trace(1, 8);
+    for range in [0..2, 2..3, 3..6] {
+        append(&*store, &tenant, all[range].to_vec()).await.unwrap();
+    }
+    all[3].end_ns = all[3].end_ns.map(|end| end + 70_000_000);
+    append(&*store, &tenant, vec![all[3].clone(), all[6].clone()]).await.unwrap();
+    append(&*store, &tenant, vec![all[7].clone()]).await.unwrap();
+    let mut rounds = 1;
+    while store.settle(u64::MAX, None).await.unwrap().more {
+        rounds += 1;
+    }
+    assert_eq!(rounds, 3, "one of the first, three of the second, the rest");
+    assert_eq!(suite::folded(&*store, &tenant).await, property::expected(&all, usize::MAX));
+}
