@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::Context;
-use axum::{body::Body, serve::ListenerExt};
+use axum::body::Body;
 use bytes::Bytes;
 use nexarch_cache::Cache;
 use nexarch_core::{ids::TenantId, otlp};
@@ -17,12 +17,13 @@ use tokio::{
     net::TcpListener,
     sync::{OwnedSemaphorePermit, Semaphore},
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     auth::{Authenticator, Caller},
     authority::{self, StoreAuthority},
     config::Config,
+    door::{self, Door, tls},
     http,
     ingest::{
         Ingest, IngestError, Writer,
@@ -30,6 +31,7 @@ use crate::{
         inflight::Held,
     },
     lifecycle::{self, Lifecycle},
+    limit::Limits,
     operation, settle,
 };
 
@@ -56,6 +58,8 @@ pub struct App {
     pub ingest: Ingest,
     /// Tasks and their end.
     pub lifecycle: Lifecycle,
+    /// What one tenant may ask of this node.
+    pub limits: Limits,
     /// Most bytes of one request.
     pub max_body_bytes: usize,
     /// Latency objective T of every tenant.
@@ -90,10 +94,13 @@ fn cores() -> usize {
 pub struct Server {
     /// The parts.
     pub app: Arc<App>,
-    /// Address of API, page and OTLP/HTTP.
+    /// Address of API, page, OTLP/HTTP and OTLP/gRPC.
     pub addr: SocketAddr,
-    listener: TcpListener,
-    otlp: Option<TcpListener>,
+    /// OTLP's own port for gRPC, when it is open.
+    pub otlp_grpc_addr: Option<SocketAddr>,
+    /// OTLP's own port for HTTP, when it is open.
+    pub otlp_http_addr: Option<SocketAddr>,
+    doors: Vec<Door>,
 }
 
 impl App {
@@ -112,6 +119,7 @@ impl App {
             cache,
             ingest,
             lifecycle,
+            limits: Limits::new(config.rates),
             max_body_bytes: config.max_body_bytes,
             latency_objective: config.latency_objective,
             node: node_name(),
@@ -234,6 +242,7 @@ impl App {
 impl Server {
     /// Binds the sockets, builds the parts and starts the tasks. Nothing is served before [`Server::run`].
     pub async fn start(config: &Config, store: Arc<dyn Store>, lifecycle: Lifecycle) -> anyhow::Result<Self> {
+        door::raise_limit();
         let listener = TcpListener::bind((config.host.as_str(), config.port)).await.with_context(|| {
             format!(
                 "cannot listen on {}:{} (set PORT to another one, or 0 for any)",
@@ -241,63 +250,49 @@ impl Server {
             )
         })?;
         let addr = listener.local_addr()?;
-        let otlp = bind_otlp(config).await?;
+        let grpc = door::bind("OTLP_GRPC_ADDR", &config.otlp_grpc).await?;
+        let http = door::bind("OTLP_HTTP_ADDR", &config.otlp_http).await?;
+        let tls = certificate(config, &lifecycle)?;
         let cache = authority::cache(config, StoreAuthority::new(Arc::clone(&store)), &lifecycle)?;
         let (app, writer) = App::new(config, Arc::clone(&store), cache.clone(), lifecycle.clone())?;
         lifecycle.spawn_essential("writer", writer.run(store, cache, lifecycle.stop().clone()));
         lifecycle.spawn_essential("beat", authority::beat(Arc::clone(&app)));
         lifecycle.spawn_essential("settle", settle::run(Arc::clone(&app)));
-        Ok(Self { app, addr, listener, otlp })
+        let (otlp_grpc_addr, otlp_http_addr) =
+            (grpc.as_ref().map(|(_, at)| *at), http.as_ref().map(|(_, at)| *at));
+        let mut doors = vec![Door::new(listener, http::router(Arc::clone(&app)), tls.clone())];
+        for (listener, _) in grpc.into_iter().chain(http) {
+            doors.push(Door::new(listener, http::otlp_router(Arc::clone(&app)), tls.clone()));
+        }
+        Ok(Self { app, addr, otlp_grpc_addr, otlp_http_addr, doors })
     }
 
     /// Serves until the drain begins and every request under way is answered.
-    pub async fn run(self) -> anyhow::Result<()> {
-        let drain = self.app.lifecycle.drain().clone();
-        if let Some(listener) = self.otlp {
-            let routes = http::otlp_router(Arc::clone(&self.app));
-            let serve = axum::serve(listener.tap_io(no_delay), routes)
-                .with_graceful_shutdown(last_call(drain.clone()));
-            self.app.lifecycle.tracker().spawn(async move {
-                if let Err(error) = serve.await {
-                    tracing::error!(%error, "the OTLP listener ended");
-                }
-            });
+    pub async fn run(self) {
+        let closed = CancellationToken::new();
+        let connections = TaskTracker::new();
+        for door in self.doors {
+            connections.spawn(door.run(closed.clone(), connections.clone()));
         }
-        let routes = http::router(self.app);
-        axum::serve(self.listener.tap_io(no_delay), routes).with_graceful_shutdown(last_call(drain)).await?;
-        Ok(())
+        self.app.lifecycle.drain().cancelled().await;
+        // A moment longer new work is answered with 503.
+        tokio::time::sleep(lifecycle::DRAIN_NOTICE).await;
+        closed.cancel();
+        connections.close();
+        connections.wait().await;
     }
+}
+
+/// The certificate to serve with, followed by a task for as long as the server runs.
+fn certificate(config: &Config, lifecycle: &Lifecycle) -> anyhow::Result<door::Tls> {
+    let Some(files) = config.tls.clone() else { return Ok(None) };
+    let (certificate, renewal): (_, tls::Renewal) = files.watched()?;
+    lifecycle.tracker().spawn(renewal.run(lifecycle.stop().clone()));
+    Ok(Some(certificate))
 }
 
 /// The host's name; enough to tell nodes apart in statistics.
 fn node_name() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     if name.trim().is_empty() { "nexarch".to_owned() } else { name.trim().to_owned() }
-}
-
-/// Ends a moment after the drain began: until then new work is answered with 503.
-async fn last_call(drain: CancellationToken) {
-    drain.cancelled().await;
-    tokio::time::sleep(lifecycle::DRAIN_NOTICE).await;
-}
-
-/// Answers are small and whole: waiting to fill a packet only costs time.
-fn no_delay(stream: &mut tokio::net::TcpStream) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "TCP_NODELAY");
-    }
-}
-
-async fn bind_otlp(config: &Config) -> anyhow::Result<Option<TcpListener>> {
-    let Some(addr) = config.otlp_http.addr else { return Ok(None) };
-    match TcpListener::bind(addr).await {
-        Ok(listener) => Ok(Some(listener)),
-        Err(error) if config.otlp_http.asked_for => {
-            Err(error).with_context(|| format!("cannot listen on OTLP_HTTP_ADDR={addr}"))
-        }
-        Err(error) => {
-            tracing::warn!(%addr, %error, "OTLP/HTTP port not available; send to the main port, or set OTLP_HTTP_ADDR");
-            Ok(None)
-        }
-    }
 }

@@ -19,6 +19,8 @@ pub const MAX_MESSAGE_BYTES: usize = 4096;
 pub enum Code {
     /// The body cannot be decoded.
     InvalidArgument = 3,
+    /// The body did not arrive in time.
+    DeadlineExceeded = 4,
     /// No such path.
     NotFound = 5,
     /// The key may not ingest.
@@ -68,12 +70,23 @@ impl Status {
                         });
                     });
                 }
+                if self.code == Code::InvalidArgument {
+                    out.message(3, |any| {
+                        any.text(1, BAD_REQUEST);
+                        any.message(2, |bad_request| {
+                            bad_request.message(1, |violation| violation.text(2, &message));
+                        });
+                    });
+                }
                 out.0
             }
             Encoding::Json => {
                 let mut status = json!({ "code": self.code as u8, "message": message });
                 if let Some(seconds) = self.retry_after_s {
                     status["details"] = json!([{ "@type": RETRY_INFO, "retryDelay": format!("{seconds}s") }]);
+                } else if self.code == Code::InvalidArgument {
+                    let violations = json!([{ "description": message }]);
+                    status["details"] = json!([{ "@type": BAD_REQUEST, "fieldViolations": violations }]);
                 }
                 status.to_string().into_bytes()
             }
@@ -81,6 +94,8 @@ impl Status {
     }
 }
 
+/// What OTLP asks for in the details of a 400.
+const BAD_REQUEST: &str = "type.googleapis.com/google.rpc.BadRequest";
 const RETRY_INFO: &str = "type.googleapis.com/google.rpc.RetryInfo";
 
 /// An `ExportTraceServiceResponse`. Without rejected spans and without a message `partial_success` is unset: the body

@@ -51,7 +51,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let database = format!("sqlite://{}", folder.path().join("demo.db").display());
     let flags =
         config::flags([("DATABASE_URL", Some(database)), ("PORT", args.port.map(|port| port.to_string()))]);
-    let mut config = output::configuration_ignoring(flags, &["REDIS_", "DATABASE_URL"])?;
+    let mut config = output::configuration_ignoring(flags, &["REDIS_", "DATABASE_URL", "TLS_"])?;
     output::start_logs(&config.log);
     if args.port.is_none() && config.port != 0 {
         config.port = free_port(&config)?;

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::Problems;
+use crate::{config::Problems, door::tls};
 
 /// Wrong configuration (`EX_USAGE` of sysexits.h).
 const EXIT_CONFIG: u8 = 64;
@@ -51,6 +51,7 @@ enum Command {
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
+    tls::install_crypto();
     let cli = Cli::parse();
     let outcome = match cli.command {
         Command::Serve(args) => serve::run(args),

@@ -60,7 +60,13 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let server = Server::start(&config, std::sync::Arc::clone(&store), lifecycle.clone()).await?;
     let first_key = first_key(&*store).await?;
     say(&output::cache_line(&config))?;
-    say(&format!("nexarch {} listening on http://{}", env!("CARGO_PKG_VERSION"), server.addr))?;
+    let scheme = if config.tls.is_some() { "https" } else { "http" };
+    say(&format!("nexarch {} listening on {scheme}://{}", env!("CARGO_PKG_VERSION"), server.addr))?;
+    for (what, addr) in [("OTLP/gRPC", server.otlp_grpc_addr), ("OTLP/HTTP", server.otlp_http_addr)] {
+        if let Some(addr) = addr {
+            say(&format!("{what} at {scheme}://{addr}"))?;
+        }
+    }
     if let Some((key_id, key)) = first_key
         && let Err(error) = tell_first_key(&config, &key)
     {
@@ -79,25 +85,23 @@ pub(super) async fn run_to_end(
 ) -> anyhow::Result<()> {
     let serving = server.run();
     let signal = lifecycle.wait_for_signal();
-    let outcome = {
+    {
         tokio::pin!(serving);
         tokio::select! {
-            outcome = &mut serving => outcome,
+            () = &mut serving => {}
             signalled = signal => {
                 signalled?;
                 // Requests under way get their answers; one that never ends must not hold up the rest.
                 tokio::time::timeout(DRAIN_NOTICE + DRAIN_LIMIT, serving).await.unwrap_or_else(|_| {
                     tracing::warn!("some requests did not end in time");
-                    Ok(())
-                })
+                });
             }
         }
-    };
+    }
     if !lifecycle.finish(tokio::time::Instant::now() + FLUSH_LIMIT).await {
         tracing::warn!("some tasks did not end in time");
     }
     store.close().await;
-    outcome?;
     anyhow::ensure!(!lifecycle.has_failed(), "a task crashed; see the log");
     Ok(())
 }

@@ -14,7 +14,7 @@ use nexarch_cache::Operation;
 pub use source::{Found, Sources};
 pub use variable::{VARIABLES, Variable};
 
-use crate::operation;
+use crate::{door::tls, limit::Rates, operation};
 
 /// A whole, valid configuration.
 #[derive(Clone)]
@@ -23,7 +23,11 @@ pub struct Config {
     pub host: String,
     /// Its port; 0 picks one.
     pub port: u16,
-    /// Second listener with the OTLP routes only.
+    /// Certificate and key; `None` = no TLS.
+    pub tls: Option<tls::Files>,
+    /// OTLP's own port for gRPC.
+    pub otlp_grpc: Listener,
+    /// OTLP's own port for HTTP.
     pub otlp_http: Listener,
     /// Where the truth is.
     pub database_url: DatabaseUrl,
@@ -37,6 +41,8 @@ pub struct Config {
     pub max_body_bytes: usize,
     /// Most bytes of all requests under way.
     pub max_inflight_bytes: usize,
+    /// What one tenant may ask of this node.
+    pub rates: Rates,
     /// Is a Redis named? This build has no such tier and says so.
     pub redis_asked_for: bool,
     /// How logs look.
@@ -115,6 +121,8 @@ pub fn load(sources: &Sources) -> Result<Config, Problems> {
     let mut reader = parse::Reader::new(sources);
     let host = reader.value("HOST", parse::host);
     let port = reader.value("PORT", parse::port);
+    let certificate = reader.tls();
+    let otlp_grpc = reader.listener("OTLP_GRPC_ADDR");
     let otlp_http = reader.listener("OTLP_HTTP_ADDR");
     let database_url = reader.value("DATABASE_URL", parse::database_url);
     let enabled = reader.value("CACHE_ENABLED", parse::boolean);
@@ -126,6 +134,10 @@ pub fn load(sources: &Sources) -> Result<Config, Problems> {
     let objective = reader.value("LATENCY_OBJECTIVE_MS", parse::milliseconds);
     let max_body = reader.value("MAX_BODY_MB", parse::megabytes);
     let max_inflight = reader.value("MAX_INFLIGHT_MB", parse::megabytes);
+    let rates = Rates {
+        requests_per_minute: reader.value("RATE_LIMIT_REQUESTS_PER_MINUTE", parse::rate),
+        spans_per_second: reader.value("RATE_LIMIT_SPANS_PER_SECOND", parse::rate),
+    };
     let json = reader.value("LOG_FORMAT", parse::log_format);
     let filter = reader.value("RUST_LOG", parse::log_filter);
     let ttls = reader.operation_ttls();
@@ -137,14 +149,16 @@ pub fn load(sources: &Sources) -> Result<Config, Problems> {
     let redis_asked_for = reader.is_set("REDIS_URL") || reader.is_set("REDIS_HOST");
     let (shown, mut warnings) = reader.finish()?;
     let operations = operation::table(default_ttl, &ttls);
-    if !parse::is_loopback(&host) {
+    if certificate.is_none() && !parse::is_loopback(&host) {
         warnings.push(format!(
-            "HOST={host} is not a loopback address and TLS is not set up: keys and spans travel in the clear"
+            "HOST={host} is not a loopback address and TLS_CERT_FILE is not set: keys and spans travel in the clear"
         ));
     }
     Ok(Config {
         host,
         port,
+        tls: certificate,
+        otlp_grpc,
         otlp_http,
         database_url: DatabaseUrl(database_url),
         cache: CacheConfig {
@@ -158,6 +172,7 @@ pub fn load(sources: &Sources) -> Result<Config, Problems> {
         latency_objective: objective,
         max_body_bytes: max_body,
         max_inflight_bytes: max_inflight,
+        rates,
         redis_asked_for,
         log: LogConfig { json, filter },
         shown,

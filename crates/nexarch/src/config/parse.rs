@@ -1,11 +1,11 @@
 //! From texts to values, collecting every problem instead of stopping at the first.
 
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use tracing_subscriber::filter::Targets;
 
 use super::{Listener, Problems, Sources, variable};
-use crate::operation;
+use crate::{door::tls, operation};
 
 /// Largest TTL that makes sense: a day.
 const MAX_TTL_SECONDS: u64 = 86_400;
@@ -81,6 +81,33 @@ impl<'a> Reader<'a> {
         Listener { addr, asked_for }
     }
 
+    /// Certificate and key: both or none, and a pair that can be used.
+    pub(super) fn tls(&mut self) -> Option<tls::Files> {
+        let cert = self.value("TLS_CERT_FILE", path);
+        let key = self.value("TLS_KEY_FILE", path);
+        match (cert, key) {
+            (Some(cert), Some(key)) => {
+                let files = tls::Files { cert, key };
+                match files.load() {
+                    Ok(_) => Some(files),
+                    Err(unusable) => {
+                        self.problem(&unusable.to_string());
+                        None
+                    }
+                }
+            }
+            (None, None) => None,
+            (Some(_), None) => {
+                self.problem("TLS_KEY_FILE is not set, but TLS_CERT_FILE is: TLS needs both");
+                None
+            }
+            (None, Some(_)) => {
+                self.problem("TLS_CERT_FILE is not set, but TLS_KEY_FILE is: TLS needs both");
+                None
+            }
+        }
+    }
+
     pub(super) fn operation_ttls(&mut self) -> BTreeMap<String, Duration> {
         let mut ttls = BTreeMap::new();
         for (name, found) in self.sources.operation_ttls() {
@@ -118,10 +145,6 @@ impl<'a> Reader<'a> {
         for variable in variable::VARIABLES.iter().filter(|variable| !variable.supported) {
             match self.sources.get(variable) {
                 Ok(None) => {}
-                Ok(Some(found)) if variable.name.starts_with("TLS_") => self.problems.push(format!(
-                    "{} ({}): this build does not serve TLS; put it behind a proxy that does",
-                    variable.name, found.origin
-                )),
                 Ok(Some(found)) => warnings.push(format!(
                     "{} ({}) has no effect: this build does not support it yet",
                     variable.name, found.origin
@@ -159,6 +182,16 @@ pub(super) fn host(text: &str) -> Result<String, String> {
 
 pub(super) fn port(text: &str) -> Result<u16, String> {
     text.parse().map_err(|_| "must be a port from 0 to 65535".to_owned())
+}
+
+fn path(text: &str) -> Result<Option<PathBuf>, String> {
+    if text.contains('\0') { Err("must be a path".to_owned()) } else { Ok(Some(PathBuf::from(text))) }
+}
+
+/// A rate; 0 = no limit.
+pub(super) fn rate(text: &str) -> Result<Option<NonZeroU32>, String> {
+    let number = text.parse::<u32>().map_err(|_| format!("must be a whole number from 0 to {}", u32::MAX))?;
+    Ok(NonZeroU32::new(number))
 }
 
 fn listener(text: &str) -> Result<Option<SocketAddr>, String> {

@@ -8,11 +8,12 @@ use nexarch_store::Scope;
 use super::error::ApiError;
 use crate::{app::App, auth::Caller, lifecycle};
 
-/// The caller, if its key holds `scope`.
+/// The caller, if its key holds `scope` and its tenant may ask for something now.
 pub(super) async fn caller(app: &Arc<App>, headers: &HeaderMap, scope: Scope) -> Result<Caller, ApiError> {
     let key = key_of(headers)?;
     let caller = app.auth.authenticate(key, lifecycle::now_us()).await?;
     if caller.may(scope) {
+        app.limits.request(&caller.tenant, tokio::time::Instant::now())?;
         Ok(caller)
     } else {
         let wanted = match scope {

@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::{
     auth::Refused,
     ingest::{self, IngestError, body::BodyError},
+    limit::Limited,
 };
 
 /// What the caller is told, and what only the log is told.
@@ -160,6 +161,12 @@ impl From<IngestError> for ApiError {
     }
 }
 
+impl From<Limited> for ApiError {
+    fn from(limited: Limited) -> Self {
+        Self::try_again(StatusCode::TOO_MANY_REQUESTS, limited.to_string(), limited.retry_after)
+    }
+}
+
 impl From<BodyError> for ApiError {
     fn from(error: BodyError) -> Self {
         match error {
@@ -168,7 +175,7 @@ impl From<BodyError> for ApiError {
                 Self::try_again(StatusCode::TOO_MANY_REQUESTS, error.to_string(), ingest::RETRY_AFTER)
             }
             BodyError::Slow => Self::new(StatusCode::REQUEST_TIMEOUT, error.to_string()),
-            BodyError::Corrupt(_) | BodyError::Cut => Self::bad_request(error.to_string()),
+            BodyError::Corrupt(_) | BodyError::Frame | BodyError::Cut => Self::bad_request(error.to_string()),
         }
     }
 }

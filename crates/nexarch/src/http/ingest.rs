@@ -12,6 +12,7 @@ use axum::{
 use nexarch_core::native::{self, NativeError};
 use nexarch_store::Scope;
 use serde::Serialize;
+use tokio::time::Instant;
 
 use super::{
     cached::NEXARCH_VERSION, caller::caller, error::ApiError, otlp::content_encoding, params::Params,
@@ -108,6 +109,7 @@ pub(super) async fn one(State(app): State<Arc<App>>, request: Request<Body>) -> 
     let (caller, bytes, held) = receive(&app, request).await?;
     let rules = app.rules(lifecycle::now_ns());
     let decoded = app.decode(bytes.len(), move || native::decode_one(&bytes, &rules)).await?;
+    app.limits.spans(&caller.tenant, 1, Instant::now())?;
     let (span, _) = decoded.map_err(|error| {
         app.note_rejected(&caller.tenant, 1);
         match error {
@@ -130,6 +132,7 @@ pub(super) async fn batch(State(app): State<Arc<App>>, request: Request<Body>) -
         .decode(bytes.len(), move || native::decode_batch(&bytes, &rules))
         .await?
         .map_err(|error| ApiError::bad_request(error.to_string()))?;
+    app.limits.spans(&caller.tenant, decoded.spans.len() + decoded.failed, Instant::now())?;
     let failed = decoded.failed as u64;
     app.note_rejected(&caller.tenant, failed);
     let errors = decoded.errors.into_iter().take(MAX_ERRORS);
@@ -201,6 +204,7 @@ async fn receive(app: &Arc<App>, request: Request<Body>) -> Result<(Caller, byte
     }
     let encoding = content_encoding(request.headers())
         .ok_or_else(|| unsupported("Content-Encoding must be gzip, zstd or identity"))?;
+    app.limits.spans(&caller.tenant, 0, Instant::now())?;
     let mut held = app.ingest.hold();
     let bytes = app.receive(request.into_body(), encoding, &mut held).await?;
     Ok((caller, bytes, held))

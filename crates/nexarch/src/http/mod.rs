@@ -5,6 +5,7 @@ mod cached;
 mod caller;
 mod dashboard;
 mod error;
+mod grpc;
 mod health;
 mod ingest;
 pub mod openapi;
@@ -19,7 +20,7 @@ use std::sync::Arc;
 use axum::{
     Router,
     extract::Request,
-    http::{HeaderValue, Method, StatusCode, header},
+    http::{HeaderValue, Method, StatusCode, Version, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{MethodRouter, any, delete, get, post},
@@ -60,10 +61,10 @@ pub fn router(app: Arc<App>) -> Router {
     api.merge(otlp_routes().with_state(app)).layer(rest).layer(middleware::from_fn(harden))
 }
 
-/// The OTLP routes alone, for OTLP's own port.
+/// The OTLP routes alone, for OTLP's own ports: HTTP and gRPC on either.
 pub fn otlp_router(app: Arc<App>) -> Router {
     let rest = middleware::from_fn_with_state(Arc::clone(&app), rest::take_rest);
-    otlp_routes().fallback(otlp::traces_only).with_state(app).layer(rest).layer(middleware::from_fn(harden))
+    otlp_routes().fallback(otlp::elsewhere).with_state(app).layer(rest).layer(middleware::from_fn(harden))
 }
 
 fn otlp_routes() -> Router<Arc<App>> {
@@ -72,13 +73,16 @@ fn otlp_routes() -> Router<Arc<App>> {
         .route("/v1/traces", only_post)
         .route("/v1/logs", any(otlp::traces_only))
         .route("/v1/metrics", any(otlp::traces_only))
+        .route(grpc::EXPORT, post(grpc::export).fallback(otlp::wrong_method))
 }
 
-async fn not_found(request: Request) -> ApiError {
-    ApiError::not_found(format!(
-        "there is nothing at {}; see /api/v1/openapi.json",
-        shorten(request.uri().path())
-    ))
+async fn not_found(request: Request) -> Response {
+    let path = request.uri().path();
+    if grpc::is_grpc(request.headers()) {
+        return grpc::unknown(path);
+    }
+    ApiError::not_found(format!("there is nothing at {}; see /api/v1/openapi.json", shorten(path)))
+        .into_response()
 }
 
 /// The router has put `Allow` on the answer already; this gives it a body.
@@ -96,6 +100,8 @@ fn shorten(path: &str) -> String {
 
 /// Headers that every answer carries, whatever made it.
 async fn harden(request: Request, next: Next) -> Response {
+    // HTTP/2 has no such word: a stream that is refused takes nothing else with it.
+    let one_at_a_time = request.version() < Version::HTTP_2;
     let sends_body = request.headers().contains_key(header::TRANSFER_ENCODING)
         || request.headers().get(header::CONTENT_LENGTH).is_some_and(|length| length != "0");
     let mut response = next.run(request).await;
@@ -103,7 +109,7 @@ async fn harden(request: Request, next: Next) -> Response {
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     // The body may not have been read to its end: without this word the client's next request would be lost in it.
-    if refused && sends_body {
+    if refused && sends_body && one_at_a_time {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     // What says nothing of caching depends on the key and on the moment.

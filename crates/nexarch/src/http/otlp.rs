@@ -1,21 +1,28 @@
 //! OTLP/HTTP: `POST /v1/traces`. Every answer, errors too, is in the encoding of the request.
 
-use std::sync::Arc;
+use std::{io::Write, sync::Arc};
 
 use axum::{
     body::Body,
     extract::State,
-    http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header},
+    http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, header},
     response::Response,
 };
+use bytes::Bytes;
 use nexarch_core::otlp::{
     self, Encoding as Format,
     status::{Code, Status},
 };
 use nexarch_store::Scope;
+use tokio::time::Instant;
 
-use super::{cached::NEXARCH_VERSION, caller::caller, error::ApiError};
-use crate::{app::App, ingest::body::Encoding, lifecycle};
+use super::{cached::NEXARCH_VERSION, caller::caller, error::ApiError, grpc};
+use crate::{
+    app::App,
+    auth::Caller,
+    ingest::{body::Encoding, inflight::Held},
+    lifecycle,
+};
 
 /// From `Content-Type`; parameters such as a charset are ignored.
 fn format_of(headers: &HeaderMap) -> Option<Format> {
@@ -38,9 +45,15 @@ fn media_type(format: Format) -> HeaderValue {
 #[utoipa::path(post, path = "/v1/traces", tag = "ingest", request_body(content_type = "application/x-protobuf", content = Vec<u8>), responses((status = 200), (status = 400), (status = 413), (status = 415), (status = 429), (status = 503)))]
 pub(super) async fn traces(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
     let format = format_of(request.headers());
+    let gzip = accepts_gzip(request.headers());
     match export(&app, request, format).await {
         Ok((reply, format, version)) => {
-            let mut response = Response::new(Body::from(reply));
+            let packed = if gzip { pack(&reply) } else { None };
+            let is_packed = packed.is_some();
+            let mut response = Response::new(Body::from(packed.unwrap_or(reply)));
+            if is_packed {
+                response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+            }
             response.headers_mut().insert(header::CONTENT_TYPE, media_type(format));
             response.headers_mut().insert(NEXARCH_VERSION, HeaderValue::from(version));
             response
@@ -49,10 +62,41 @@ pub(super) async fn traces(State(app): State<Arc<App>>, request: Request<Body>) 
     }
 }
 
+/// Answers below this are not worth packing (bytes).
+const MIN_PACKED: usize = 1024;
+
+fn accepts_gzip(headers: &HeaderMap) -> bool {
+    let offered = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    offered.flat_map(|value| value.split(',')).any(|name| name.trim().eq_ignore_ascii_case("gzip"))
+}
+
+/// An answer as gzip, if that is worth it.
+pub(super) fn pack(message: &[u8]) -> Option<Vec<u8>> {
+    if message.len() < MIN_PACKED {
+        return None;
+    }
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(message).ok()?;
+    encoder.finish().ok()
+}
+
 /// `/v1/logs`, `/v1/metrics`, and everything else below `/v1/`.
 pub(super) async fn traces_only(headers: HeaderMap) -> Response {
     let error = ApiError::not_found("traces only: this server takes POST /v1/traces");
     failure(&error, format_of(&headers).unwrap_or(Format::Json))
+}
+
+/// What is nowhere on OTLP's own ports.
+pub(super) async fn elsewhere(uri: Uri, headers: HeaderMap) -> Response {
+    if grpc::is_grpc(&headers) { grpc::unknown(uri.path()) } else { traces_only(headers).await }
+}
+
+/// A call of gRPC's path that is no gRPC.
+pub(super) fn not_grpc() -> Response {
+    failure(
+        &unsupported("Content-Type must be application/grpc; OTLP/HTTP is at POST /v1/traces"),
+        Format::Json,
+    )
 }
 
 /// Another method than POST.
@@ -70,25 +114,44 @@ async fn export(
     format: Option<Format>,
 ) -> Result<(Vec<u8>, Format, u64), ApiError> {
     let caller = caller(app, request.headers(), Scope::Ingest).await?;
-    let unsupported = |what: &str| ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, what.to_owned());
     let format = format
         .ok_or_else(|| unsupported("Content-Type must be application/x-protobuf or application/json"))?;
     let encoding = content_encoding(request.headers())
         .ok_or_else(|| unsupported("Content-Encoding must be gzip, zstd or identity"))?;
+    // Before the body is read: who is in debt need not be listened to.
+    app.limits.spans(&caller.tenant, 0, Instant::now())?;
     let mut held = app.ingest.hold();
     let bytes = app.receive(request.into_body(), encoding, &mut held).await?;
+    let (reply, version) = store(app, &caller, bytes, format, held).await?;
+    Ok((reply, format, version))
+}
+
+/// The error of something that is not known here.
+pub(super) fn unsupported(what: &str) -> ApiError {
+    ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, what)
+}
+
+/// From the bytes of a request to an answer that may be given: decoded, stored, visible.
+pub(super) async fn store(
+    app: &Arc<App>,
+    caller: &Caller,
+    bytes: Bytes,
+    format: Format,
+    held: Held,
+) -> Result<(Vec<u8>, u64), ApiError> {
     let rules = app.rules(lifecycle::now_ns());
     let decoded = app.decode(bytes.len(), move || otlp::decode(&bytes, format, &rules)).await?;
     let decoded = decoded.map_err(|error| ApiError::bad_request(error.to_string()))?;
+    app.limits.spans(&caller.tenant, decoded.received, Instant::now())?;
     app.note_rejected(&caller.tenant, decoded.rejected_total as u64);
     let message = decoded.message().unwrap_or_default();
     let reply = otlp::status::export_response(decoded.rejected_total as u64, &message, format);
     let version = if decoded.spans.is_empty() {
-        app.acknowledge_nothing(&caller).await?
+        app.acknowledge_nothing(caller).await?
     } else {
-        app.ingest.store(&caller, decoded.spans, held).await?.versions.clock
+        app.ingest.store(caller, decoded.spans, held).await?.versions.clock
     };
-    Ok((reply, format, version))
+    Ok((reply, version))
 }
 
 /// The one encoding of the body; several on top of each other are not supported.
@@ -104,20 +167,26 @@ pub(super) fn content_encoding(headers: &HeaderMap) -> Option<Encoding> {
 /// A google.rpc.Status in the encoding of the request.
 fn failure(error: &ApiError, format: Format) -> Response {
     error.log();
-    let code = match error.status {
-        StatusCode::BAD_REQUEST => Code::InvalidArgument,
-        StatusCode::UNAUTHORIZED => Code::Unauthenticated,
-        StatusCode::FORBIDDEN => Code::PermissionDenied,
-        StatusCode::NOT_FOUND => Code::NotFound,
-        StatusCode::METHOD_NOT_ALLOWED | StatusCode::UNSUPPORTED_MEDIA_TYPE => Code::Unimplemented,
-        StatusCode::PAYLOAD_TOO_LARGE => Code::ResourceExhausted,
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => Code::Unavailable,
-        _ => Code::Internal,
-    };
+    let code = code(error.status);
     let body = Status::new(code, error.detail.as_str()).encode(format);
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = error.status;
     response.headers_mut().insert(header::CONTENT_TYPE, media_type(format));
     error.headers(&mut response);
     response
+}
+
+/// The code that says in gRPC what a status says in HTTP (the table of OTLP's answers).
+pub(super) fn code(status: StatusCode) -> Code {
+    match status {
+        StatusCode::BAD_REQUEST => Code::InvalidArgument,
+        StatusCode::UNAUTHORIZED => Code::Unauthenticated,
+        StatusCode::FORBIDDEN => Code::PermissionDenied,
+        StatusCode::NOT_FOUND => Code::NotFound,
+        StatusCode::METHOD_NOT_ALLOWED | StatusCode::UNSUPPORTED_MEDIA_TYPE => Code::Unimplemented,
+        StatusCode::PAYLOAD_TOO_LARGE => Code::ResourceExhausted,
+        StatusCode::REQUEST_TIMEOUT => Code::DeadlineExceeded,
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => Code::Unavailable,
+        _ => Code::Internal,
+    }
 }

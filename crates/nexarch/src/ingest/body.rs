@@ -57,6 +57,11 @@ pub enum BodyError {
     /// The client stopped sending.
     #[error("the body did not arrive in time")]
     Slow,
+    /// The frame around a gRPC message is wrong.
+    #[error(
+        "the call holds no message, or one whose frame says neither plain nor packed as grpc-encoding names it"
+    )]
+    Frame,
     /// The client went away.
     #[error("the body ended early")]
     Cut,

@@ -280,3 +280,23 @@ fn unknown_fields_and_both_spellings_of_numbers_are_taken() {
     let trace = client.get("/api/v1/traces/0000000000000000000000000000abcd").ok();
     assert_eq!(trace["spans"].as_array().unwrap().len(), 1);
 }
+
+#[test]
+fn a_long_answer_is_packed_for_those_who_ask() {
+    let home = Home::new();
+    let mut server = home.serve();
+    let client = server.first_client();
+    let mut bad = many(4, 40);
+    for span in &mut bad {
+        span.trace = 0;
+    }
+    let body = otlp_protobuf(&bad);
+    let plain = post(&client, PROTOBUF, &body).expect(200);
+    assert_eq!(plain.header("Content-Encoding"), "");
+    let headers = [("Content-Type", PROTOBUF), ("Accept-Encoding", "zstd, gzip")];
+    let packed = client.send("POST", "/v1/traces", &headers, &Body::Sized(&body)).expect(200);
+    assert_eq!((packed.header("Content-Encoding"), packed.header("Content-Type")), ("gzip", PROTOBUF));
+    let mut unpacked = Vec::new();
+    std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(&packed.body[..]), &mut unpacked).unwrap();
+    assert_eq!(unpacked, plain.body);
+}

@@ -31,6 +31,18 @@ struct RetryInfo {
 }
 
 #[derive(Clone, PartialEq, Message)]
+struct BadRequest {
+    #[prost(message, repeated, tag = "1")]
+    field_violations: Vec<FieldViolation>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct FieldViolation {
+    #[prost(string, tag = "2")]
+    description: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
 struct Duration {
     #[prost(int64, tag = "1")]
     seconds: i64,
@@ -74,10 +86,23 @@ fn partial_success_and_warnings() {
 
 #[test]
 fn a_status_in_both_encodings() {
+    let status = Status::new(Code::NotFound, "no");
+    let read = RpcStatus::decode(status.encode(Encoding::Protobuf).as_slice()).unwrap();
+    assert_eq!(read, RpcStatus { code: 5, message: "no".into(), details: vec![] });
+    assert_eq!(parse(&status.encode(Encoding::Json)), json!({"code": 5, "message": "no"}));
+}
+
+#[test]
+fn a_bad_request_says_so_in_its_details() {
     let status = Status::new(Code::InvalidArgument, "no");
     let read = RpcStatus::decode(status.encode(Encoding::Protobuf).as_slice()).unwrap();
-    assert_eq!(read, RpcStatus { code: 3, message: "no".into(), details: vec![] });
-    assert_eq!(parse(&status.encode(Encoding::Json)), json!({"code": 3, "message": "no"}));
+    assert_eq!((read.code, read.details.len()), (3, 1));
+    assert_eq!(read.details[0].type_url, "type.googleapis.com/google.rpc.BadRequest");
+    let bad_request = BadRequest::decode(read.details[0].value.as_slice()).unwrap();
+    assert_eq!(bad_request.field_violations, [FieldViolation { description: "no".into() }]);
+    let json = parse(&status.encode(Encoding::Json));
+    assert_eq!(json["details"][0]["@type"], "type.googleapis.com/google.rpc.BadRequest");
+    assert_eq!(json["details"][0]["fieldViolations"], json!([{"description": "no"}]));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 pub(crate) mod client;
 pub(crate) mod encode;
+pub(crate) mod grpc;
 pub(crate) mod home;
 pub(crate) mod map;
 pub(crate) mod oracle;
