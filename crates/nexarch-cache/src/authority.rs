@@ -56,6 +56,17 @@ pub trait Authority: fmt::Debug + Send + Sync + 'static {
     /// not, what was read is believed for one second and read again every 250 ms.
     fn sole_owner(&self) -> bool;
 
+    /// Whether [`read`](Self::read) knows the changes of every process that shares values. Only an authority without a
+    /// database between them does not; what others tell of versions is then taken as said, and nothing but the TTL
+    /// bounds how old a value may be.
+    fn knows_all(&self) -> bool {
+        true
+    }
+
+    /// Another process was seen to have raised the scope to `version`: what is given out from now on is newer. Called
+    /// only where [`knows_all`](Self::knows_all) is false.
+    fn observe(&self, _scope: &Scope, _version: u64) {}
+
     /// The versions of `scopes` in one statement; a scope without rows is all 0. Bounded by the cache to 500 ms;
     /// when the future is dropped, the next call takes a new connection.
     async fn read(&self, scopes: &[Scope]) -> Result<TruthRead, BoxError>;

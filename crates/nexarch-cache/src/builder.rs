@@ -7,10 +7,13 @@ use crate::error::Error;
 use crate::fairness::Budget;
 use crate::key::is_name;
 use crate::operation::{Operation, Operations};
+use crate::remote::Remote;
+use crate::seal::Sealer;
 use crate::tenants::{Limits, Tenants};
+use crate::tier::Tier;
 use crate::truth::Truth;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 use tokio_util::task::TaskTracker;
 
 /// Bytes of the memory tier, all scopes together.
@@ -28,6 +31,9 @@ const MAX_WAITERS: usize = 4096;
 /// Scopes that are known at once; beyond, the one read longest ago is forgotten, its counters too.
 const MAX_TENANTS: usize = 10_000;
 
+/// Bytes of one scope in the shared tier.
+const SCOPE_MAX_REMOTE_BYTES: u64 = 256 << 20;
+
 /// Settings of a cache that is not built yet.
 #[derive(Debug)]
 pub struct Builder {
@@ -41,6 +47,9 @@ pub struct Builder {
     max_waiters: usize,
     max_tenants: usize,
     enabled: bool,
+    remote: Option<Arc<dyn Remote>>,
+    sealer: Option<Sealer>,
+    scope_max_remote_bytes: u64,
 }
 
 impl Builder {
@@ -56,6 +65,9 @@ impl Builder {
             max_waiters: MAX_WAITERS,
             max_tenants: MAX_TENANTS,
             enabled: true,
+            remote: None,
+            sealer: None,
+            scope_max_remote_bytes: SCOPE_MAX_REMOTE_BYTES,
         }
     }
 
@@ -122,10 +134,33 @@ impl Builder {
         self
     }
 
+    /// A tier that several nodes share. Spawn [`Cache::run`] as well, to hear what the others tell.
+    #[must_use]
+    pub fn remote(mut self, remote: Arc<dyn Remote>) -> Self {
+        self.remote = Some(remote);
+        self
+    }
+
+    /// Seals values in the shared tier: who has not this key can neither read nor alter them, nor put one in another's
+    /// place. Values that are not sealed with it are not read.
+    #[must_use]
+    pub fn encryption_key(mut self, key: &[u8; 32]) -> Self {
+        self.sealer = Some(Sealer::new(key));
+        self
+    }
+
+    /// Bytes of one scope in the shared tier, as far as this node can tell; above it, new values of the scope stay in
+    /// memory. 256 MiB by default.
+    #[must_use]
+    pub fn scope_max_remote_bytes(mut self, bytes: u64) -> Self {
+        self.scope_max_remote_bytes = bytes;
+        self
+    }
+
     /// Builds the cache. All its tasks run on `tracker`, which the caller closes and waits for at shutdown, and on the
     /// tokio runtime that a read is awaited in, which needs its timer enabled.
     ///
-    /// If the authority is not the sole owner of its versions, spawn [`Cache::run`] as well.
+    /// If the authority is not the sole owner of its versions, or there is a shared tier, spawn [`Cache::run`] as well.
     pub fn build(self, tracker: TaskTracker) -> Result<Cache, Error> {
         if !is_name(&self.namespace) {
             return Err(Error::InvalidName { what: "namespace", name: self.namespace });
@@ -142,6 +177,9 @@ impl Builder {
         };
         let inner = Inner {
             sole_owner: self.authority.sole_owner(),
+            knows_all: self.authority.knows_all(),
+            tier: self.remote.map(|remote| Tier::new(remote, self.sealer, self.scope_max_remote_bytes)),
+            switched: Mutex::new(self.clock.wall()),
             authority: self.authority,
             clock: self.clock,
             tracker,

@@ -1,4 +1,4 @@
-//! The order of a read: what it needs, memory, then one computation. Nothing else.
+//! The order of a read: what it needs, memory, then one flight that looks further. Nothing else.
 
 use crate::authority::Authority;
 use crate::builder::Builder;
@@ -8,15 +8,18 @@ use crate::error::{BoxError, Error};
 use crate::fairness::Budget;
 use crate::fence::Fence;
 use crate::key::{EntryKey, Scope};
-use crate::mirror::{LEASE, Needed};
+use crate::mirror::Needed;
 use crate::operation::{Operation, OperationId, Operations};
 use crate::outcome::{Answer, Source};
 use crate::read::{Computed, Read};
+use crate::sync::lock;
 use crate::tenants::{Tenant, Tenants};
+use crate::tier::{Tier, count};
 use crate::truth::Truth;
-use std::sync::Arc;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
 use tokio_util::task::TaskTracker;
 
 /// A read-through cache; see the [crate documentation](crate) for what it guarantees. Cheap to clone.
@@ -29,6 +32,8 @@ pub struct Cache {
 pub(crate) struct Inner {
     pub(crate) authority: Arc<dyn Authority>,
     pub(crate) sole_owner: bool,
+    pub(crate) knows_all: bool,
+    pub(crate) tier: Option<Tier>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) tracker: TaskTracker,
     pub(crate) namespace: Box<str>,
@@ -38,6 +43,8 @@ pub(crate) struct Inner {
     pub(crate) truth: Truth,
     pub(crate) max_value_bytes: usize,
     pub(crate) enabled: AtomicBool,
+    /// When it was built or last switched on or off.
+    pub(crate) switched: Mutex<SystemTime>,
 }
 
 impl Cache {
@@ -92,15 +99,11 @@ impl Cache {
         Ok(key.name(&self.inner.namespace, scope, &self.inner.operations.get(operation)?.name))
     }
 
-    /// How old a value may be that a read gets which asks for no minimum version and no staleness, counted from
-    /// the acknowledgement of what it misses, on any node: zero when this process is the sole owner.
-    pub fn staleness_bound(&self) -> Duration {
-        if self.inner.sole_owner { Duration::ZERO } else { LEASE }
-    }
-
     /// The master switch. Switched off, every read computes and what is held is dropped.
     pub fn set_enabled(&self, enabled: bool) {
-        self.inner.enabled.store(enabled, Ordering::SeqCst);
+        if self.inner.enabled.swap(enabled, Ordering::SeqCst) != enabled {
+            *lock(&self.inner.switched) = self.inner.clock.wall();
+        }
         if !enabled {
             self.inner.tenants.all().iter().for_each(|tenant| tenant.memory.clear(false));
         }
@@ -195,29 +198,35 @@ impl Inner {
         {
             return Ok(answer);
         }
+        let plan = Plan::new(scope, operation, &read);
         if read.directives.only_if_cached {
-            return Err(Error::NotCached);
+            let landing = self.only_if_cached(&tenant, &plan, &needed).await?;
+            return Ok(self.answer(&tenant, &read, needed, now, landing, Source::Redis));
         }
-        let plan = Plan {
-            scope: scope.clone(),
-            operation: read.operation,
-            params: read.params.into(),
-            follows_data,
-            ttl: read.ttl.map_or(operation.ttl, |ttl| ttl.min(operation.ttl)),
-            grace: operation.grace,
-        };
         if !enabled {
             let landing = self.compute(&tenant, &plan, needed, compute).await?;
-            return Ok(self.answer(&tenant, &read, needed, landing, Source::Bypass));
+            return Ok(self.answer(&tenant, &read, needed, now, landing, Source::Bypass));
         }
         let fresh = read.directives.no_cache;
-        match self.fly(Arc::clone(&tenant), plan, needed, fresh, compute).await {
+        let mut flight = pin!(self.fly(Arc::clone(&tenant), plan, needed, fresh, compute));
+        let landed = match operation.soft_timeout.filter(|_| !fresh) {
+            None => flight.await,
+            // The flight is on a task of its own, and goes on when nobody waits for it.
+            Some(patience) => match tokio::time::timeout(patience, &mut flight).await {
+                Ok(landed) => landed,
+                Err(_elapsed) => match self.stand_in(&tenant, &read, &needed, Source::Expired) {
+                    Some(answer) => return Ok(answer),
+                    None => flight.await,
+                },
+            },
+        };
+        match landed {
             Ok(landing) => {
                 let source = source(fresh, landing.origin);
-                Ok(self.answer(&tenant, &read, needed, landing, source))
+                Ok(self.answer(&tenant, &read, needed, now, landing, source))
             }
             Err(error) if fresh => Err(error),
-            Err(error) => self.stand_in(&tenant, &read, &needed).ok_or(error),
+            Err(error) => self.stand_in(&tenant, &read, &needed, Source::StaleOnError).ok_or(error),
         }
     }
 
@@ -226,28 +235,31 @@ impl Inner {
         tenant: &Tenant,
         read: &Read<'_>,
         needed: Needed,
+        began: BootTime,
         landing: Landing,
         source: Source,
     ) -> Answer {
         let counters = tenant.counters.of(read.operation);
-        let counter = match landing.origin {
-            Origin::Computed { .. } => &counters.misses,
-            Origin::Shared => &counters.collapsed,
-        };
-        counter.fetch_add(1, Ordering::Relaxed);
-        Answer { entry: landing.entry, source, now: self.clock.boot(), current_to: needed.known }
+        let now = self.clock.boot();
+        match landing.origin {
+            Origin::Computed { .. } => count(&counters.misses),
+            Origin::Shared => count(&counters.collapsed),
+            Origin::Fetched => counters.count_redis_hit(now.since(began)),
+        }
+        Answer { entry: landing.entry, source, now, current_to: needed.known }
     }
 
-    /// After a failed computation: a value that expired within its grace. Never one that was overtaken.
-    fn stand_in(&self, tenant: &Tenant, read: &Read<'_>, needed: &Needed) -> Option<Answer> {
+    /// In place of a computation that failed or takes long: a value that expired within its grace. Never one that was
+    /// overtaken.
+    fn stand_in(&self, tenant: &Tenant, read: &Read<'_>, needed: &Needed, source: Source) -> Option<Answer> {
         let now = self.clock.boot();
         let key = EntryKey::new(needed.fence.epoch, read.operation, read.params);
         let entry = tenant.memory.ring().get(&key, read.params)?;
         if entry.dead(now) || !entry.label.covers(&needed.fence) {
             return None;
         }
-        tenant.counters.of(read.operation).stale.fetch_add(1, Ordering::Relaxed);
-        Some(Answer { entry, source: Source::StaleOnError, now, current_to: needed.known })
+        count(&tenant.counters.of(read.operation).stale);
+        Some(Answer { entry, source, now, current_to: needed.known })
     }
 }
 
@@ -255,6 +267,7 @@ fn source(requested: bool, origin: Origin) -> Source {
     match (requested, origin) {
         (false, Origin::Computed { stored }) => Source::Computed { stored },
         (false, Origin::Shared) => Source::Shared,
+        (_, Origin::Fetched) => Source::Redis,
         (true, Origin::Computed { stored }) => Source::Requested { stored },
         (true, Origin::Shared) => Source::RequestedShared,
     }

@@ -26,6 +26,7 @@ pub(crate) struct Counters {
 #[derive(Debug, Default)]
 pub(crate) struct OperationCounters {
     hits: [Line; SHARDS],
+    pub(crate) hits_redis: AtomicU64,
     pub(crate) misses: AtomicU64,
     pub(crate) collapsed: AtomicU64,
     pub(crate) stale: AtomicU64,
@@ -34,6 +35,8 @@ pub(crate) struct OperationCounters {
     pub(crate) last_invalidated: Mutex<Option<(SystemTime, Cause)>>,
     pub(crate) hit: Histogram,
     pub(crate) compute: Histogram,
+    /// Nanoseconds that a computation takes lately; 0 = not known.
+    cost: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -77,12 +80,35 @@ impl OperationCounters {
         self.hits[shard()].0.fetch_add(1, Ordering::Relaxed).is_multiple_of(SAMPLE)
     }
 
+    /// Counts a hit of the shared tier that took `time`; as many of these are timed as of the others.
+    pub(crate) fn count_redis_hit(&self, time: Duration) {
+        if self.hits_redis.fetch_add(1, Ordering::Relaxed).is_multiple_of(SAMPLE) {
+            self.hit.record(time);
+        }
+    }
+
     pub(crate) fn hits(&self) -> u64 {
         self.hits.iter().map(|line| line.0.load(Ordering::Relaxed)).sum()
     }
 
+    /// What a computation takes lately, if one was seen: an average in which each new one has the weight of an eighth.
+    pub(crate) fn cost(&self) -> Option<Duration> {
+        Some(self.cost.load(Ordering::Relaxed)).filter(|ns| *ns > 0).map(Duration::from_nanos)
+    }
+
+    pub(crate) fn learn_cost(&self, cost: Duration) {
+        let new = crate::clock::nanos(cost).max(1);
+        let old = self.cost.load(Ordering::Relaxed);
+        // Two at once may lose one of them: it is an estimate.
+        let average = if old == 0 { new } else { old - old / 8 + new / 8 };
+        self.cost.store(average.max(1), Ordering::Relaxed);
+    }
+
     pub(crate) fn computed(&self, cost: Duration, failed: bool) {
         self.compute.record(cost);
+        if !failed {
+            self.learn_cost(cost);
+        }
         self.errors.fetch_add(u64::from(failed), Ordering::Relaxed);
     }
 }

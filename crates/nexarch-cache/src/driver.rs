@@ -1,4 +1,4 @@
-//! The beat: keeps the mirrors of live scopes within their lease when others write, too.
+//! The beat: keeps the mirrors of live scopes within their lease when others write, too. And their messages.
 
 use crate::cache::Cache;
 use std::time::Duration;
@@ -9,10 +9,15 @@ use tokio_util::sync::CancellationToken;
 const BEAT: Duration = Duration::from_millis(250);
 
 impl Cache {
-    /// Reads the versions of live scopes every 250 ms until `stop` is cancelled. Spawn it on the tracker.
+    /// Reads the versions of live scopes every 250 ms and takes in messages of other nodes, until `stop` is cancelled.
+    /// Spawn it on the tracker.
     ///
     /// For a sole owner there is nothing to read: it returns when told to.
     pub async fn run(self, stop: CancellationToken) {
+        futures_util::future::join(self.beat(&stop), self.listen(&stop)).await;
+    }
+
+    async fn beat(&self, stop: &CancellationToken) {
         if self.inner.sole_owner {
             stop.cancelled().await;
             return;

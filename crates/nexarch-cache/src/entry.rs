@@ -34,6 +34,8 @@ pub(crate) struct Entry {
     pub(crate) dies: BootTime,
     /// What it took to compute.
     pub(crate) cost: Duration,
+    /// It says that there is nothing.
+    pub(crate) negative: bool,
 }
 
 impl Entry {

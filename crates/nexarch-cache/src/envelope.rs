@@ -36,7 +36,8 @@ const SEALED: u8 = 2;
 const NEGATIVE: u8 = 4;
 const KNOWN_FLAGS: u8 = COMPRESSED | SEALED | NEGATIVE;
 
-/// Bodies from this size on are compressed, if it saves anything. Below it, what a round trip carries hardly changes.
+/// Bodies from this size on are compressed, if it saves anything: 1 KiB of JSON becomes 362 bytes in 22 µs. Less than this
+/// fits into one packet either way.
 pub(crate) const COMPRESS_FROM: usize = 1 << 10;
 
 /// What envelopes of this crate add to parameters and body at most, in bytes.
@@ -135,7 +136,8 @@ pub(crate) fn unpack(
     Reader::new(value)?.read(place, now, max_body)
 }
 
-/// Level 1: on 64 KiB of JSON as this project's dashboards are, 3 saves 6 % more bytes and takes twice as long.
+/// Level 1. On JSON of this project (`docs/openapi.json`, one core, `zstd -b`), in blocks of 8 KiB: 1 to 5.2 at 318 MB/s,
+/// level 3 5.4 at 315, level 5 5.9 at 104; in one of 64 KiB: 7.4 at 526 MB/s, level 3 7.8 at 367.
 const LEVEL: i32 = 1;
 
 /// What a checksum or a tag covers beside the payload. A header has one length, so the two cannot run into each other.

@@ -3,6 +3,7 @@
 use crate::authority::{Invalidation, ScopeVersions};
 use crate::cache::{Cache, Inner};
 use crate::clock::BootTime;
+use crate::coherence::Reach;
 use crate::error::{Error, SharedError};
 use crate::fence::Epoch;
 use crate::key::Scope;
@@ -54,6 +55,8 @@ pub struct Invalidated {
     pub version: u64,
     /// The operations in scope, by name.
     pub operations: Vec<String>,
+    /// Who was told of it by now.
+    pub reach: Reach,
 }
 
 impl Cache {
@@ -61,8 +64,14 @@ impl Cache {
     /// computed before is not served from here on.
     ///
     /// Call it on a task that does not end with the request: a commit that is never announced is only noticed by
-    /// the next read of the authority.
+    /// the next read of the authority. Other nodes are told by a message, for which nobody waits.
     pub fn announce(&self, scope: &Scope, commit: &Commit) {
+        self.raise_own(scope, commit);
+        self.inner.tell(scope, &commit.versions);
+    }
+
+    /// This node serves nothing older from here on.
+    fn raise_own(&self, scope: &Scope, commit: &Commit) {
         let inner = &self.inner;
         let tenant = inner.tenants.get_or_create(scope);
         inner.raise(&tenant, &commit.versions);
@@ -78,7 +87,9 @@ impl Cache {
     }
 
     /// Makes everything old that was computed before this call for `scope` and the operations of `what`, in a
-    /// time that does not depend on how much there is. When it returns, no read that begins later gets it.
+    /// time that does not depend on how much there is. When it returns, no read of this node that begins later gets
+    /// it; [`Reach`] says whether the others were told, for which it waits as long as one call to the shared tier may
+    /// take.
     ///
     /// An unknown operation is an error; an empty list raises nothing and tells the newest version.
     pub async fn invalidate(
@@ -92,7 +103,8 @@ impl Cache {
             |id: &OperationId| self.inner.operations.get(*id).map(|operation| operation.name.to_string());
         let names = operations.iter().map(name).collect::<Result<Vec<_>, _>>()?;
         if operations.is_empty() {
-            return Ok(Invalidated { version: self.version(scope).await?, operations: names });
+            let reach = Reach::Cluster;
+            return Ok(Invalidated { version: self.version(scope).await?, operations: names, reach });
         }
         let changed = match &what {
             Invalidation::All => Changed::All,
@@ -101,8 +113,8 @@ impl Cache {
         // On a task of its own: committed and never announced would be worse than not done.
         let (cache, scope) = (self.clone(), scope.clone());
         let task = async move { cache.commit_invalidation(&scope, &what, changed, cause).await };
-        let version = self.inner.tracker.spawn(task).await.unwrap_or(Err(Error::Dropped))?;
-        Ok(Invalidated { version, operations: names })
+        let (version, reach) = self.inner.tracker.spawn(task).await.unwrap_or(Err(Error::Dropped))?;
+        Ok(Invalidated { version, operations: names, reach })
     }
 
     /// The newest version of the scope that this node knows, read from the authority if need be.
@@ -116,13 +128,14 @@ impl Cache {
         what: &Invalidation,
         changed: Changed,
         cause: Cause,
-    ) -> Result<u64, Error> {
+    ) -> Result<(u64, Reach), Error> {
         let asked = self.now();
         match self.inner.authority.invalidate(scope, what).await {
             Ok(versions) => {
                 let version = versions.clock;
-                self.announce(scope, &Commit::new(changed, cause, versions).read_at(asked));
-                Ok(version)
+                let commit = Commit::new(changed, cause, versions).read_at(asked);
+                self.raise_own(scope, &commit);
+                Ok((version, self.inner.publish(scope, &commit.versions).await))
             }
             Err(error) => {
                 // It may have been committed all the same: nothing is believed before it is read again.

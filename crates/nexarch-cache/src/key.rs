@@ -1,7 +1,7 @@
 //! Names: of a scope, of an entry, and the text under which a shared tier keeps it. The only file that formats keys.
 
 use crate::error::Error;
-use crate::fence::Epoch;
+use crate::fence::{Epoch, Fence};
 use crate::operation::OperationId;
 use std::fmt;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
@@ -100,6 +100,14 @@ impl EntryKey {
     /// `{namespace}:{scope}:{operation}:{32 hex digits}`.
     pub(crate) fn name(&self, namespace: &str, scope: &Scope, operation: &str) -> String {
         format!("{namespace}:{scope}:{operation}:{:032x}", self.hash)
+    }
+
+    /// The text under which a shared tier keeps the right to compute the entry called `name` under `fence`: on the same
+    /// node of a cluster as the entry.
+    pub(crate) fn lease_name(name: &str, fence: &Fence) -> String {
+        let parts = [fence.epoch.get(), fence.tenant, fence.operation, fence.data];
+        let bytes: Vec<u8> = parts.into_iter().flat_map(u64::to_le_bytes).collect();
+        format!("{{{name}}}:lease:{:016x}", xxh3_64(&bytes))
     }
 
     /// A number as good as random, the same for the same entry.

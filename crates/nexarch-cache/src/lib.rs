@@ -1,11 +1,13 @@
 #![doc = include_str!("../README.md")]
 
 mod authority;
+mod behind;
 #[cfg(feature = "redis")]
 mod breaker;
 mod builder;
 mod cache;
 mod clock;
+mod coherence;
 mod compute;
 mod counters;
 mod driver;
@@ -14,19 +16,25 @@ mod envelope;
 mod error;
 mod fairness;
 mod fence;
+mod fetch;
 mod flight;
+mod fly;
 mod histogram;
 mod invalidate;
 mod key;
 mod local;
 mod memory;
+mod message;
 mod mirror;
+mod obtain;
 // Not declared in the file that it tests: others compile that file over types of their own.
 #[cfg(test)]
 #[path = "mirror/tests.rs"]
 mod mirror_tests;
 mod operation;
+mod others;
 mod outcome;
+mod quota;
 mod read;
 #[cfg(feature = "redis")]
 mod redis;
@@ -34,14 +42,20 @@ mod remote;
 mod report;
 mod seal;
 mod stats;
+mod status;
 mod sync;
 mod tenants;
+#[cfg(feature = "testing")]
+pub mod testing;
+mod tier;
 mod truth;
+mod typed;
 
 pub use authority::{Authority, Invalidation, ScopeVersions, TruthRead};
 pub use builder::Builder;
 pub use cache::Cache;
 pub use clock::{BootTime, Clock, ManualClock, SystemClock};
+pub use coherence::Reach;
 pub use error::{BoxError, Error, SharedError};
 pub use fence::{Epoch, Fence};
 pub use invalidate::{Changed, Commit, Invalidated};
@@ -53,4 +67,9 @@ pub use read::{Computed, Directives, Read};
 #[cfg(feature = "redis")]
 pub use redis::{RedisConfig, RedisConfigError, RedisMode, RedisRemote};
 pub use remote::{Breaker, Reason, Remote, RemoteError, RemoteStatus};
-pub use stats::{Cause, LastInvalidated, MemoryStats, OperationStats, Quantiles, ScopeStats, Totals};
+pub use stats::{
+    Cause, LastInvalidated, MemoryStats, OperationStats, Quantiles, RemoteCounts, RemoteStats, ScopeStats,
+    Totals,
+};
+pub use status::{Backend, Condition, Mode, Status};
+pub use typed::Typed;

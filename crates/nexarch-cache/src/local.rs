@@ -25,6 +25,7 @@ use std::sync::{Arc, Mutex};
 #[derive(Debug)]
 pub struct LocalAuthority {
     clock: Arc<dyn Clock>,
+    shared: bool,
     state: Mutex<State>,
 }
 
@@ -41,16 +42,23 @@ impl LocalAuthority {
         Self::with_clock(random_epoch(), Arc::new(SystemClock))
     }
 
-    /// For several processes that share values under one `epoch` without sharing a database. Each knows only
-    /// its own changes: what *another* process invalidated may be served until its TTL ends, and nothing bounds
-    /// it more tightly. Use a database behind [`Authority`] when that is not enough.
+    /// For several processes that share values under one `epoch` without sharing a database. What *another* process
+    /// invalidated is usually learned from its message in milliseconds; but messages get lost, and then it may be
+    /// served until its TTL ends: nothing bounds it more tightly. Values and versions of the shared tier are believed
+    /// here, so whoever can write there can make reads compute. Use a database behind [`Authority`] when that is not
+    /// enough.
     pub fn shared(epoch: Epoch) -> Self {
-        Self::with_clock(epoch, Arc::new(SystemClock))
+        Self { shared: true, ..Self::with_clock(epoch, Arc::new(SystemClock)) }
     }
 
-    /// With the clock that versions are taken from.
+    /// As [`LocalAuthority::shared`], with the clock that versions are taken from.
+    pub fn shared_with_clock(epoch: Epoch, clock: Arc<dyn Clock>) -> Self {
+        Self { shared: true, ..Self::with_clock(epoch, clock) }
+    }
+
+    /// As [`LocalAuthority::new`], with an epoch and the clock that versions are taken from.
     pub fn with_clock(epoch: Epoch, clock: Arc<dyn Clock>) -> Self {
-        Self { clock, state: Mutex::new(State { epoch, scopes: HashMap::new() }) }
+        Self { clock, shared: false, state: Mutex::new(State { epoch, scopes: HashMap::new() }) }
     }
 
     /// The data of `scope` have changed. Call it after the change is visible to readers, then
@@ -85,6 +93,16 @@ fn random_epoch() -> Epoch {
 impl Authority for LocalAuthority {
     fn sole_owner(&self) -> bool {
         true
+    }
+
+    fn knows_all(&self) -> bool {
+        !self.shared
+    }
+
+    fn observe(&self, scope: &Scope, version: u64) {
+        let mut state = lock(&self.state);
+        let versions = state.scopes.entry(scope.clone()).or_default();
+        versions.clock = versions.clock.max(version);
     }
 
     async fn read(&self, scopes: &[Scope]) -> Result<TruthRead, BoxError> {

@@ -212,6 +212,7 @@ mod tests {
             expires: NOW.plus(Duration::from_secs(1)),
             dies: NOW.plus(Duration::from_secs(2)),
             cost: Duration::ZERO,
+            negative: false,
         })
     }
 

@@ -155,7 +155,9 @@ mod tests {
             assert_eq!(heard, told);
             assert!(told.iter().all(|message| message.encode().len() <= MAX_MESSAGE));
         }
-        assert!(Message::of(Epoch::new(7), &Scope::new("acme").unwrap(), &ScopeVersions::default()).is_empty());
+        assert!(
+            Message::of(Epoch::new(7), &Scope::new("acme").unwrap(), &ScopeVersions::default()).is_empty()
+        );
     }
 
     #[test]

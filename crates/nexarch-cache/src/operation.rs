@@ -31,12 +31,50 @@ pub struct Operation {
     /// How long after its TTL a value may still be served when its recomputation *fails*; never after an
     /// invalidation. At most one TTL.
     pub grace: Duration,
+    /// How long an answer that says "there is nothing" ([`Computed::negative`](crate::Computed::negative)) is served, at
+    /// most a TTL. Zero: never stored.
+    pub negative_ttl: Duration,
+    /// After how long a computation is no longer waited for when an expired value within its grace is there, which is
+    /// then served while the computation goes on. `None`: as long as it takes.
+    pub soft_timeout: Option<Duration>,
+    /// Names what is in a body. A shared tier holds values of earlier versions of a program: those of another schema
+    /// are not read.
+    pub schema: Box<str>,
 }
 
 impl Operation {
     /// An operation that depends on data and has no grace.
     pub fn new(name: &str, ttl: Duration) -> Self {
-        Self { name: name.into(), ttl, depends_on_data: true, grace: Duration::ZERO }
+        Self {
+            name: name.into(),
+            ttl,
+            depends_on_data: true,
+            grace: Duration::ZERO,
+            negative_ttl: Duration::ZERO,
+            soft_timeout: None,
+            schema: "".into(),
+        }
+    }
+
+    /// Serves what says "there is nothing" for `ttl`.
+    #[must_use]
+    pub fn with_negative_ttl(mut self, ttl: Duration) -> Self {
+        self.negative_ttl = ttl;
+        self
+    }
+
+    /// Waits for a computation no longer than `after` when an expired value may be served in its place.
+    #[must_use]
+    pub fn with_soft_timeout(mut self, after: Duration) -> Self {
+        self.soft_timeout = Some(after);
+        self
+    }
+
+    /// Names what is in a body; change it when that changes.
+    #[must_use]
+    pub fn with_schema(mut self, schema: &str) -> Self {
+        self.schema = schema.into();
+        self
     }
 
     /// Its values stay valid when data change; only an invalidation makes them old.
@@ -82,6 +120,7 @@ impl Operations {
                 return Err(Error::Configuration(format!("operation {name} is there twice")));
             }
             table[i].grace = table[i].grace.min(table[i].ttl);
+            table[i].negative_ttl = table[i].negative_ttl.min(table[i].ttl);
         }
         Ok(Self(table))
     }

@@ -17,6 +17,16 @@ pub enum Outcome {
         /// Time left to live.
         ttl: Duration,
     },
+    /// Found in the tier that nodes share.
+    HitRedis {
+        /// Time left to live.
+        ttl: Duration,
+    },
+    /// Found in memory, expired; the computation that replaces it goes on behind.
+    Expired {
+        /// Time since it expired.
+        expired: Duration,
+    },
     /// Found in memory, overtaken by data; the request's `max_stale` allows it.
     Overtaken {
         /// Time since its computation began: it was overtaken at most this long ago.
@@ -74,6 +84,10 @@ impl fmt::Display for CacheStatus<'_> {
         };
         match self.outcome {
             Outcome::HitMemory { ttl } => write!(f, "; hit; detail=memory; ttl={}", ttl.as_secs()),
+            Outcome::HitRedis { ttl } => write!(f, "; hit; detail=redis; ttl={}", ttl.as_secs()),
+            Outcome::Expired { expired } => {
+                write!(f, "; hit; detail=memory; ttl=-{}", expired.as_secs().max(1))
+            }
             Outcome::Overtaken { age } => write!(f, "; hit; detail=memory; ttl=-{}", age.as_secs().max(1)),
             Outcome::Miss { stored: ttl } => {
                 f.write_str("; fwd=miss")?;
@@ -96,6 +110,8 @@ impl fmt::Display for CacheStatus<'_> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
     Memory,
+    Redis,
+    Expired,
     Overtaken,
     StaleOnError,
     Computed { stored: bool },
@@ -132,6 +148,8 @@ impl Answer {
         let expired = || self.now.since(self.entry.expires);
         match self.source {
             Source::Memory => Outcome::HitMemory { ttl: self.ttl() },
+            Source::Redis => Outcome::HitRedis { ttl: self.ttl() },
+            Source::Expired => Outcome::Expired { expired: expired() },
             Source::Overtaken => Outcome::Overtaken { age: self.age() },
             Source::StaleOnError => Outcome::StaleOnError { expired: expired() },
             Source::Computed { stored } => Outcome::Miss { stored: stored.then(|| self.ttl()) },
@@ -164,6 +182,11 @@ impl Answer {
         self.entry.label
     }
 
+    /// Whether the value says "there is nothing"; see [`Computed::negative`](crate::Computed::negative).
+    pub fn is_negative(&self) -> bool {
+        self.entry.negative
+    }
+
     /// What computing it took, whoever did so.
     pub fn compute_time(&self) -> Duration {
         self.entry.cost
@@ -182,6 +205,8 @@ mod tests {
                 Outcome::HitMemory { ttl: Duration::from_millis(117_900) },
                 "nexarch; hit; detail=memory; ttl=117",
             ),
+            (Outcome::HitRedis { ttl: s(117) }, "nexarch; hit; detail=redis; ttl=117"),
+            (Outcome::Expired { expired: s(12) }, "nexarch; hit; detail=memory; ttl=-12"),
             (Outcome::Overtaken { age: s(3) }, "nexarch; hit; detail=memory; ttl=-3"),
             (Outcome::Overtaken { age: s(0) }, "nexarch; hit; detail=memory; ttl=-1"),
             (Outcome::Miss { stored: Some(s(120)) }, "nexarch; fwd=miss; stored; ttl=120"),

@@ -1,5 +1,6 @@
 //! What a read asks for, and what its computation brings.
 
+use crate::envelope::Codec;
 use crate::operation::OperationId;
 use bytes::Bytes;
 use std::time::Duration;
@@ -15,12 +16,20 @@ pub struct Read<'a> {
     pub(crate) ttl: Option<Duration>,
     pub(crate) depends_on_data: Option<bool>,
     pub(crate) directives: Directives,
+    pub(crate) shape: &'static Shape,
 }
 
 impl<'a> Read<'a> {
     /// A read on the terms of the operation. `params` are canonical: equal requests give equal text.
     pub fn new(operation: OperationId, params: &'a str) -> Self {
-        Self { operation, params, ttl: None, depends_on_data: None, directives: Directives::default() }
+        Self {
+            operation,
+            params,
+            ttl: None,
+            depends_on_data: None,
+            directives: Directives::default(),
+            shape: &Shape::BYTES,
+        }
     }
 
     /// Lets this entry live at most `ttl`; the operation's TTL holds when it is shorter.
@@ -59,17 +68,47 @@ pub struct Directives {
     pub only_if_cached: bool,
 }
 
-/// What a computation brings.
+/// What is in a body, as far as the cache has to know.
+#[derive(Debug)]
+pub(crate) struct Shape {
+    pub(crate) codec: Codec,
+    /// Of the type.
+    pub(crate) fingerprint: fn() -> u64,
+    /// Whether a body that comes from elsewhere can be read.
+    pub(crate) decodes: fn(&[u8]) -> bool,
+}
+
+impl Shape {
+    const BYTES: Self = Self { codec: Codec::Bytes, fingerprint: || 0, decodes: |_| true };
+}
+
+/// What a computation brings: bytes, or a value for [`Cache::get_or_compute_typed`](crate::Cache::get_or_compute_typed).
 #[derive(Clone, Debug)]
-pub struct Computed {
-    pub(crate) body: Bytes,
+pub struct Computed<T = Bytes> {
+    pub(crate) body: T,
     pub(crate) data_version: Option<u64>,
+    pub(crate) negative: bool,
 }
 
 impl Computed {
     /// A value that saw the data as they were when the computation began, or later.
     pub fn new(body: impl Into<Bytes>) -> Self {
-        Self { body: body.into(), data_version: None }
+        Self::of(body.into())
+    }
+}
+
+impl<T> Computed<T> {
+    /// As [`Computed::new`], for a value of a type.
+    pub fn of(value: T) -> Self {
+        Self { body: value, data_version: None, negative: false }
+    }
+
+    /// The value says "there is nothing": it lives for the operation's
+    /// [`negative_ttl`](crate::Operation::negative_ttl), and [`Answer::is_negative`](crate::Answer::is_negative) tells.
+    #[must_use]
+    pub fn negative(mut self) -> Self {
+        self.negative = true;
+        self
     }
 
     /// The data version that the *first* statement of its snapshot read, or the smallest version of anything it

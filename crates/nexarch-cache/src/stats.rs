@@ -3,6 +3,7 @@
 use crate::counters::OperationCounters;
 use crate::memory::Usage;
 use crate::operation::Operation;
+use crate::status::Mode;
 use crate::sync::lock;
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
@@ -43,6 +44,8 @@ pub struct ScopeStats {
     pub operations: BTreeMap<String, OperationStats>,
     /// The memory tier.
     pub memory: MemoryStats,
+    /// The tier that nodes share.
+    pub redis: RemoteStats,
 }
 
 /// Sums over the operations.
@@ -116,6 +119,44 @@ pub struct LastInvalidated {
     pub cause: Cause,
 }
 
+/// The shared tier as it is now. Nothing of other scopes shows in it.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct RemoteStats {
+    /// Answer times lately; 0 when there is no such tier, or nothing was measured.
+    pub round_trip_ms: Quantiles,
+    /// Whether calls reach it: `closed`, `open`, `half_open`.
+    pub breaker: &'static str,
+    /// How this node learns what others change.
+    pub coherence: Mode,
+    /// Connections that were replaced or came back since the start.
+    pub reconnects: u64,
+}
+
+/// What one node counted of its shared tier.
+#[derive(Clone, Debug, Serialize)]
+pub struct RemoteCounts {
+    /// Values that were not used, by reason; every reason is there.
+    pub rejected: BTreeMap<&'static str, u64>,
+    /// Calls that brought nothing, those that were not sent left out.
+    pub errors: u64,
+    /// Values written.
+    pub written: u64,
+    /// Values that were not: too many on their way, or the call failed.
+    pub not_written: u64,
+    /// Values that were not written because their scope has its share.
+    pub over_quota: u64,
+    /// Messages sent.
+    pub published: u64,
+    /// Messages that were not: too many on their way, or the call failed.
+    pub not_published: u64,
+    /// Messages that concerned a scope of this node.
+    pub heard: u64,
+    /// Messages that made no sense, or came faster than they could be read.
+    pub garbled: u64,
+    /// Misses that waited for the computation of another node.
+    pub waited_for_others: u64,
+}
+
 /// The memory tier as one scope sees it.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct MemoryStats {
@@ -129,7 +170,7 @@ pub struct MemoryStats {
     pub evictions: u64,
 }
 
-fn rfc3339<S: Serializer>(at: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn rfc3339<S: Serializer>(at: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
     let at = jiff::Timestamp::try_from(*at).map_err(serde::ser::Error::custom)?;
     // Whole milliseconds: what people read and every parser takes.
     serializer.collect_str(&format_args!("{at:.3}"))
@@ -145,7 +186,9 @@ impl OperationStats {
         let hits_memory = counters.hits();
         let (misses, collapsed, stale) =
             (load(&counters.misses), load(&counters.collapsed), load(&counters.stale));
-        let requests = hits_memory + misses + collapsed + stale;
+        let hits_redis = load(&counters.hits_redis);
+        let hits = hits_memory + hits_redis;
+        let requests = hits + misses + collapsed + stale;
         let hit_ms = Quantiles { p50: counters.hit.quantile_ms(0.5), p99: counters.hit.quantile_ms(0.99) };
         let compute_ms =
             Quantiles { p50: counters.compute.quantile_ms(0.5), p99: counters.compute.quantile_ms(0.99) };
@@ -154,13 +197,13 @@ impl OperationStats {
             ttl_seconds: operation.ttl.as_secs(),
             requests,
             hits_memory,
-            hits_redis: 0,
+            hits_redis,
             misses,
             collapsed,
             stale,
             errors: load(&counters.errors),
             invalidations: load(&counters.invalidations),
-            hit_ratio: ratio(hits_memory, requests),
+            hit_ratio: ratio(hits, requests),
             hit_ms,
             compute_ms,
             reduction_percent: if measured { 100.0 * (1.0 - hit_ms.p50 / compute_ms.p50) } else { 0.0 },

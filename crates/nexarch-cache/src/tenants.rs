@@ -1,14 +1,15 @@
 //! The scopes this process knows: their mirror, entries, flights and counters.
 
 use crate::clock::BootTime;
-use crate::compute::{FlightKey, Handle};
 use crate::counters::Counters;
 use crate::fairness::{Account, Budget};
 use crate::fence::Epoch;
 use crate::flight::Flights;
+use crate::fly::{FlightKey, Handle};
 use crate::key::{BuildHashed, Scope};
 use crate::memory::Ring;
 use crate::mirror::Mirror;
+use crate::quota::Quota;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -31,6 +32,8 @@ pub(crate) struct Tenant {
     pub(crate) memory: Account,
     pub(crate) flights: Flights<FlightKey, Arc<Handle>>,
     pub(crate) counters: Arc<Counters>,
+    /// What of it is in the shared tier.
+    pub(crate) remote: Quota,
     last_read: AtomicU64,
 }
 
@@ -152,6 +155,7 @@ impl Tenants {
             memory: self.budget.open(ring),
             flights: Flights::new(self.limits.max_waiters),
             counters,
+            remote: Quota::default(),
             last_read: AtomicU64::new(0),
         }
     }

@@ -35,6 +35,39 @@ pub(crate) enum Rejected {
     Ahead,
 }
 
+impl Rejected {
+    pub(crate) const ALL: [Self; 11] = [
+        Self::Foreign,
+        Self::Truncated,
+        Self::OtherFormat,
+        Self::OtherSchema,
+        Self::Corrupt,
+        Self::OtherParameters,
+        Self::Sealed,
+        Self::Unsealed,
+        Self::TooLarge,
+        Self::Expired,
+        Self::Ahead,
+    ];
+
+    /// The word, as statistics give it.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Foreign => "foreign",
+            Self::Truncated => "truncated",
+            Self::OtherFormat => "other_format",
+            Self::OtherSchema => "other_schema",
+            Self::Corrupt => "corrupt",
+            Self::OtherParameters => "other_parameters",
+            Self::Sealed => "sealed",
+            Self::Unsealed => "unsealed",
+            Self::TooLarge => "too_large",
+            Self::Expired => "expired",
+            Self::Ahead => "ahead",
+        }
+    }
+}
+
 pub(super) struct Reader<'a> {
     value: &'a Bytes,
     header: &'a [u8; HEADER],

@@ -1,14 +1,18 @@
 //! The promises of the crate, through its public interface, in one binary.
 #![allow(missing_docs, reason = "tests are named after what they show")]
 
+mod cluster;
+mod coherence;
 mod directives;
 mod expiry;
 mod fairness;
 mod flights;
 mod lease;
 mod model;
+mod others;
 mod race;
 mod restore;
 mod statistics;
 mod support;
+mod tier;
 mod walls;

@@ -1,0 +1,113 @@
+//! Writing to the shared tier, behind the answer: no request waits for it, and none fails by it.
+
+use crate::cache::{Cache, Inner};
+use crate::compute::Plan;
+use crate::entry::Entry;
+use crate::envelope::{self, Head};
+use crate::fetch::INLINE;
+use crate::key::Scope;
+use crate::remote::RemoteError;
+use crate::seal::{NONCE, Sealer};
+use crate::tenants::Tenant;
+use crate::tier::{Moment, Tier, count};
+use bytes::Bytes;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+impl Cache {
+    /// Removes what the shared tier has of `scope`, or of all scopes, in small batches and without haste; returns how many
+    /// values. For operators: no guarantee needs it, and what is written meanwhile may stay.
+    pub async fn remove_remote(&self, scope: Option<&Scope>) -> Result<u64, RemoteError> {
+        let Some(tier) = &self.inner.tier else { return Ok(0) };
+        let removed = tier.remote.remove(scope).await?;
+        let of = |tenant: &Arc<Tenant>| scope.is_none_or(|scope| tenant.scope == *scope);
+        self.inner.tenants.all().iter().filter(|tenant| of(tenant)).for_each(|tenant| tenant.remote.clear());
+        Ok(removed)
+    }
+}
+
+impl Inner {
+    /// Sends `entry` to the shared tier on a task of its own, if there is room for it on the way and for the scope there.
+    pub(crate) fn write_behind(self: &Arc<Self>, tenant: &Arc<Tenant>, plan: &Plan, entry: &Arc<Entry>) {
+        let Some(tier) = &self.tier else { return };
+        let fits = self.enabled() && entry.body.len() <= self.max_value_bytes;
+        if !fits || !tier.usable() {
+            return;
+        }
+        if tenant.remote.bytes(self.clock.boot()) >= tier.scope_max_bytes {
+            return count(&tier.counts.over_quota);
+        }
+        let Some(permits) = tier.begin_write(entry.body.len() + plan.params.len()) else {
+            return count(&tier.counts.not_written);
+        };
+        let (inner, tenant) = (Arc::clone(self), Arc::clone(tenant));
+        let (plan, entry) = (plan.clone(), Arc::clone(entry));
+        self.tracker.spawn(async move {
+            if let Some(tier) = &inner.tier {
+                inner.write(tier, &tenant, plan, entry).await;
+            }
+            drop(permits);
+        });
+    }
+
+    async fn write(self: &Arc<Self>, tier: &Tier, tenant: &Tenant, plan: Plan, entry: Arc<Entry>) {
+        let (key, name) = (plan.key(tenant), self.name(tenant, &plan));
+        let moment = Moment::now(&*self.clock);
+        let left = entry.dies.since(moment.boot);
+        // Redis counts whole milliseconds; one that is over anyway is not worth a command.
+        if left < Duration::from_millis(1) {
+            return;
+        }
+        let head = Head {
+            label: entry.label,
+            contains: entry.contains,
+            computed_at: moment.to_wall(entry.computed_at),
+            expires: moment.to_wall(entry.expires),
+            dies: moment.to_wall(entry.dies),
+            cost: entry.cost,
+            negative: entry.negative,
+        };
+        let Ok(packed) = self.pack(tier, plan, &name, head, entry).await else {
+            return count(&tier.counts.not_written);
+        };
+        if !tenant.remote.charge(key.hash, name.len() + packed.len(), left, moment.boot, tier.scope_max_bytes)
+        {
+            return count(&tier.counts.over_quota);
+        }
+        match tier.remote.set(&name, packed, left).await {
+            Ok(()) => count(&tier.counts.written),
+            Err(error) => {
+                // It may be there all the same; then the estimate is low until it expires.
+                tenant.remote.release(key.hash);
+                tier.failed(&error);
+                count(&tier.counts.not_written);
+            }
+        }
+    }
+
+    async fn pack(
+        self: &Arc<Self>,
+        tier: &Tier,
+        plan: Plan,
+        name: &str,
+        head: Head,
+        entry: Arc<Entry>,
+    ) -> io::Result<Bytes> {
+        let nonce = match tier.sealer {
+            Some(_) => Sealer::nonce().map_err(io::Error::other)?,
+            None => [0; NONCE],
+        };
+        let packed = if entry.body.len() <= INLINE {
+            envelope::pack(&plan.place(name, tier.sealer.as_ref()), nonce, &head, &entry.body)
+        } else {
+            let (inner, name) = (Arc::clone(self), name.to_owned());
+            let pack = move || {
+                let sealer = inner.tier.as_ref().and_then(|tier| tier.sealer.as_ref());
+                envelope::pack(&plan.place(&name, sealer), nonce, &head, &entry.body)
+            };
+            self.tracker.spawn_blocking(pack).await.map_err(io::Error::other)?
+        };
+        packed.map(Bytes::from)
+    }
+}

@@ -1,0 +1,155 @@
+//! Reading a value from the shared tier: believed only where its label is what the authority vouches for.
+
+use crate::cache::Inner;
+use crate::compute::Plan;
+use crate::entry::{Entry, etag};
+use crate::envelope::{self, Head, Place, Rejected};
+use crate::fence::Fence;
+use crate::tenants::Tenant;
+use crate::tier::{Moment, Tier};
+use bytes::Bytes;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Values above this many bytes are unpacked and packed on a thread that may be kept busy: it takes more than 100 µs.
+pub(crate) const INLINE: usize = 64 << 10;
+
+/// What a look into the shared tier brought.
+#[derive(Debug)]
+pub(crate) enum Fetched {
+    /// A value that may be served.
+    Hit(Arc<Entry>),
+    /// None. If there was one that is too old, what it took to compute.
+    Miss(Option<Duration>),
+    /// None: what stands there is not what it should be. To be counted by who asked first.
+    Refused(Rejected),
+    /// The tier did not answer.
+    Failed,
+}
+
+impl Inner {
+    /// The value of `plan` from the shared tier if it may be served where `needed` is needed; it is then in memory, too.
+    /// What expired and may yet stand in for a failed computation is kept for that.
+    pub(crate) async fn fetch(
+        self: &Arc<Self>,
+        tier: &Tier,
+        tenant: &Arc<Tenant>,
+        plan: &Plan,
+        needed: &Fence,
+    ) -> Fetched {
+        let name = self.name(tenant, plan);
+        let most = self.max_value_bytes + plan.params.len() + envelope::OVERHEAD;
+        let value = match tier.remote.get(&name, most).await {
+            Ok(Some(value)) => value,
+            Ok(None) => return Fetched::Miss(None),
+            Err(crate::RemoteError::TooLarge) => return Fetched::Refused(Rejected::TooLarge),
+            Err(error) => {
+                tier.failed(&error);
+                return Fetched::Failed;
+            }
+        };
+        let bytes = value.len();
+        let moment = Moment::now(&*self.clock);
+        let (head, body) = match self.unpack(tier, plan, name, value, moment.wall).await {
+            Ok(read) => read,
+            Err(reason) => return Fetched::Refused(reason),
+        };
+        if !(plan.shape.decodes)(&body) {
+            return Fetched::Refused(Rejected::OtherSchema);
+        }
+        if head.label.epoch != needed.epoch {
+            return Fetched::Refused(Rejected::Foreign);
+        }
+        if !head.label.covers(needed) {
+            return Fetched::Miss(Some(head.cost));
+        }
+        if !self.vouched(tenant, plan, needed, &head.label).await {
+            return Fetched::Refused(Rejected::Ahead);
+        }
+        let left = Duration::from_micros(head.dies.saturating_sub(moment.wall)).min(plan.ttl + plan.grace);
+        let key = plan.key(tenant);
+        tenant.remote.charge(key.hash, bytes, left, moment.boot, tier.scope_max_bytes);
+        let entry = Arc::new(entry(plan, &head, body, moment, tenant.mirror.known()));
+        tenant.counters.of(plan.operation).learn_cost(head.cost);
+        self.keep(tenant, plan, &entry);
+        if entry.fresh(self.clock.boot()) { Fetched::Hit(entry) } else { Fetched::Miss(Some(head.cost)) }
+    }
+
+    async fn unpack(
+        self: &Arc<Self>,
+        tier: &Tier,
+        plan: &Plan,
+        name: String,
+        value: Bytes,
+        now: u64,
+    ) -> Result<(Head, Bytes), Rejected> {
+        let max_body = self.max_value_bytes;
+        if value.len() <= INLINE {
+            return envelope::unpack(&plan.place(&name, tier.sealer.as_ref()), now, max_body, &value);
+        }
+        let (inner, plan) = (Arc::clone(self), plan.clone());
+        let unpack = move || {
+            let sealer = inner.tier.as_ref().and_then(|tier| tier.sealer.as_ref());
+            envelope::unpack(&plan.place(&name, sealer), now, max_body, &value)
+        };
+        self.tracker.spawn_blocking(unpack).await.unwrap_or(Err(Rejected::Corrupt))
+    }
+
+    /// Whether the authority gave the versions of `label`. If the label says more than is known here, it is asked: the
+    /// value may be of a change that is not known here yet, or of a future that the database was set back from.
+    async fn vouched(
+        self: &Arc<Self>,
+        tenant: &Arc<Tenant>,
+        plan: &Plan,
+        needed: &Fence,
+        label: &Fence,
+    ) -> bool {
+        let certain = || tenant.mirror.certain(plan.operation.index(), plan.follows_data).fence;
+        if needed.covers(label) || certain().covers(label) {
+            return true;
+        }
+        if !self.knows_all {
+            // There is nobody to ask: what others say is taken as said.
+            return self.believe(tenant, plan, label);
+        }
+        // An answer raises this mirror; when the database was set back, or the scope forgotten, it does not.
+        self.truth_read([plan.scope.clone()]).await.is_ok() && certain().covers(label)
+    }
+
+    /// Keeps a value of the shared tier in memory, unless what is held there is as good.
+    fn keep(&self, tenant: &Tenant, plan: &Plan, entry: &Arc<Entry>) {
+        let held = tenant.memory.ring().get(&plan.key(tenant), &plan.params);
+        let better = held.is_none_or(|held| !held.label.covers(&entry.label) || held.expires < entry.expires);
+        if better && self.enabled() {
+            tenant.memory.store(plan.key(tenant), Arc::clone(entry), self.clock.boot());
+        }
+    }
+
+    /// The name of the key in the shared tier.
+    pub(crate) fn name(&self, tenant: &Tenant, plan: &Plan) -> String {
+        let operation = self.operations.get(plan.operation).map_or("", |operation| &operation.name);
+        plan.key(tenant).name(&self.namespace, &plan.scope, operation)
+    }
+}
+
+impl Plan {
+    pub(crate) fn place<'a>(&'a self, key: &'a str, sealer: Option<&'a crate::seal::Sealer>) -> Place<'a> {
+        Place { key, params: &self.params, fingerprint: self.fingerprint, codec: self.shape.codec, sealer }
+    }
+}
+
+/// `known` bounds what is believed of `contains`: the label was vouched for, that was not.
+fn entry(plan: &Plan, head: &Head, body: Bytes, moment: Moment, known: u64) -> Entry {
+    Entry {
+        params: (*plan.params).into(),
+        etag: etag(&body),
+        body,
+        label: head.label,
+        contains: head.contains.min(known).max(head.label.newest()),
+        computed_at: moment.passed(head.computed_at),
+        expires: moment.to_come(head.expires, plan.ttl),
+        dies: moment.to_come(head.dies, plan.ttl.saturating_add(plan.grace)),
+        cost: head.cost,
+        negative: head.negative,
+    }
+}

@@ -1,0 +1,129 @@
+//! One computation in the cluster for what is costly, and nobody waits for ever for a node that died.
+
+use crate::cluster::{Cluster, Node, cluster, cluster_with};
+use crate::support::{Gate, settle, text};
+use nexarch_cache::testing::Faults;
+use nexarch_cache::{Answer, Directives, Error, Outcome, Reason};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+
+fn start(node: &Node, gate: &Arc<Gate>) -> JoinHandle<Result<Answer, Error>> {
+    TaskTracker::new().spawn(node.begin(gate, Directives::default()))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stampede_on_three_nodes_computes_once() {
+    let cluster = cluster(3);
+    let gate = Gate::new(false);
+    let reads: Vec<_> = (0..300).map(|n| start(&cluster.nodes[n % 3], &gate)).collect();
+    gate.arrivals(1).await;
+    tokio::time::advance(Duration::from_millis(50)).await;
+    settle().await;
+    assert_eq!(cluster.computed(), 1);
+    gate.set(true);
+    let mut outcomes = [0; 3];
+    for read in reads {
+        let answer = read.await.unwrap().unwrap();
+        assert_eq!(text(&answer), cluster.now());
+        match answer.outcome() {
+            Outcome::Miss { .. } => outcomes[0] += 1,
+            Outcome::Collapsed => outcomes[1] += 1,
+            Outcome::HitRedis { .. } => outcomes[2] += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!((cluster.computed(), outcomes), (1, [1, 99, 200]));
+    let waited: u64 = cluster.nodes.iter().map(|n| n.cache.remote_counts().unwrap().waited_for_others).sum();
+    assert_eq!(waited, 2);
+}
+
+/// Takes the lease on the first node and lets it hang; the second waits.
+async fn hanging(cluster: &Cluster) -> (Arc<Gate>, JoinHandle<Result<Answer, Error>>, Instant) {
+    let (one, other) = (&cluster.nodes[0], &cluster.nodes[1]);
+    let gate = Gate::new(false);
+    start(one, &gate);
+    gate.arrivals(1).await;
+    let began = Instant::now();
+    let second = start(other, &Gate::new(true));
+    (gate, second, began)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_dies_with_the_lease_costs_the_others_twice_the_cost() {
+    let cluster = cluster(2);
+    let (_gate, second, began) = hanging(&cluster).await;
+    assert!(matches!(second.await.unwrap().unwrap().outcome(), Outcome::Miss { .. }));
+    let waited = began.elapsed();
+    assert!(waited > Duration::from_millis(700) && waited <= Duration::from_secs(1), "{waited:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_for_others_when_the_tier_goes_away() {
+    for faults in [
+        Faults { away: Some(Reason::Timeout), ..Faults::default() },
+        Faults { breaks: 1.0, ..Faults::default() },
+    ] {
+        let cluster = cluster(2);
+        let (_gate, second, began) = hanging(&cluster).await;
+        settle().await;
+        cluster.nodes[1].remote.set_faults(faults);
+        assert!(matches!(second.await.unwrap().unwrap().outcome(), Outcome::Miss { .. }));
+        assert!(began.elapsed() < Duration::from_millis(20), "{:?}", began.elapsed());
+    }
+}
+
+/// What costs fewer than five round trips is computed at once.
+#[tokio::test(start_paused = true)]
+async fn what_is_cheap_waits_for_nobody() {
+    for (round_trip, waits) in [(Duration::from_millis(3), true), (Duration::from_millis(5), false)] {
+        let cluster = cluster(2);
+        let other = &cluster.nodes[1];
+        other.remote.set_round_trip((round_trip, round_trip));
+        // 20 ms, by the clock of the cache.
+        let clock = cluster.clock.clone();
+        let slow = |_| async move {
+            clock.advance(Duration::from_millis(20));
+            Ok(nexarch_cache::Computed::new("x"))
+        };
+        let read = nexarch_cache::Read::new(other.overview, "another");
+        other.cache.get_or_compute(&cluster.acme, read, slow).await.unwrap();
+        let (_gate, second, began) = hanging(&cluster).await;
+        second.await.unwrap().unwrap();
+        let waited = began.elapsed();
+        assert_eq!(waited > Duration::ZERO, waits, "{waited:?}");
+        assert!(waited <= Duration::from_millis(40), "twice the cost: {waited:?}");
+    }
+}
+
+/// A lease that is left over from the node's own computation, whose value was lost, holds nobody up.
+#[tokio::test(start_paused = true)]
+async fn a_lease_of_its_own_stops_no_node() {
+    let cluster = cluster(1);
+    let one = &cluster.nodes[0];
+    one.read().await.unwrap();
+    let leases = cluster.hub.keys().len() - cluster.entries().len();
+    assert_eq!(leases, 1);
+    let lease = cluster.hub.keys().into_iter().find(|key| key.contains(":lease:")).unwrap();
+    assert!(lease.starts_with(&format!("{{{}}}:lease:", cluster.only().0)), "on the node of its entry");
+    one.cache.forget(&cluster.acme);
+    let key = cluster.only().0;
+    cluster.hub.plant(&key, "lost".into(), Duration::from_secs(1));
+    let began = Instant::now();
+    one.read().await.unwrap();
+    assert_eq!(began.elapsed(), Duration::ZERO);
+}
+
+/// Nobody is to wait for what will not be written.
+#[tokio::test(start_paused = true)]
+async fn a_scope_without_room_takes_no_lease() {
+    let cluster = cluster_with(2, |builder| builder.scope_max_remote_bytes(0));
+    for node in &cluster.nodes {
+        let began = Instant::now();
+        node.read().await.unwrap();
+        assert_eq!(began.elapsed(), Duration::ZERO);
+    }
+    assert!(cluster.hub.keys().is_empty());
+}
