@@ -32,7 +32,7 @@ pub(crate) struct Ticket<H> {
     pub(crate) handle: H,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Flight<H> {
     id: u64,
     stage: Stage,
@@ -42,7 +42,7 @@ struct Flight<H> {
     handle: H,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Stage {
     /// Has not begun: anybody may join.
     Open,
@@ -52,7 +52,7 @@ enum Stage {
     Under(Fence),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Slot<H> {
     running: Flight<H>,
     waiting: Option<Flight<H>>,
@@ -64,7 +64,7 @@ pub(crate) struct Flights<K, H> {
     inner: Mutex<Inner<K, H>>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Inner<K, H> {
     last_id: u64,
     slots: HashMap<K, Slot<H>>,
@@ -147,6 +147,33 @@ impl<K: Eq + Hash, H: Clone> Flights<K, H> {
     #[allow(dead_code, reason = "called by tests/interleavings.rs, which compiles this file")]
     pub(crate) fn len(&self) -> usize {
         lock(&self.inner).slots.len()
+    }
+}
+
+/// A model tries every next step from the same state.
+#[cfg(test)]
+impl<K: Clone, H: Clone> Clone for Flights<K, H> {
+    fn clone(&self) -> Self {
+        Self { max_waiters: self.max_waiters, inner: Mutex::new(lock(&self.inner).clone()) }
+    }
+}
+
+#[cfg(test)]
+#[allow(dead_code, reason = "what the exhaustive model tells states by; it compiles this file")]
+impl<K: Eq + Hash, H: Clone> Flights<K, H> {
+    /// The handles of the running and the waiting flight of `key`, whether they are for `no-cache` readers, and how far
+    /// the running one is: 0 open, 1 closed, 2 under the fence that follows.
+    #[expect(clippy::type_complexity, reason = "written down once, for a hash")]
+    pub(crate) fn picture(&self, key: &K) -> Option<(H, bool, u8, Fence, Option<(H, bool)>)> {
+        let inner = lock(&self.inner);
+        let slot = inner.slots.get(key)?;
+        let (stage, fence) = match slot.running.stage {
+            Stage::Open => (0, Fence::default()),
+            Stage::Closed => (1, Fence::default()),
+            Stage::Under(fence) => (2, fence),
+        };
+        let waiting = slot.waiting.as_ref().map(|waiting| (waiting.handle.clone(), waiting.fresh));
+        Some((slot.running.handle.clone(), slot.running.fresh, stage, fence, waiting))
     }
 }
 

@@ -56,7 +56,7 @@ pub(crate) struct Mirror {
 }
 
 /// Known and heard apart, by part.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Books {
     /// Counts the reads of the authority that were sent.
     sent: u64,
@@ -170,6 +170,13 @@ impl Mirror {
         self.known.load(Ordering::SeqCst)
     }
 
+    /// The newest version that is surely committed: what was read whole, or seen by a computation beyond that. An
+    /// authority whose clock is behind it was set back.
+    pub(crate) fn committed(&self) -> u64 {
+        let newest = lock(&self.books).iter_mut().map(|book| book.known).max().unwrap_or(0);
+        newest.max(self.known())
+    }
+
     /// Whether the parts were ever read whole.
     pub(crate) fn is_complete(&self) -> bool {
         self.asof.load(Ordering::SeqCst) > 0
@@ -220,6 +227,15 @@ impl Mirror {
         lock(&self.books).iter_mut().any(|book| book.needed() > book.known)
     }
 
+    /// Known, heard and heard since, part by part; the clock and the moment they are complete to.
+    #[cfg(test)]
+    #[allow(dead_code, reason = "what the exhaustive model tells states by; it compiles this file")]
+    pub(crate) fn picture(&self) -> Vec<u64> {
+        let mut books = lock(&self.books).clone();
+        let books = books.iter_mut().flat_map(|book| [book.known, book.heard, book.overtaking]);
+        books.chain([self.epoch.get(), self.known(), self.asof.load(Ordering::SeqCst)]).collect()
+    }
+
     fn write(&self, part: Part, set: impl FnOnce(&mut Book)) {
         let mut books = lock(&self.books);
         let (book, needed) = match part {
@@ -232,6 +248,23 @@ impl Mirror {
         };
         set(book);
         needed.store(book.needed(), Ordering::SeqCst);
+    }
+}
+
+/// A model tries every next step from the same state.
+#[cfg(test)]
+impl Clone for Mirror {
+    fn clone(&self) -> Self {
+        let copy = |part: &AtomicU64| AtomicU64::new(part.load(Ordering::SeqCst));
+        Self {
+            epoch: self.epoch,
+            tenant: copy(&self.tenant),
+            data: copy(&self.data),
+            operations: self.operations.iter().map(copy).collect(),
+            known: copy(&self.known),
+            asof: copy(&self.asof),
+            books: Mutex::new(lock(&self.books).clone()),
+        }
     }
 }
 

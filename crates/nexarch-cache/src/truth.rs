@@ -165,7 +165,7 @@ impl Inner {
             let sent = self.clock.boot();
             let tenants: Vec<_> = scopes.iter().map(|scope| self.tenants.get(scope)).collect();
             let known =
-                |tenant: &Option<Arc<Tenant>>| tenant.as_ref().map_or(0, |tenant| tenant.mirror.known());
+                |tenant: &Option<Arc<Tenant>>| tenant.as_ref().map_or(0, |tenant| tenant.mirror.committed());
             let known: Vec<_> = tenants.iter().map(known).collect();
             let marks: Vec<_> =
                 tenants.iter().map(|tenant| tenant.as_ref().map(|tenant| tenant.mirror.sending())).collect();

@@ -63,6 +63,22 @@ async fn a_clock_that_runs_backwards_is_a_restore() {
     assert_eq!(after.label().epoch.get(), 1007);
 }
 
+/// Nobody told this node of the commit: a computation saw it, and then it was lost.
+#[tokio::test]
+async fn a_clock_behind_what_a_computation_saw_is_a_restore() {
+    let world = world(false);
+    world.read(world.services).await.unwrap();
+    let backup = world.db.lock().scopes.clone();
+    world.db.commit(&world.acme);
+    let lost = world.read(world.overview).await.unwrap();
+    assert_eq!(text(&lost), world.now());
+    world.db.lock().scopes = backup;
+    world.clock.advance(Duration::from_secs(2));
+    let after = world.read(world.overview).await.unwrap();
+    assert_eq!(text(&after), world.now());
+    assert_eq!(world.db.lock().epoch, 1007, "replaced");
+}
+
 /// Not a restore: the commit was announced while the read of versions was on its way.
 #[tokio::test(start_paused = true)]
 async fn an_answer_older_than_an_announcement_is_no_restore() {

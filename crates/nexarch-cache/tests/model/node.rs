@@ -1,0 +1,116 @@
+//! A process: the scope as it knows it, and its read of the versions.
+
+use crate::clock::BootTime;
+use crate::fence::Epoch;
+use crate::flight::Flights;
+use crate::mirror::{Mirror, Sent};
+use crate::world::{Value, Versions};
+use std::hash::{Hash, Hasher};
+
+/// More than there are readers.
+const WAITERS: usize = 64;
+
+/// The scope under one epoch.
+#[derive(Clone, Debug)]
+pub struct Tenant {
+    pub mirror: Mirror,
+    pub memory: Option<Value>,
+    /// Of an earlier epoch: keeps nothing.
+    pub closed: bool,
+    /// Handles are the readers who own the flights.
+    pub flights: Flights<(), u8>,
+}
+
+impl Hash for Tenant {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.mirror.picture().hash(state);
+        self.memory.hash(state);
+        self.closed.hash(state);
+        self.flights.picture(&()).hash(state);
+    }
+}
+
+#[derive(Clone, Debug, Hash)]
+pub struct Node {
+    /// By epoch; the last is the one in use. Flights of earlier ones may still end.
+    pub tenants: Vec<Tenant>,
+    pub truth: Option<TruthRead>,
+}
+
+/// A read of the versions under way.
+#[derive(Clone, Debug)]
+pub struct TruthRead {
+    pub sent: u64,
+    pub tenant: usize,
+    pub mark: Sent,
+    /// What was surely committed, and the epoch, when it was sent.
+    pub known: u64,
+    pub epoch: Epoch,
+    /// None when the database is away.
+    pub answer: Option<Answer>,
+}
+
+#[derive(Clone, Debug, Hash)]
+pub struct Answer {
+    pub epoch: Epoch,
+    pub clock: u64,
+    pub versions: Versions,
+}
+
+impl Hash for TruthRead {
+    /// Without the mark: the mirror's latest is meant, whatever its number.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.sent, self.tenant, self.known, self.epoch, &self.answer).hash(state);
+    }
+}
+
+impl Tenant {
+    pub fn new(epoch: Epoch) -> Self {
+        Self { mirror: Mirror::new(epoch, 1), memory: None, closed: false, flights: Flights::new(WAITERS) }
+    }
+
+    /// Keeps `value` unless the one there is newer, as the memory tier does.
+    pub fn keep(&mut self, value: Value) {
+        let value = Value { expired: false, ..value };
+        if !self.closed && !self.memory.is_some_and(|held| held.label.outranks(&value.label)) {
+            self.memory = Some(value);
+        }
+    }
+}
+
+impl Node {
+    /// Has read nothing yet.
+    pub fn cold() -> Self {
+        Self { tenants: vec![Tenant::new(Epoch::default())], truth: None }
+    }
+
+    /// Has read the versions at `at`, when there were none.
+    pub fn warm(epoch: u64, at: BootTime) -> Self {
+        let tenant = Tenant::new(Epoch::new(epoch));
+        tenant.mirror.complete(0, at);
+        Self { tenants: vec![tenant], truth: None }
+    }
+
+    pub fn current(&self) -> usize {
+        self.tenants.len() - 1
+    }
+
+    pub fn tenant(&self) -> &Tenant {
+        &self.tenants[self.current()]
+    }
+
+    /// The scope anew, under another epoch.
+    pub fn adopt(&mut self, epoch: Epoch) {
+        let old = self.current();
+        self.tenants[old].closed = true;
+        self.tenants[old].memory = None;
+        self.tenants.push(Tenant::new(epoch));
+    }
+}
+
+/// Raises a mirror to what a transaction or a statement saw.
+pub fn raise(mirror: &Mirror, versions: Versions) {
+    mirror.raise_tenant(versions[0]);
+    mirror.raise_operation(0, versions[1]);
+    mirror.raise_data(versions[2]);
+}

@@ -1,0 +1,281 @@
+//! What may happen in one run, and how often.
+
+use crate::action::Action;
+use crate::checker::{Explored, explore};
+use crate::mistakes::Mistake;
+use crate::read::Spec;
+use crate::world::World;
+use std::fmt::Write;
+
+/// How often each thing may happen.
+#[derive(Clone, Copy, Debug, Default, Hash)]
+pub struct Budget {
+    pub ticks: u8,
+    /// Changes of data, of the whole scope, of the operation; made by the first `writing_nodes`.
+    pub commits: u8,
+    pub invalidations: u8,
+    pub operations: u8,
+    pub writing_nodes: usize,
+    /// Reads of the versions that nobody asked for.
+    pub beats: u8,
+    pub forgeries: u8,
+    pub crashes: u8,
+    pub outages: u8,
+    pub restores: u8,
+    pub failures: u8,
+    pub expiries: u8,
+    pub evictions: u8,
+    /// Whether computations may read a replica that lags.
+    pub lag: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Scenario {
+    pub name: &'static str,
+    pub mistake: Mistake,
+    pub nodes: usize,
+    /// Whether nodes start without having read the versions.
+    pub cold: bool,
+    pub readers: &'static [Spec],
+    pub budget: Budget,
+}
+
+impl Scenario {
+    pub fn explore(&self, limit: usize) -> Explored<Action> {
+        explore(&World::new(self), limit)
+    }
+
+    pub const fn with(self, mistake: Mistake) -> Self {
+        Self { mistake, ..self }
+    }
+}
+
+/// A reader of `node` who asks for nothing special.
+pub const fn at(node: usize) -> Spec {
+    Spec { node, minimum: false, max_stale: false, no_cache: false }
+}
+
+const NONE: Budget = Budget {
+    ticks: 0,
+    commits: 0,
+    invalidations: 0,
+    operations: 0,
+    writing_nodes: 1,
+    beats: 0,
+    forgeries: 0,
+    crashes: 0,
+    outages: 0,
+    restores: 0,
+    failures: 0,
+    expiries: 0,
+    evictions: 0,
+    lag: false,
+};
+
+const fn scenario(name: &'static str, nodes: usize, readers: &'static [Spec], budget: Budget) -> Scenario {
+    Scenario { name, mistake: Mistake::None, nodes, cold: false, readers, budget }
+}
+
+const MINIMUM_AT_1: Spec = Spec { minimum: true, ..at(1) };
+const STALE: Spec = Spec { max_stale: true, ..at(0) };
+const STALE_MINIMUM: Spec = Spec { max_stale: true, minimum: true, ..at(0) };
+const NO_CACHE_AT_0: Spec = Spec { no_cache: true, ..at(0) };
+
+/// Flights, those who join and those who wait, while the scope is invalidated.
+pub const FLIGHTS: Scenario = scenario("flights", 1, &[at(0); 4], Budget { invalidations: 2, ..NONE });
+
+/// The same with data, whose version the computation sees, and reads of the versions that are under way.
+pub const FLIGHTS_OF_DATA: Scenario =
+    scenario("flights over data", 1, &[at(0); 3], Budget { commits: 2, beats: 1, ..NONE });
+
+/// Each part of a fence.
+pub const PARTS: Scenario =
+    scenario("all parts", 1, &[at(0); 3], Budget { commits: 1, invalidations: 1, operations: 1, ..NONE });
+
+/// A node that hears nothing, while time passes.
+pub const LEASE: Scenario =
+    scenario("lease", 2, &[at(1); 2], Budget { ticks: 2, commits: 1, beats: 1, ..NONE });
+
+/// The same, and nobody looks.
+pub const SILENCE: Scenario = scenario("silence", 2, &[at(1); 2], Budget { ticks: 2, commits: 1, ..NONE });
+
+/// A message comes late, another never.
+pub const LATE_MESSAGE: Scenario =
+    scenario("late message", 2, &[at(1); 2], Budget { ticks: 2, commits: 2, ..NONE });
+
+/// Both nodes write; values and messages pass between them.
+pub const TWO_NODES: Scenario = scenario(
+    "two nodes",
+    2,
+    &[at(0), at(1), at(1)],
+    Budget { ticks: 2, commits: 1, invalidations: 1, writing_nodes: 2, ..NONE },
+);
+
+/// Who was given a version asks another node for it.
+pub const MINIMUM: Scenario = scenario(
+    "minimum version",
+    2,
+    &[at(1), MINIMUM_AT_1, MINIMUM_AT_1],
+    Budget { ticks: 1, commits: 2, ..NONE },
+);
+
+pub const FALSE_INVALIDATIONS: Scenario =
+    scenario("false invalidations", 1, &[at(0); 3], Budget { invalidations: 2, forgeries: 2, ..NONE });
+
+pub const FALSE_COMMITS: Scenario =
+    scenario("false commits", 1, &[at(0); 3], Budget { commits: 2, forgeries: 2, ..NONE });
+
+/// What a false message does on one node is not felt on another.
+pub const FALSE_MESSAGES: Scenario = scenario(
+    "false messages, two nodes",
+    2,
+    &[at(0), at(1)],
+    Budget { ticks: 1, commits: 1, invalidations: 1, forgeries: 1, ..NONE },
+);
+
+/// A replica lags, and computations may read it.
+pub const LAG: Scenario =
+    scenario("lagging replica", 2, &[at(0), at(1)], Budget { ticks: 1, commits: 2, lag: true, ..NONE });
+
+/// A backup comes back, or a replica that lagged is promoted; the node knew better.
+pub const SET_BACK: Scenario =
+    scenario("set back", 1, &[at(0); 3], Budget { ticks: 2, commits: 2, restores: 1, ..NONE });
+
+/// One change, which is lost.
+pub const SET_BACK_ONCE: Scenario =
+    scenario("set back, once", 1, &[at(0); 2], Budget { ticks: 2, commits: 1, restores: 1, ..NONE });
+
+/// The same, and another node finds in Redis what is lost.
+pub const SET_BACK_BEHIND: Scenario =
+    scenario("set back, two nodes", 2, &[at(0), at(1)], Budget { ticks: 2, commits: 1, restores: 1, ..NONE });
+
+/// The same, and changes go on.
+pub const SET_BACK_AND_ON: Scenario = scenario(
+    "set back, and on",
+    2,
+    &[at(0), at(1)],
+    Budget { ticks: 2, commits: 2, invalidations: 1, restores: 1, ..NONE },
+);
+
+pub const AWAY: Scenario =
+    scenario("database away", 2, &[at(0), at(1), at(1)], Budget { ticks: 2, commits: 1, outages: 1, ..NONE });
+
+/// Nodes die between a commit and its acknowledgement; the batch comes again, perhaps elsewhere.
+pub const CRASH: Scenario = scenario(
+    "crash and retry",
+    2,
+    &[at(1); 2],
+    Budget { ticks: 1, commits: 1, invalidations: 1, crashes: 1, ..NONE },
+);
+
+pub const FAIL_SAFE: Scenario = scenario(
+    "fail-safe",
+    1,
+    &[at(0); 3],
+    Budget { commits: 1, invalidations: 1, failures: 1, expiries: 1, evictions: 1, ..NONE },
+);
+
+pub const MAX_STALE: Scenario = scenario(
+    "max-stale",
+    1,
+    &[at(0), STALE, STALE_MINIMUM],
+    Budget { ticks: 1, commits: 1, invalidations: 1, operations: 1, ..NONE },
+);
+
+pub const NO_CACHE: Scenario =
+    scenario("no-cache", 1, &[at(0), at(0), NO_CACHE_AT_0, NO_CACHE_AT_0], Budget { commits: 1, ..NONE });
+
+/// Neither node has read anything yet.
+pub const COLD: Scenario = Scenario {
+    cold: true,
+    ..scenario("cold start", 2, &[at(0), at(1)], Budget { ticks: 1, commits: 1, invalidations: 1, ..NONE })
+};
+
+/// Everything at once: never whole, but wide.
+pub const EVERYTHING: Scenario = scenario(
+    "everything",
+    2,
+    &[at(0), at(1), MINIMUM_AT_1, STALE],
+    Budget {
+        ticks: 3,
+        commits: 2,
+        invalidations: 1,
+        operations: 1,
+        writing_nodes: 2,
+        beats: 1,
+        forgeries: 1,
+        crashes: 1,
+        outages: 1,
+        restores: 1,
+        failures: 1,
+        expiries: 1,
+        evictions: 1,
+        lag: true,
+    },
+);
+
+pub const ALL: &[Scenario] = &[
+    FLIGHTS,
+    FLIGHTS_OF_DATA,
+    PARTS,
+    LEASE,
+    SILENCE,
+    LATE_MESSAGE,
+    TWO_NODES,
+    MINIMUM,
+    FALSE_INVALIDATIONS,
+    FALSE_COMMITS,
+    FALSE_MESSAGES,
+    LAG,
+    SET_BACK,
+    SET_BACK_ONCE,
+    SET_BACK_BEHIND,
+    SET_BACK_AND_ON,
+    AWAY,
+    CRASH,
+    FAIL_SAFE,
+    MAX_STALE,
+    NO_CACHE,
+    COLD,
+    EVERYTHING,
+];
+
+/// States of each scenario in an ordinary run; most have more.
+const STATES: usize = 5_000;
+
+/// States of each scenario in a proof: what fits in 6 GB.
+const PROOF_STATES: usize = 2_000_000;
+
+/// `NEXARCH_PROOF` asks for the longer run.
+fn limit() -> usize {
+    #[expect(clippy::disallowed_methods, reason = "how long a test runs is not configuration of the product")]
+    let proof = std::env::var_os("NEXARCH_PROOF").is_some();
+    if proof { PROOF_STATES } else { STATES }
+}
+
+/// The trace, one step a line.
+pub fn tell(broken: &str, way: &[Action]) -> String {
+    let mut text = format!("{broken}, after {} steps:\n", way.len());
+    for action in way {
+        writeln!(text, "  {action:?}").expect("a string");
+    }
+    text
+}
+
+#[test]
+fn the_protocol_holds_in_every_state() {
+    println!("{:<26} {:>10} {:>6}  whole", "scenario", "states", "depth");
+    for scenario in ALL {
+        let explored = scenario.explore(limit());
+        println!(
+            "{:<26} {:>10} {:>6}  {}",
+            scenario.name,
+            explored.states,
+            explored.depth,
+            if explored.complete { "yes" } else { "no" }
+        );
+        if let Some((broken, way)) = &explored.broken {
+            panic!("{}: {}", scenario.name, tell(broken, way));
+        }
+    }
+}

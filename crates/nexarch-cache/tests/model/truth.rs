@@ -1,0 +1,102 @@
+//! Reading the versions, step by step: sent, answered. As `truth.rs` of the crate.
+//!
+//! The database sees it at once: what it sees later only says more, and the lease is counted from the sending anyway.
+
+use crate::fence::Epoch;
+use crate::mirror::Mirror;
+use crate::mistakes::Mistake;
+use crate::node::{Answer, TruthRead, raise};
+use crate::read::{Ask, Stage};
+use crate::world::{World, moment};
+
+impl World {
+    /// A read is sent: it will do for all who ask by now.
+    pub fn send(&mut self, node: usize) {
+        for reader in self.readers.iter_mut().filter(|reader| reader.spec.node == node) {
+            if let Stage::Ask { asked: asked @ Ask::Waits, .. } = &mut reader.stage {
+                *asked = Ask::Sent;
+            }
+        }
+        self.send_again(node);
+    }
+
+    fn send_again(&mut self, node: usize) {
+        let (sent, database) = (self.now, &self.database);
+        let answer = (!database.away).then(|| Answer {
+            epoch: Epoch::new(database.epoch),
+            clock: database.clock,
+            versions: database.versions,
+        });
+        let clock_only = self.is(Mistake::SeenIsNotCommitted);
+        let node = &mut self.nodes[node];
+        let mirror = &node.tenant().mirror;
+        let known = if clock_only { mirror.known() } else { mirror.committed() };
+        let (mark, epoch) = (mirror.sending(), mirror.epoch());
+        node.truth = Some(TruthRead { sent, tenant: node.current(), mark, known, epoch, answer });
+    }
+
+    /// The answer has come.
+    pub fn answer(&mut self, node: usize) -> Result<(), String> {
+        let Some(truth) = self.nodes[node].truth.take() else { return Ok(()) };
+        let Some(Answer { mut epoch, clock, versions }) = truth.answer else {
+            self.answered(node, Ask::Failed);
+            return Ok(());
+        };
+        if epoch == truth.epoch
+            && clock < self.least_clock(node, &truth)
+            && !self.is(Mistake::PromotedReplica)
+        {
+            if self.debt.set_back.is_none() {
+                return Err("a restore was seen that never was".into());
+            }
+            if self.database.away {
+                self.answered(node, Ask::Failed);
+                return Ok(());
+            }
+            epoch = self.replace_epoch(truth.epoch);
+        }
+        if epoch != truth.epoch {
+            self.nodes[node].adopt(epoch);
+            // Nothing is known any more, and has to be read again, for the same who ask.
+            self.send_again(node);
+            return Ok(());
+        }
+        let read_at = if self.is(Mistake::LeaseFromReceipt) { self.now } else { truth.sent };
+        let overwrite = self.is(Mistake::OverwriteMirror);
+        let tenant = &mut self.nodes[node].tenants[truth.tenant];
+        if overwrite {
+            tenant.mirror = Mirror::new(epoch, 1);
+        }
+        raise(&tenant.mirror, versions);
+        tenant.mirror.answered(truth.mark);
+        tenant.mirror.complete(clock, moment(read_at));
+        self.answered(node, Ask::Answered);
+        Ok(())
+    }
+
+    /// Below this clock an answer says that the database was set back.
+    fn least_clock(&self, node: usize, truth: &TruthRead) -> u64 {
+        if self.is(Mistake::OvertakenIsRestore) {
+            // What was heard or announced meanwhile counts as known, too.
+            let mirror = &self.nodes[node].tenants[truth.tenant].mirror;
+            return mirror.known().max(mirror.need(0, true).fence.newest());
+        }
+        truth.known
+    }
+
+    fn replace_epoch(&mut self, seen: Epoch) -> Epoch {
+        if self.database.epoch == seen.get() {
+            self.database.epochs += 1;
+            self.database.epoch = self.database.epochs;
+        }
+        Epoch::new(self.database.epoch)
+    }
+
+    fn answered(&mut self, node: usize, how: Ask) {
+        for reader in self.readers.iter_mut().filter(|reader| reader.spec.node == node) {
+            if let Stage::Ask { asked: asked @ Ask::Sent, .. } = &mut reader.stage {
+                *asked = how;
+            }
+        }
+    }
+}
