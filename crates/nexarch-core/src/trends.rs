@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::{
     rollup::{Cell, Corrupt, Key, Rollup, Table},
     view::{Context, milliseconds, ratio},
-    window::{Minutes, WindowView, rfc3339},
+    window::{Minutes, Range, WindowView, rfc3339},
 };
 
 /// Most points of a series.
@@ -91,7 +91,7 @@ fn series<'a>(
     wanted: impl Fn(&Table, Key) -> bool,
 ) -> Result<Series, Corrupt> {
     let window = context.range.minutes;
-    let length = bucket_minutes(window);
+    let length = bucket_minutes(context.range);
     let inside = blobs.into_iter().filter(|(minute, _)| (window.from..window.to).contains(minute));
     let rollup = Rollup::fold_by(inside, |minute| minute / length, wanted)?;
     let mut buckets: BTreeMap<u32, Cell> = BTreeMap::new();
@@ -112,10 +112,17 @@ fn series<'a>(
     })
 }
 
-/// The shortest bucket that needs at most [`POINTS`] for a window.
-fn bucket_minutes(window: Minutes) -> u32 {
-    let points = |length: u32| window.to.div_ceil(length).saturating_sub(window.from / length);
-    BUCKETS.into_iter().find(|&length| points(length) <= POINTS).unwrap_or(BUCKETS[BUCKETS.len() - 1])
+/// The longest cell, in minutes, that a series over this range can be made of: more detail would be read for nothing.
+pub fn longest_cell(range: Range) -> u32 {
+    let length = bucket_minutes(range);
+    [60, 5].into_iter().find(|cell| length.is_multiple_of(*cell)).unwrap_or(1)
+}
+
+/// The shortest bucket of whole cells that needs at most [`POINTS`] for a window.
+fn bucket_minutes(Range { minutes, grain, .. }: Range) -> u32 {
+    let points = |length: u32| minutes.to.div_ceil(length).saturating_sub(minutes.from / length);
+    let fits = |length: &u32| points(*length) <= POINTS && length.is_multiple_of(grain.max(1));
+    BUCKETS.into_iter().find(fits).unwrap_or(BUCKETS[BUCKETS.len() - 1])
 }
 
 fn point(bucket: u32, length: u32, window: Minutes, cell: &Cell) -> Point {

@@ -171,14 +171,14 @@ impl Window {
     /// any span it is empty.
     pub fn range(self, newest_ns: Option<u64>) -> Range {
         match self {
-            Self::Fixed(minutes) => Range { name: "custom", minutes },
+            Self::Fixed(minutes) => Range { name: "custom", minutes, grain: 1 },
             Self::Newest(named) => {
                 let minutes = newest_ns.map_or(Minutes { from: 0, to: 0 }, |newest| {
                     let from = newest.saturating_sub(u64::from(named.minutes()) * MINUTE_NS);
                     Minutes { from: minute(from), to: minute(newest).saturating_add(1) }
                         .outward(grid(named.minutes()))
                 });
-                Range { name: named.as_str(), minutes }
+                Range { name: named.as_str(), minutes, grain: 1 }
             }
         }
     }
@@ -207,14 +207,16 @@ pub struct Range {
     pub name: &'static str,
     /// The minutes; empty without data.
     pub minutes: Minutes,
+    /// Length of the longest cell in it that has no shorter ones left, in minutes: it cannot be told in more detail.
+    pub grain: u32,
 }
 
 impl Range {
-    /// Rounded outward to the coarsest cells (their length in minutes) that are left in it: minutes become 5 minutes
-    /// after 2 hours and hours after 2 days, and half a cell cannot be read.
+    /// As a store found it: wider where only longer cells are left (minutes become 5 minutes after 2 hours and hours
+    /// after 2 days), for half a cell cannot be read.
     #[must_use]
-    pub fn widened(self, coarsest: u32) -> Self {
-        Self { minutes: self.minutes.outward(coarsest), ..self }
+    pub fn found(self, minutes: Minutes, grain: u32) -> Self {
+        Self { minutes, grain, ..self }
     }
 
     /// Length in seconds.

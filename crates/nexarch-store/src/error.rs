@@ -24,6 +24,17 @@ pub enum Error {
         /// When to try again.
         retry_after: Duration,
     },
+    /// The batch could exceed what the tenant may send on a UTC day: nothing of it was stored.
+    #[error("the quota of {quota} spans a day would be exceeded")]
+    Quota {
+        /// Spans of a UTC day.
+        quota: u64,
+        /// Time until the next UTC day.
+        retry_after: Duration,
+    },
+    /// Only the server of a database does this.
+    #[error("only the server of a database {0}")]
+    NotOwner(&'static str),
     /// Stored data cannot be read, or a bug.
     #[error("the database failed: {0}")]
     Internal(String),
@@ -46,6 +57,11 @@ pub enum OpenError {
         /// Newest schema of this program.
         known: usize,
     },
+    /// Written by an older version, whose server is running.
+    #[error(
+        "the database {0} has an older schema, and a server of that version uses it: stop the server first"
+    )]
+    Older(String),
     /// A database of something else.
     #[error("{0} is not a Nexarch database")]
     Foreign(String),

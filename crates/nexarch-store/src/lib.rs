@@ -12,14 +12,16 @@ mod sqlite;
 #[cfg(any(test, feature = "suite"))]
 pub mod suite;
 mod tenant;
+mod upkeep;
 mod versions;
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use async_trait::async_trait;
 use nexarch_core::{
     ids::{TenantId, TraceId},
     span::Span,
+    window::Minutes,
 };
 
 pub use batch::{Appended, Batch, Totals};
@@ -28,6 +30,7 @@ pub use options::{Options, Role};
 pub use settling::{Diagnostics, LATE, Settling};
 pub use sqlite::PAGE_BYTES;
 pub use tenant::{Key, NewKey, Scope, Tenant};
+pub use upkeep::{Cells, GRAINS, Place, Retention, Step};
 pub use versions::{Truth, Versions};
 
 /// Opens a database, makes or upgrades its schema, and, as [`Role::Owner`], takes its lock.
@@ -95,8 +98,23 @@ pub trait Store: Send + Sync + 'static {
     async fn tenants(&self) -> Result<Vec<Tenant>, Error>;
     /// Enables or disables a tenant.
     async fn set_tenant_enabled(&self, tenant: &TenantId, enabled: bool) -> Result<(), Error>;
-    /// Deletes a tenant with its spans, rollups and keys; its clock row stays and is raised.
+    /// Deletes a tenant with its keys: from here on nothing of it is found. Its clock row stays and is raised; spans and
+    /// rollups go in the steps of [`Store::purge`].
     async fn delete_tenant(&self, tenant: &TenantId) -> Result<(), Error>;
+    /// Removes a piece of what deleted tenants left. Repeat while [`Step::next`] says so; anybody may, at any time, also
+    /// several at once. When it is done, no byte of them is left in the database (`SQLite`: but in a log that was not
+    /// folded in yet).
+    async fn purge(&self) -> Result<Step, Error>;
+
+    /// Merges some rollup cells into longer ones: minutes become 5 minutes after 2 h and hours after 48 h. No number
+    /// changes, only where a range may begin and end. Begin with the default place and go on with [`Step::next`].
+    /// Only the owner may.
+    async fn compact(&self, from: Place) -> Result<Step, Error>;
+    /// Drops a piece of what is older than `retention`. Repeat while [`Step::next`] says so. Only the owner may.
+    async fn retain(&self, retention: Retention) -> Result<Step, Error>;
+    /// Writes a consistent, checked copy of the database to a file that does not exist yet, while others read and write.
+    /// A server that is started on the copy draws a new epoch.
+    async fn backup(&self, file: &Path) -> Result<(), Error>;
 
     /// Stores a new key (only its hash).
     async fn create_key(&self, key: NewKey) -> Result<Key, Error>;
@@ -122,17 +140,23 @@ pub trait Store: Send + Sync + 'static {
 pub trait Snapshot: Send {
     /// The data version that the first statement saw: microseconds since the Unix epoch, as a clock value.
     fn data_version(&self) -> u64;
+    /// The data version of the newest data: [`Snapshot::data_version`], or an earlier one when since then data only were
+    /// dropped or told in less detail; 0 without data.
+    fn updated_us(&self) -> u64;
     /// The newest start time of an accepted span, nanoseconds since the Unix epoch; `None` without spans.
     fn newest_ns(&self) -> Option<u64>;
-    /// The oldest start time of a stored span, nanoseconds since the Unix epoch.
+    /// The oldest start time of a stored span, nanoseconds since the Unix epoch; `None` when none is left.
     fn oldest_ns(&self) -> Option<u64>;
-    /// Rollup blobs (see `nexarch_core::rollup`) of minutes `from..to` (minutes since the Unix epoch), by minute.
-    /// A minute may come several times: its blobs add up.
-    async fn rollups(&mut self, from: u32, to: u32) -> Result<Vec<(u32, Vec<u8>)>, Error>;
+    /// Rollup blobs (see `nexarch_core::rollup`) that cover a range of minutes since the Unix epoch. No cell longer than
+    /// `longest` minutes comes where shorter ones are left; where none are, and at the ends of the range, longer ones do,
+    /// and [`Cells::minutes`] is wider than asked for.
+    async fn cells(&mut self, range: Minutes, longest: u32) -> Result<Cells, Error>;
     /// All spans of a trace, each identity once; empty when unknown.
     async fn trace(&mut self, trace: TraceId) -> Result<Vec<Span>, Error>;
     /// Counts of what its senders should know.
     async fn diagnostics(&mut self) -> Result<Diagnostics, Error>;
     /// Totals since the tenant was created.
     async fn totals(&mut self) -> Result<Totals, Error>;
+    /// Spans that the tenant had accepted on this UTC day.
+    async fn used_today(&mut self) -> Result<u64, Error>;
 }

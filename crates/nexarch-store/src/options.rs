@@ -20,18 +20,26 @@ pub struct Options {
     pub(crate) now_us: Arc<dyn Fn() -> u64 + Send + Sync>,
     pub(crate) max_pages: Option<u32>,
     pub(crate) limits: Limits,
+    pub(crate) quota: Option<u64>,
 }
 
 impl Options {
     /// `now_us` is the wall clock, in microseconds since the Unix epoch; it may go backwards.
     pub fn new(role: Role, now_us: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
-        Self { role, now_us: Arc::new(now_us), max_pages: None, limits: Limits::default() }
+        Self { role, now_us: Arc::new(now_us), max_pages: None, limits: Limits::default(), quota: None }
     }
 
     /// Limits the size of the database, in pages of [`crate::PAGE_BYTES`] bytes: beyond it, it is full.
     #[must_use]
     pub fn max_pages(mut self, pages: u32) -> Self {
         self.max_pages = Some(pages);
+        self
+    }
+
+    /// Limits the spans that a tenant may have accepted on one UTC day; see [`crate::Error::Quota`].
+    #[must_use]
+    pub fn quota_spans_per_day(mut self, spans: Option<u64>) -> Self {
+        self.quota = spans;
         self
     }
 
@@ -45,6 +53,7 @@ impl fmt::Debug for Options {
         f.debug_struct("Options")
             .field("role", &self.role)
             .field("max_pages", &self.max_pages)
+            .field("quota", &self.quota)
             .finish_non_exhaustive()
     }
 }

@@ -12,7 +12,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use nexarch_cache::Cache;
 use nexarch_core::{ids::TenantId, otlp};
-use nexarch_store::{Error as StoreError, Store, Tenant};
+use nexarch_store::{Error as StoreError, Retention, Store, Tenant};
 use tokio::{
     net::TcpListener,
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -32,7 +32,7 @@ use crate::{
     },
     lifecycle::{self, Lifecycle},
     limit::Limits,
-    operation, settle,
+    operation, retention, settle,
 };
 
 /// Bodies above this are decoded on a blocking thread; below it the hop costs more than the decoding.
@@ -66,7 +66,8 @@ pub struct App {
     pub latency_objective: Duration,
     /// Name of this node in statistics.
     pub node: String,
-    retention: Duration,
+    /// How long data are kept.
+    pub retention: Retention,
     cache_enabled: bool,
     started_us: u64,
     rejected: Mutex<HashMap<TenantId, u64>>,
@@ -123,7 +124,7 @@ impl App {
             max_body_bytes: config.max_body_bytes,
             latency_objective: config.latency_objective,
             node: node_name(),
-            retention: config.retention,
+            retention: Retention { spans: config.retention, rollups: config.rollup_retention },
             cache_enabled: config.cache.enabled,
             started_us: lifecycle::now_us(),
             rejected: Mutex::default(),
@@ -135,7 +136,7 @@ impl App {
 
     /// What makes a span valid at this moment.
     pub fn rules(&self, now_ns: u64) -> otlp::Rules {
-        let retention_ns = u64::try_from(self.retention.as_nanos()).unwrap_or(u64::MAX);
+        let retention_ns = u64::try_from(self.retention.spans.as_nanos()).unwrap_or(u64::MAX);
         otlp::Rules { now_ns: Some(now_ns), retention_ns: Some(retention_ns) }
     }
 
@@ -258,6 +259,7 @@ impl Server {
         lifecycle.spawn_essential("writer", writer.run(store, cache, lifecycle.stop().clone()));
         lifecycle.spawn_essential("beat", authority::beat(Arc::clone(&app)));
         lifecycle.spawn_essential("settle", settle::run(Arc::clone(&app)));
+        lifecycle.spawn_essential("upkeep", retention::run(Arc::clone(&app)));
         let (otlp_grpc_addr, otlp_http_addr) =
             (grpc.as_ref().map(|(_, at)| *at), http.as_ref().map(|(_, at)| *at));
         let mut doors = vec![Door::new(listener, http::router(Arc::clone(&app)), tls.clone())];

@@ -123,6 +123,13 @@ pub(crate) fn announce_settled(cache: &Cache, scope: &Scope, versions: &Versions
     cache.announce(scope, &commit);
 }
 
+/// Tells the cache that a tenant's data were dropped, or are told in less detail: `asked` is as in [`announce_ingest`].
+pub(crate) fn announce_thinned(cache: &Cache, scope: &Scope, versions: &Versions, asked: BootTime) {
+    let commit =
+        Commit::new(Changed::Data, Cause::Retention, scope_versions(versions.clone())).read_at(asked);
+    cache.announce(scope, &commit);
+}
+
 /// Looks on each beat whether another process wrote, until the server stops.
 pub(crate) async fn beat(app: Arc<App>) {
     let mut ticks = tokio::time::interval(BEAT);

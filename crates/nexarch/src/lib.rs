@@ -16,5 +16,6 @@ pub mod ingest;
 pub mod lifecycle;
 pub mod limit;
 pub mod operation;
+mod retention;
 mod settle;
 pub mod view;

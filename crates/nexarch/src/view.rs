@@ -15,9 +15,9 @@ use nexarch_core::{
     rollup::{Corrupt, Rollup},
     service_detail::service_detail,
     services::services,
-    trends::{service_series, trends},
+    trends::{longest_cell, service_series, trends},
     view::Context,
-    window::Window,
+    window::{self, Window},
 };
 use nexarch_store::{Error as StoreError, Store};
 use serde::Serialize;
@@ -26,6 +26,9 @@ use crate::{
     http::{ApiError, Params},
     operation::Op,
 };
+
+/// What is added up over the whole window can be made of the longest cells that there are: an hour, in minutes.
+const LONGEST_CELL: u32 = 60;
 
 /// Which span of time, and which environment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -153,6 +156,14 @@ impl View {
         Duration::from_secs(u64::from(self.range().window.minutes()).max(1))
     }
 
+    /// The longest cells, in minutes, that it can be made of.
+    fn longest_cell(&self, range: window::Range) -> u32 {
+        match self {
+            Self::Trends(_) | Self::ServiceMetrics(..) => longest_cell(range),
+            _ => LONGEST_CELL,
+        }
+    }
+
     /// Of its bytes.
     pub fn media_type(&self) -> &'static str {
         if matches!(self, Self::Export(_, Format::Svg)) { "image/svg+xml" } else { "application/json" }
@@ -168,8 +179,9 @@ pub async fn compute(
 ) -> Result<Computed, BoxError> {
     let mut snapshot = store.snapshot(tenant).await.map_err(ViewError::from)?;
     let version = snapshot.data_version();
-    let range = view.range().window.range(snapshot.newest_ns());
-    let blobs = snapshot.rollups(range.minutes.from, range.minutes.to).await.map_err(ViewError::from)?;
+    let asked = view.range().window.range(snapshot.newest_ns());
+    let cells = snapshot.cells(asked.minutes, view.longest_cell(asked)).await.map_err(ViewError::from)?;
+    let (range, updated) = (asked.found(cells.minutes, cells.grain), snapshot.updated_us());
     let stored_ns = snapshot.oldest_ns().zip(snapshot.newest_ns());
     drop(snapshot);
     let view = view.clone();
@@ -177,11 +189,11 @@ pub async fn compute(
         let context = Context {
             range,
             environment: view.range().environment.as_deref(),
-            last_updated_us: version,
+            last_updated_us: updated,
             stored_ns,
             latency_objective_ms: objective.as_secs_f64() * 1e3,
         };
-        render(&view, &context, &blobs)
+        render(&view, &context, &cells.blobs)
     };
     // Folding a month takes longer than other requests should wait for this thread.
     let body = tokio::task::spawn_blocking(render)

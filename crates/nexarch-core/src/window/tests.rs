@@ -72,7 +72,9 @@ fn without_data_a_window_is_empty_and_says_so() {
 
 #[test]
 fn an_answer_is_wider_where_only_coarser_cells_are_left() {
-    let range = fixed("2026-07-01T10:07:00Z", "2026-07-01T10:09:00Z").unwrap().range(None).widened(60);
+    let asked = fixed("2026-07-01T10:07:00Z", "2026-07-01T10:09:00Z").unwrap().range(None);
+    assert_eq!(asked.grain, 1);
+    let range = asked.found(asked.minutes.outward(60), 60);
     let view = WindowView::from(range);
     assert_eq!(view.from.unwrap(), "2026-07-01T10:00:00Z");
     assert_eq!(view.to.unwrap(), "2026-07-01T11:00:00Z");

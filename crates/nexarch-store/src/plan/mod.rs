@@ -12,6 +12,7 @@
 //! contribution is that of the *set* of its spans. (Rejected: keeping the state of the inference, which would be a second
 //! truth; settling all traces later, which would make every number provisional for half a minute.)
 
+mod admit;
 mod decide;
 mod identity;
 mod index;

@@ -29,7 +29,8 @@ use crate::{
 /// A tenant as the transaction found it.
 struct Found {
     number: i64,
-    range: Option<(u64, u64)>,
+    oldest: Option<u64>,
+    newest: Option<u64>,
 }
 
 /// What became of batches, by their place in the group.
@@ -147,6 +148,8 @@ impl Sqlite {
             Some((_, false)) => return Ok(fail(tenant.clone(), &|| Error::Disabled(tenant.clone()))),
             None => return Ok(fail(tenant.clone(), &|| missing(&tenant))),
         };
+        let mut incoming = incoming;
+        self.admit(tx.on()?, found.number, &mut incoming).await?;
         let decided = match self.decided(tx, &found, incoming).await {
             Ok(decided) => decided,
             Err(Error::Internal(cause)) => {
@@ -185,6 +188,7 @@ impl Sqlite {
             (accepted + tally.accepted, duplicates + tally.duplicates)
         });
         if accepted + duplicates > 0 {
+            self.use_up(tx.on()?, found.number, accepted).await?;
             count(tx, found, (accepted, duplicates, new_traces), range).await?;
         }
         Ok(batches)
@@ -241,8 +245,8 @@ async fn find(tx: &mut Tx<'_>, tenant: &TenantId) -> Result<Option<(Found, bool)
     let Some(row) = row else { return Ok(None) };
     let oldest: Option<i64> = row.try_get(2).map_err(failed)?;
     let newest: Option<i64> = row.try_get(3).map_err(failed)?;
-    let range = oldest.zip(newest).map(|(oldest, newest)| (oldest.cast_unsigned(), newest.cast_unsigned()));
-    let found = Found { number: row.try_get(0).map_err(failed)?, range };
+    let (oldest, newest) = (oldest.map(i64::cast_unsigned), newest.map(i64::cast_unsigned));
+    let found = Found { number: row.try_get(0).map_err(failed)?, oldest, newest };
     Ok(Some((found, row.try_get(1).map_err(failed)?)))
 }
 
@@ -253,10 +257,8 @@ async fn count(
     (accepted, duplicates, traces): (u64, u64, u64),
     range: Option<(u64, u64)>,
 ) -> Result<(), Error> {
-    let range = match (found.range, range) {
-        (Some((a, b)), Some((c, d))) => Some((a.min(c), b.max(d))),
-        (range, None) | (None, range) => range,
-    };
+    let oldest = found.oldest.into_iter().chain(range.map(|(oldest, _)| oldest)).min();
+    let newest = found.newest.into_iter().chain(range.map(|(_, newest)| newest)).max();
     sqlx::query(
         "UPDATE tenant SET spans = spans + ?2, duplicates = duplicates + ?3, traces = traces + ?4,
                            oldest_ns = ?5, newest_ns = ?6 WHERE number = ?1",
@@ -265,8 +267,8 @@ async fn count(
     .bind(accepted.cast_signed())
     .bind(duplicates.cast_signed())
     .bind(traces.cast_signed())
-    .bind(range.map(|(oldest, _)| oldest.cast_signed()))
-    .bind(range.map(|(_, newest)| newest.cast_signed()))
+    .bind(oldest.map(u64::cast_signed))
+    .bind(newest.map(u64::cast_signed))
     .execute(tx.on()?)
     .await
     .map_err(failed)?;

@@ -8,12 +8,12 @@ use std::{
 };
 
 use sqlx::{
-    ConnectOptions, SqlitePool,
+    ConnectOptions, SqliteConnection, SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 use tokio::sync::Mutex;
 
-use super::{Sqlite, errors::failed, schema, watch::Watch, writer::Writer};
+use super::{Sqlite, errors::failed, schema, watch::Watch, witness, writer::Writer};
 use crate::{Error, OpenError, Options, Role, Store};
 
 /// Bytes of a database page. A chunk fills many pages and wastes half of the last; an index insert rewrites one.
@@ -49,7 +49,19 @@ pub(crate) async fn open(rest: &str, options: Options) -> Result<Arc<dyn Store>,
     };
     let to_write = writer_options(&path, &options);
     let mut connection = to_write.connect().await.map_err(failed)?;
+    let _upgrading = match (&lock, schema::is_older(&mut connection, &path).await?) {
+        // Under a running server of the older version it would not be the schema that this server knows.
+        (None, true) => Some(take_lock(&path).map_err(|error| match error {
+            OpenError::Owned(path) => OpenError::Older(path),
+            other => other,
+        })?),
+        _ => None,
+    };
     let seed = schema::prepare(&mut connection, &path).await?;
+    if let Some(lock) = &lock {
+        schema::begin_anew_if_restored(&mut connection, witness::recall(lock)).await?;
+        witness::note(lock, witness::State::of(&mut connection).await?);
+    }
     let writer = Writer::new(to_write, connection).await?;
     let reader = reader_options(&path);
     let pool = |size| {
@@ -67,6 +79,7 @@ pub(crate) async fn open(rest: &str, options: Options) -> Result<Arc<dyn Store>,
         readers: pool(READERS),
         truth: pool(1),
         watch: Mutex::new(Watch::new(reader)),
+        plain: common(&path),
         owner: options.role == Role::Owner,
         options,
         interner: Arc::default(),
@@ -89,8 +102,13 @@ fn take_lock(path: &Path) -> Result<File, OpenError> {
     name.push(".lock");
     let unavailable = |error: std::io::Error| Error::unavailable(format!("{}: {error}", name.display()));
     // Not truncated, not removed: either would let two processes lock two files of one name.
-    let file =
-        OpenOptions::new().write(true).create(true).truncate(false).open(&name).map_err(unavailable)?;
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&name)
+        .map_err(unavailable)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(OpenError::Owned(path.display().to_string())),
@@ -117,6 +135,9 @@ fn writer_options(path: &Path, options: &Options) -> SqliteConnectOptions {
         .page_size(PAGE_BYTES)
         .pragma("cache_size", format!("-{WRITER_CACHE_KIB}"))
         .pragma("wal_autocheckpoint", CHECKPOINT_PAGES.to_string())
+        // What is deleted is gone, and not merely unreachable: the promise of deleting a tenant. Retention writes as
+        // much once more as ingest did.
+        .pragma("secure_delete", "ON")
         .pragma("journal_size_limit", LOG_LIMIT_BYTES.to_string());
     match options.max_pages {
         Some(pages) => connection.pragma("max_page_count", pages.to_string()),
@@ -127,6 +148,18 @@ fn writer_options(path: &Path, options: &Options) -> SqliteConnectOptions {
 // No memory mapping: an IO error on a mapped page would kill the process instead of failing one read.
 fn reader_options(path: &Path) -> SqliteConnectOptions {
     common(path).pragma("query_only", "ON").pragma("cache_size", format!("-{READER_CACHE_KIB}"))
+}
+
+impl Sqlite {
+    /// Tells the lock file how far the database has come.
+    pub(super) async fn note_state(&self, connection: &mut SqliteConnection) {
+        let Ok(state) = witness::State::of(connection).await else { return };
+        if let Ok(lock) = self.lock.lock()
+            && let Some(lock) = &*lock
+        {
+            witness::note(lock, state);
+        }
+    }
 }
 
 /// Closes both pools; a snapshot that is still open is waited for, but not for ever.

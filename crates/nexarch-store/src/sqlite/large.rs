@@ -206,20 +206,12 @@ pub(super) async fn store_previews(
 
 /// What has to go with the tables of a day, in the transaction that drops them: without it a settling would look for
 /// chunks that are gone, and traces would be remembered for ever.
-#[expect(dead_code, reason = "for whoever drops days")]
 pub(super) fn forget_day(day: u64) -> [String; 3] {
     [
         format!("DROP TABLE IF EXISTS identity_{day}"),
         format!("DELETE FROM preview WHERE day = {day}"),
         format!("DELETE FROM large_trace WHERE newest <= {day}"),
     ]
-}
-
-/// Statements that remove a tenant (its number is `?1`) from what this file keeps.
-pub(super) async fn forget_tenant(tx: &mut Tx<'_>) -> Result<Vec<String>, Error> {
-    let tables = ["preview", "large_trace", "diagnostic"].into_iter().map(str::to_owned);
-    let indexes = indexed_days(tx).await?.into_iter().map(|day| format!("identity_{day}"));
-    Ok(tables.chain(indexes).map(|table| format!("DELETE FROM {table} WHERE tenant = ?1")).collect())
 }
 
 fn json(items: impl Iterator<Item = String>) -> String {

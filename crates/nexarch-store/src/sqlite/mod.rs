@@ -5,13 +5,18 @@
 //! keeps a second *server* away.
 
 mod append;
+mod backup;
+mod cells;
+mod compact;
 mod connect;
 mod diagnostics;
 mod errors;
 mod keys;
 mod large;
+mod leftover;
 mod load;
 mod partition;
+mod retention;
 mod rollup;
 mod schema;
 mod settle;
@@ -20,8 +25,10 @@ mod store;
 mod tenants;
 #[cfg(test)]
 mod tests;
+mod usage;
 mod versions;
 mod watch;
+mod witness;
 mod writer;
 
 pub use connect::PAGE_BYTES;
@@ -30,11 +37,11 @@ pub(crate) use connect::open;
 use std::{fs::File, sync::Arc};
 
 use nexarch_core::ids::TraceId;
-use sqlx::SqlitePool;
+use sqlx::{SqlitePool, sqlite::SqliteConnectOptions};
 use tokio::sync::Mutex;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::{Options, plan::Interner};
+use crate::{Error, Options, plan::Interner};
 use watch::Watch;
 use writer::Writer;
 
@@ -46,6 +53,8 @@ pub(crate) struct Sqlite {
     watch: Mutex<Watch>,
     /// For [`crate::Store::versions`] alone: it must not wait for a reader.
     truth: SqlitePool,
+    /// For a connection of its own, to copy from.
+    plain: SqliteConnectOptions,
     options: Options,
     interner: Arc<std::sync::Mutex<Interner>>,
     /// Held until the store is closed or dropped.
@@ -53,6 +62,12 @@ pub(crate) struct Sqlite {
     owner: bool,
     /// Seed of the trace index, different in each database.
     seed: u64,
+}
+
+impl Sqlite {
+    fn only_owner(&self, does: &'static str) -> Result<(), Error> {
+        if self.owner { Ok(()) } else { Err(Error::NotOwner(does)) }
+    }
 }
 
 /// The key of a trace in the index. A collision costs time, not truth: chunks hold whole ids.

@@ -1,10 +1,13 @@
 //! Rollup rows: added to by every append, merged now and then.
 
-use nexarch_core::rollup::merge;
+use nexarch_core::{rollup::merge, window::Minutes};
 use sqlx::{Row, SqliteConnection};
 
-use super::errors::{compute, failed};
-use crate::{Error, chunk};
+use super::{
+    cells::cell,
+    errors::{compute, failed},
+};
+use crate::{Error, chunk, upkeep::MINUTE};
 
 /// A minute with more blobs than this is merged into one: reads stay bounded, and each blob is rewritten once for so
 /// many appends.
@@ -26,8 +29,9 @@ pub(super) async fn add(
     for (minute, blob) in blobs {
         // Numbers count up from 1 after each merge, so the number is how many there are.
         let row = sqlx::query(
-            "INSERT INTO rollup (tenant, minute, seq, blob)
-             SELECT ?1, ?2, coalesce(max(seq), 0) + 1, ?3 FROM rollup WHERE tenant = ?1 AND minute = ?2
+            "INSERT INTO rollup (tenant, grain, minute, seq, blob)
+             SELECT ?1, 1, ?2, coalesce(max(seq), 0) + 1, ?3 FROM rollup
+             WHERE tenant = ?1 AND grain = 1 AND minute = ?2
              RETURNING seq",
         )
         .bind(tenant)
@@ -46,35 +50,73 @@ pub(super) async fn add(
 /// Merges all blobs of a minute into one, or none when they cancel out. What cannot be merged stays as it is: a damaged
 /// blob fails those who read its minute; spans, and other tenants, go on.
 async fn fold(connection: &mut SqliteConnection, tenant: i64, minute: u32) -> Result<(), Error> {
-    let rows = sqlx::query("SELECT blob FROM rollup WHERE tenant = ?1 AND minute = ?2")
-        .bind(tenant)
-        .bind(minute)
-        .fetch_all(&mut *connection)
-        .await
-        .map_err(failed)?;
-    let blobs = rows.iter().map(|row| row.try_get(0).map_err(failed)).collect::<Result<Vec<Vec<u8>>, _>>()?;
-    let merged = compute(move || {
-        let blobs = blobs.iter().map(|blob| unpack(blob)).collect::<Result<Vec<_>, _>>()?;
-        let parts: Vec<&[u8]> = blobs.iter().map(Vec::as_slice).collect();
-        let merged = merge(&parts)?;
-        if merged.is_empty() { Ok(None) } else { pack(merged).map(Some) }
-    })
-    .await;
+    let stored = blobs(connection, tenant, MINUTE, cell(minute, MINUTE)).await?;
     // Only what was thrown before anything is deleted may be passed over.
-    let merged = match merged {
-        Ok(merged) => merged,
-        Err(Error::Internal(_)) => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    sqlx::query("DELETE FROM rollup WHERE tenant = ?1 AND minute = ?2")
+    match compute(move || packed(added(&stored)?)).await {
+        Ok(merged) => replace(connection, tenant, MINUTE, minute, merged).await,
+        Err(Error::Internal(_)) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Adds up stored blobs; the result is not yet packed.
+pub(super) fn added(stored: &[Vec<u8>]) -> Result<Vec<u8>, Error> {
+    let blobs = stored.iter().map(|blob| unpack(blob)).collect::<Result<Vec<_>, _>>()?;
+    let parts: Vec<&[u8]> = blobs.iter().map(Vec::as_slice).collect();
+    Ok(merge(&parts)?)
+}
+
+/// The stored blobs of the cells of a grain that begin in a range.
+pub(super) async fn blobs(
+    connection: &mut SqliteConnection,
+    tenant: i64,
+    grain: u32,
+    range: Minutes,
+) -> Result<Vec<Vec<u8>>, Error> {
+    let rows = sqlx::query(
+        "SELECT blob FROM rollup WHERE tenant = ?1 AND grain = ?2 AND minute >= ?3 AND minute < ?4",
+    )
+    .bind(tenant)
+    .bind(grain)
+    .bind(range.from)
+    .bind(range.to)
+    .fetch_all(connection)
+    .await
+    .map_err(failed)?;
+    rows.iter().map(|row| row.try_get(0).map_err(failed)).collect()
+}
+
+/// Removes the cells of a grain that begin in a range.
+pub(super) async fn delete(
+    connection: &mut SqliteConnection,
+    tenant: i64,
+    grain: u32,
+    range: Minutes,
+) -> Result<(), Error> {
+    sqlx::query("DELETE FROM rollup WHERE tenant = ?1 AND grain = ?2 AND minute >= ?3 AND minute < ?4")
         .bind(tenant)
-        .bind(minute)
-        .execute(&mut *connection)
+        .bind(grain)
+        .bind(range.from)
+        .bind(range.to)
+        .execute(connection)
         .await
         .map_err(failed)?;
-    if let Some(blob) = merged {
-        sqlx::query("INSERT INTO rollup (tenant, minute, seq, blob) VALUES (?1, ?2, 1, ?3)")
+    Ok(())
+}
+
+/// Puts one packed blob, or none, in the place of all of a cell.
+pub(super) async fn replace(
+    connection: &mut SqliteConnection,
+    tenant: i64,
+    grain: u32,
+    minute: u32,
+    packed: Option<Vec<u8>>,
+) -> Result<(), Error> {
+    delete(connection, tenant, grain, Minutes { from: minute, to: minute.saturating_add(1) }).await?;
+    if let Some(blob) = packed {
+        sqlx::query("INSERT INTO rollup (tenant, grain, minute, seq, blob) VALUES (?1, ?2, ?3, 1, ?4)")
             .bind(tenant)
+            .bind(grain)
             .bind(minute)
             .bind(blob)
             .execute(connection)
@@ -82,6 +124,11 @@ async fn fold(connection: &mut SqliteConnection, tenant: i64, minute: u32) -> Re
             .map_err(failed)?;
     }
     Ok(())
+}
+
+/// A blob as it is stored; one without cells is not.
+pub(super) fn packed(blob: Vec<u8>) -> Result<Option<Vec<u8>>, Error> {
+    if blob.is_empty() { Ok(None) } else { pack(blob).map(Some) }
 }
 
 /// A blob as it is stored.

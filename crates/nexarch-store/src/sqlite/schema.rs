@@ -4,7 +4,7 @@ use std::path::Path;
 
 use sqlx::{AssertSqlSafe, Row, SqliteConnection, raw_sql};
 
-use super::errors::failed;
+use super::{errors::failed, witness::State};
 use crate::{Error, OpenError};
 
 /// `PRAGMA application_id` of our files ("NXAR").
@@ -16,33 +16,62 @@ const STEPS: [&str; 2] = [
     include_str!("../../migrations/sqlite/0002_life.sql"),
 ];
 
+/// Is it a schema of ours that has steps to go? An empty file has none.
+pub(super) async fn is_older(connection: &mut SqliteConnection, path: &Path) -> Result<bool, OpenError> {
+    Ok((1..STEPS.len()).contains(&check(connection, path).await?))
+}
+
 /// Makes or upgrades the schema and returns the seed of the trace index.
 pub(super) async fn prepare(connection: &mut SqliteConnection, path: &Path) -> Result<u64, OpenError> {
     // The usual case takes no lock: a command beside a busy server must not wait to look.
-    if check(connection, path).await? == STEPS.len() {
-        return seed_of(connection).await;
+    while check(connection, path).await? < STEPS.len() {
+        raw_sql("BEGIN IMMEDIATE").execute(&mut *connection).await.map_err(failed)?;
+        // Once more, under the lock: another process may have been faster.
+        let from = check(connection, path).await?;
+        if let Some(step) = STEPS.get(from) {
+            raw_sql(*step).execute(&mut *connection).await.map_err(failed)?;
+            if from == 0 {
+                found(connection).await?;
+            }
+            let mark = format!("PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {}", from + 1);
+            raw_sql(AssertSqlSafe(mark)).execute(&mut *connection).await.map_err(failed)?;
+        }
+        raw_sql("COMMIT").execute(&mut *connection).await.map_err(failed)?;
     }
-    raw_sql("BEGIN IMMEDIATE").execute(&mut *connection).await.map_err(failed)?;
-    // Once more, under the lock: another process may have been faster.
-    let from = check(connection, path).await?;
-    for step in STEPS.iter().skip(from) {
-        raw_sql(*step).execute(&mut *connection).await.map_err(failed)?;
-    }
-    if from == 0 {
-        let seed = i64::from_be_bytes(random()?);
-        sqlx::query("INSERT INTO meta (one, epoch, seed, auth_version) VALUES (1, ?1, ?2, 1)")
-            .bind(random::<16>()?.as_slice())
-            .bind(seed)
-            .execute(&mut *connection)
-            .await
-            .map_err(failed)?;
-    }
-    if from < STEPS.len() {
-        let mark = format!("PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {}", STEPS.len());
-        raw_sql(AssertSqlSafe(mark)).execute(&mut *connection).await.map_err(failed)?;
-    }
-    raw_sql("COMMIT").execute(&mut *connection).await.map_err(failed)?;
     seed_of(connection).await
+}
+
+/// Writes what makes a database different from any other.
+async fn found(connection: &mut SqliteConnection) -> Result<(), OpenError> {
+    let seed = i64::from_be_bytes(random()?);
+    sqlx::query("INSERT INTO meta (one, epoch, seed, auth_version) VALUES (1, ?1, ?2, 1)")
+        .bind(random::<16>()?.as_slice())
+        .bind(seed)
+        .execute(connection)
+        .await
+        .map_err(failed)?;
+    Ok(())
+}
+
+/// Draws a new epoch when the file is a copy that a backup made, or an earlier state than the one noted beside it: what
+/// caches remember of the database is of another one.
+pub(super) async fn begin_anew_if_restored(
+    connection: &mut SqliteConnection,
+    noted: Option<State>,
+) -> Result<(), OpenError> {
+    let now = State::of(connection).await?;
+    let set_back = noted.is_some_and(|noted| now.is_before(noted));
+    let row = sqlx::query("SELECT copied FROM meta").fetch_one(&mut *connection).await.map_err(failed)?;
+    let copied: bool = row.try_get(0).map_err(failed)?;
+    if !copied && !set_back {
+        return Ok(());
+    }
+    sqlx::query("UPDATE meta SET epoch = ?1, copied = 0")
+        .bind(random::<16>()?.as_slice())
+        .execute(connection)
+        .await
+        .map_err(failed)?;
+    Ok(())
 }
 
 async fn seed_of(connection: &mut SqliteConnection) -> Result<u64, OpenError> {

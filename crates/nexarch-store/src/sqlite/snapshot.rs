@@ -7,19 +7,20 @@ use nexarch_core::{
     facts::{Facts, Identity},
     ids::{TenantId, TraceId},
     span::Span,
+    window::Minutes,
 };
 use sqlx::{Row, Transaction};
 
 use super::{
-    Sqlite,
+    Sqlite, cells,
     errors::{compute, failed},
     partition::{self, DAYS_PER_STATEMENT},
-    rollup,
     tenants::missing,
+    usage,
     versions::unsigned,
 };
 use crate::{
-    Diagnostics, Error, Snapshot, Totals,
+    Cells, Diagnostics, Error, Snapshot, Totals,
     chunk::{self, Seeded},
 };
 
@@ -28,7 +29,10 @@ struct Read {
     tx: Transaction<'static, sqlx::Sqlite>,
     tenant: i64,
     data_version: u64,
-    range: Option<(u64, u64)>,
+    updated_us: u64,
+    oldest: Option<u64>,
+    newest: Option<u64>,
+    now_us: u64,
     totals: Totals,
     seed: u64,
 }
@@ -39,7 +43,7 @@ impl Sqlite {
         let mut tx = self.readers.begin().await.map_err(failed)?;
         // The first statement: from here on the transaction sees this state and no later one.
         let row = sqlx::query(
-            "SELECT c.data, t.number, t.enabled, t.oldest_ns, t.newest_ns, t.spans, t.duplicates, t.traces
+            "SELECT c.data, t.number, t.enabled, t.oldest_ns, t.newest_ns, t.spans, t.duplicates, t.traces, c.updated
              FROM tenant t JOIN clock c ON c.tenant = t.id WHERE t.id = ?1",
         )
         .bind(tenant.as_str())
@@ -55,9 +59,10 @@ impl Sqlite {
         Ok(Box::new(Read {
             tenant: row.try_get(1).map_err(failed)?,
             data_version: unsigned(&row, 0)?,
-            range: oldest
-                .zip(newest)
-                .map(|(oldest, newest)| (oldest.cast_unsigned(), newest.cast_unsigned())),
+            updated_us: unsigned(&row, 8)?,
+            oldest: oldest.map(i64::cast_unsigned),
+            newest: newest.map(i64::cast_unsigned),
+            now_us: self.options.now_us(),
             totals: Totals {
                 spans: unsigned(&row, 5)?,
                 duplicates: unsigned(&row, 6)?,
@@ -75,33 +80,20 @@ impl Snapshot for Read {
         self.data_version
     }
 
+    fn updated_us(&self) -> u64 {
+        self.updated_us
+    }
+
     fn newest_ns(&self) -> Option<u64> {
-        self.range.map(|(_, newest)| newest)
+        self.newest
     }
 
     fn oldest_ns(&self) -> Option<u64> {
-        self.range.map(|(oldest, _)| oldest)
+        self.oldest
     }
 
-    async fn rollups(&mut self, from: u32, to: u32) -> Result<Vec<(u32, Vec<u8>)>, Error> {
-        let rows = sqlx::query(
-            "SELECT minute, blob FROM rollup WHERE tenant = ?1 AND minute >= ?2 AND minute < ?3
-             ORDER BY minute, seq",
-        )
-        .bind(self.tenant)
-        .bind(from)
-        .bind(to)
-        .fetch_all(&mut *self.tx)
-        .await
-        .map_err(failed)?;
-        compute(move || {
-            let read = |row: &sqlx::sqlite::SqliteRow| {
-                let blob: &[u8] = row.try_get(1).map_err(failed)?;
-                Ok((row.try_get(0).map_err(failed)?, rollup::unpack(blob)?))
-            };
-            rows.iter().map(read).collect()
-        })
-        .await
+    async fn cells(&mut self, range: Minutes, longest: u32) -> Result<Cells, Error> {
+        cells::read(&mut self.tx, self.tenant, range, longest).await
     }
 
     async fn trace(&mut self, trace: TraceId) -> Result<Vec<Span>, Error> {
@@ -136,6 +128,10 @@ impl Snapshot for Read {
 
     async fn totals(&mut self) -> Result<Totals, Error> {
         Ok(self.totals)
+    }
+
+    async fn used_today(&mut self) -> Result<u64, Error> {
+        usage::used(&mut self.tx, self.tenant, self.now_us).await
     }
 }
 

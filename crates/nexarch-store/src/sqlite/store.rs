@@ -1,11 +1,16 @@
 //! The backend behind the trait.
 
+use std::path::Path;
+
 use async_trait::async_trait;
 use nexarch_core::ids::TenantId;
 use sqlx::{AssertSqlSafe, Connection, Row, raw_sql};
 
 use super::{Sqlite, connect, errors::failed};
-use crate::{Appended, Batch, Error, Key, NewKey, Settling, Snapshot, Store, Tenant, Truth, Versions};
+use crate::{
+    Appended, Batch, Error, Key, NewKey, Place, Retention, Settling, Snapshot, Step, Store, Tenant, Truth,
+    Versions,
+};
 
 /// Settings of the writing connection that durability and disk depend on.
 const SETTINGS: [&str; 6] =
@@ -66,7 +71,23 @@ impl Store for Sqlite {
     }
 
     async fn delete_tenant(&self, tenant: &TenantId) -> Result<(), Error> {
-        self.purge_tenant(tenant).await
+        self.remove_tenant(tenant).await
+    }
+
+    async fn purge(&self) -> Result<Step, Error> {
+        self.purge_step().await
+    }
+
+    async fn compact(&self, from: Place) -> Result<Step, Error> {
+        self.compact_step(from).await
+    }
+
+    async fn retain(&self, retention: Retention) -> Result<Step, Error> {
+        self.retain_step(retention).await
+    }
+
+    async fn backup(&self, file: &Path) -> Result<(), Error> {
+        self.back_up(file).await
     }
 
     async fn create_key(&self, key: NewKey) -> Result<Key, Error> {
@@ -114,6 +135,7 @@ impl Store for Sqlite {
         }
         if let Some(mut connection) = self.writer.lock().await.close() {
             if self.owner {
+                self.note_state(&mut connection).await;
                 // A failure costs nothing: whoever opens the file next reads the log. A guest leaves it to the server,
                 // for whose transaction it would have to wait.
                 raw_sql("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut connection).await.ok();

@@ -1,12 +1,11 @@
 //! Tenants.
 
 use nexarch_core::ids::TenantId;
-use sqlx::{AssertSqlSafe, Row, SqliteConnection, sqlite::SqliteRow};
+use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 
 use super::{
     Sqlite,
     errors::failed,
-    large, partition,
     versions::{Raise, raise, raise_auth, signed, unsigned},
     writer::Tx,
 };
@@ -60,27 +59,19 @@ impl Sqlite {
     }
 
     /// See [`crate::Store::delete_tenant`].
-    pub(super) async fn purge_tenant(&self, id: &TenantId) -> Result<(), Error> {
+    pub(super) async fn remove_tenant(&self, id: &TenantId) -> Result<(), Error> {
         let mut tx = self.begin().await?;
-        let outcome = self.purge_in(&mut tx, id).await;
+        let outcome = self.remove_in(&mut tx, id).await;
         tx.finish(outcome).await
     }
 
-    async fn purge_in(&self, tx: &mut Tx<'_>, id: &TenantId) -> Result<(), Error> {
+    async fn remove_in(&self, tx: &mut Tx<'_>, id: &TenantId) -> Result<(), Error> {
         let number = number(tx.on()?, id).await?;
-        let days = partition::days(tx).await?;
-        let mut statements = large::forget_tenant(tx).await?;
         let connection = tx.on()?;
-        statements.push("DELETE FROM rollup WHERE tenant = ?1".to_owned());
-        for day in days {
-            statements.push(format!("DELETE FROM trace_{day} WHERE tenant = ?1"));
-            statements.push(format!("DELETE FROM chunk_{day} WHERE tenant = ?1"));
-        }
-        // Keys go with their tenant.
-        statements.push("DELETE FROM tenant WHERE number = ?1".to_owned());
-        for sql in statements {
-            let query = sqlx::query(AssertSqlSafe(sql)).bind(number).persistent(false);
-            query.execute(&mut *connection).await.map_err(failed)?;
+        // Keys go with their tenant. The rest is out of sight, for nothing is found without this row and its number is
+        // never given again; it goes step by step (`leftover.rs`), also after a crash.
+        for sql in ["DELETE FROM tenant WHERE number = ?1", "INSERT INTO purge (number) VALUES (?1)"] {
+            sqlx::query(sql).bind(number).execute(&mut *connection).await.map_err(failed)?;
         }
         raise_auth(connection).await?;
         raise(connection, id, Raise::DataAndAll, self.options.now_us()).await

@@ -11,6 +11,9 @@ use crate::{
     suite::{self, append, clock::Clock, id, picture, property, spans},
 };
 
+mod beside;
+mod restore;
+
 /// A URL in a directory that lives as long as the second part.
 fn fresh() -> (String, TempDir) {
     let dir = tempfile::tempdir().expect("a directory");
@@ -139,6 +142,7 @@ async fn a_full_database_refuses_and_recovers() {
     assert_eq!(picture(&*store, &keep, &[]).await.totals.spans, 10);
     // Room is made, without a restart.
     store.delete_tenant(&fill).await.unwrap();
+    suite::purge(&*store).await;
     store.create_tenant(&fill, "").await.unwrap();
     assert_eq!(append(&*store, &fill, spans::trace(number, 100)).await.unwrap().accepted, 100);
     let found = picture(&*store, &fill, &spans::trace(number, 100)).await;
@@ -274,6 +278,7 @@ async fn deleting_leaves_no_rows() {
         store.create_key(suite::tenants::new_key(tenant, tenant, tenant.as_bytes()[0])).await.unwrap();
     }
     store.delete_tenant(&id("gone")).await.unwrap();
+    suite::purge(&*store).await;
     store.close().await;
     let mut raw = SqliteConnection::connect(&url).await.unwrap();
     let day = spans::BASE_NS / 86_400_000_000_000;

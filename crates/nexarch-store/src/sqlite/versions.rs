@@ -16,11 +16,13 @@ use crate::{Error, Truth, Versions};
 pub(super) enum Raise {
     /// Only the clock: nobody reads differently yet.
     Clock,
-    /// What reads of data return.
+    /// What reads of data return, by newer data.
     Data,
+    /// What reads of data return, without newer data: they were dropped, or told in less detail.
+    Thinned,
     /// Everything that was computed for the tenant.
     All,
-    /// Everything, and the data too.
+    /// Everything, and the data too: they are gone.
     DataAndAll,
 }
 
@@ -118,13 +120,17 @@ pub(super) async fn raise(
     let sql = match what {
         Raise::Clock => "UPDATE clock SET clock = max(clock + 1, ?2) WHERE tenant = ?1",
         Raise::Data => {
+            "UPDATE clock SET clock = max(clock + 1, ?2), data = max(clock + 1, ?2),
+                              updated = max(clock + 1, ?2) WHERE tenant = ?1"
+        }
+        Raise::Thinned => {
             "UPDATE clock SET clock = max(clock + 1, ?2), data = max(clock + 1, ?2) WHERE tenant = ?1"
         }
         Raise::All => {
             "UPDATE clock SET clock = max(clock + 1, ?2), all_version = max(clock + 1, ?2) WHERE tenant = ?1"
         }
         Raise::DataAndAll => {
-            "UPDATE clock SET clock = max(clock + 1, ?2), data = max(clock + 1, ?2),
+            "UPDATE clock SET clock = max(clock + 1, ?2), data = max(clock + 1, ?2), updated = 0,
                               all_version = max(clock + 1, ?2) WHERE tenant = ?1"
         }
     };

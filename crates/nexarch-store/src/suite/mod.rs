@@ -16,14 +16,18 @@ pub mod settling;
 pub mod spans;
 pub mod strategy;
 pub mod tenants;
+pub mod upkeep;
 pub mod versions;
 
 use std::sync::Arc;
 
-use nexarch_core::{ids::TenantId, rollup::merge, span::Span};
+use nexarch_core::{ids::TenantId, rollup::merge, span::Span, window::Minutes};
 
 use crate::{Appended, Batch, Error, Options, Role, Snapshot, Store};
 use clock::Clock;
+
+/// All of time.
+pub const ALL: Minutes = Minutes { from: 0, to: u32::MAX };
 
 /// Makes a test of every function of the suite; `$fresh` gives the URL of a fresh database and whatever keeps it.
 #[macro_export]
@@ -38,6 +42,8 @@ macro_rules! conformance {
                 a_dropped_round_changes_nothing, counts_are_kept;
             reading: snapshots_stand_still, unknown_things, ranges_are_half_open, many_chunks_one_trace;
             tenants: tenants_are_listed, keys_are_found_by_hash, keys_end, deleting_purges, every_change_is_seen;
+            upkeep: cells_grow_with_age, late_data_join_longer_cells, upkeep_is_the_owners, old_days_go, old_rollups_go,
+                purging_is_finished_by_others, a_quota_holds_for_a_day;
             versions: versions_grow, the_clock_may_go_back, a_recreated_tenant_goes_on, epochs_differ, an_epoch_is_replaced_once,
                 scopes_are_raised;
         }
@@ -83,10 +89,15 @@ pub async fn append(store: &dyn Store, tenant: &TenantId, spans: Vec<Span>) -> R
     store.append(vec![batch]).await?.pop().expect("an answer per batch")
 }
 
+/// Removes all that deleted tenants left.
+pub async fn purge(store: &dyn Store) {
+    while store.purge().await.expect("a step of purging").next.is_some() {}
+}
+
 /// All rollups of a tenant, one blob per minute, minutes that cancel out left out.
 pub async fn folded(store: &dyn Store, tenant: &TenantId) -> Vec<(u32, Vec<u8>)> {
     let mut snapshot = store.snapshot(tenant).await.expect("a snapshot");
-    fold(snapshot.rollups(0, u32::MAX).await.expect("rollups"))
+    fold(snapshot.cells(ALL, 1).await.expect("rollups").blobs)
 }
 
 /// Adds up the blobs of each minute.
@@ -139,7 +150,7 @@ pub async fn picture_of(snapshot: &mut dyn Snapshot, spans: &[Span]) -> Picture 
         data: snapshot.data_version(),
         range: (snapshot.newest_ns(), snapshot.oldest_ns()),
         totals: snapshot.totals().await.expect("totals"),
-        rollups: fold(snapshot.rollups(0, u32::MAX).await.expect("rollups")),
+        rollups: fold(snapshot.cells(ALL, 1).await.expect("rollups").blobs),
         spans: found,
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{append, fold, folded, id, open_with, picture, picture_of, spans};
 use crate::Error;
+use nexarch_core::window::Minutes;
 
 /// An open snapshot sees nothing that comes after it.
 pub async fn snapshots_stand_still(url: &str) {
@@ -25,7 +26,7 @@ pub async fn unknown_things(url: &str) {
     let mut snapshot = store.snapshot(&tenant).await.unwrap();
     assert_eq!((snapshot.newest_ns(), snapshot.oldest_ns(), snapshot.data_version()), (None, None, 0));
     assert!(snapshot.trace(spans::trace_id(1)).await.unwrap().is_empty());
-    assert!(snapshot.rollups(0, u32::MAX).await.unwrap().is_empty());
+    assert!(snapshot.cells(super::ALL, 1).await.unwrap().blobs.is_empty());
     drop(snapshot);
     assert!(matches!(store.snapshot(&id("nobody")).await.map(|_| ()), Err(Error::NotFound(_))));
     store.set_tenant_enabled(&tenant, false).await.unwrap();
@@ -33,7 +34,7 @@ pub async fn unknown_things(url: &str) {
     store.ping().await.unwrap();
 }
 
-/// `rollups(from, to)` has `from` in it and `to` not, and gives minutes in order.
+/// `cells(from..to)` has `from` in it and `to` not, and gives minutes in order.
 pub async fn ranges_are_half_open(url: &str) {
     let (store, tenant) = open_with(url, "acme").await;
     for minute in [4, 0, 2, 1, 3] {
@@ -45,7 +46,7 @@ pub async fn ranges_are_half_open(url: &str) {
     assert_eq!(all.iter().map(|(minute, _)| *minute).collect::<Vec<_>>(), [0, 1, 2, 3, 4].map(|m| base + m));
     let mut snapshot = store.snapshot(&tenant).await.unwrap();
     for (from, to) in [(0, 5), (1, 3), (2, 2), (4, 9), (5, 9)] {
-        let part = fold(snapshot.rollups(base + from, base + to).await.unwrap());
+        let part = fold(snapshot.cells(Minutes { from: base + from, to: base + to }, 1).await.unwrap().blobs);
         let within = |minute: &u32| (base + from..base + to).contains(minute);
         let expected: Vec<_> = all.iter().filter(|(minute, _)| within(minute)).cloned().collect();
         assert_eq!(part, expected, "{from}..{to}");

@@ -1,5 +1,6 @@
 //! The command line: one file per command, exit codes in one place.
 
+mod backup;
 mod bench;
 mod demo;
 mod import;
@@ -45,6 +46,8 @@ enum Command {
     /// Create, list and revoke API keys
     #[command(subcommand)]
     Key(key::Command),
+    /// Copy the database to a file while it is in use
+    Backup(backup::Args),
     /// Print the OpenAPI document
     Openapi(openapi::Args),
 }
@@ -60,6 +63,7 @@ pub fn main() -> ExitCode {
         Command::Import(args) => import::run(args),
         Command::Tenant(command) => tenant::run(command),
         Command::Key(command) => key::run(command),
+        Command::Backup(args) => backup::run(args),
         Command::Openapi(args) => openapi::run(&args),
     };
     match outcome {

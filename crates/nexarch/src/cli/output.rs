@@ -49,7 +49,8 @@ pub(super) async fn open_as_owner(config: &Config) -> anyhow::Result<Arc<dyn Sto
 }
 
 async fn open(config: &Config, role: nexarch_store::Role) -> anyhow::Result<Arc<dyn Store>> {
-    let options = nexarch_store::Options::new(role, lifecycle::now_us);
+    let options =
+        nexarch_store::Options::new(role, lifecycle::now_us).quota_spans_per_day(config.quota_spans_per_day);
     nexarch_store::open(config.database_url.expose(), options).await.context("cannot open the database")
 }
 

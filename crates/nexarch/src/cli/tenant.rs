@@ -103,6 +103,8 @@ async fn apply(store: &dyn Store, command: Command) -> anyhow::Result<()> {
         }
         Command::Delete { id, yes: _ } => {
             store.delete_tenant(&id).await?;
+            // It is gone for readers; its spans go in small steps, so that a server's writer comes in between.
+            while store.purge().await?.next.is_some() {}
             authority::wait_one_lease().await;
             println!("tenant {id} deleted");
         }

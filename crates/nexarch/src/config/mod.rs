@@ -33,8 +33,12 @@ pub struct Config {
     pub database_url: DatabaseUrl,
     /// The cache.
     pub cache: CacheConfig,
-    /// Raw spans older than this are refused.
+    /// Raw spans older than this are refused, and days of them dropped.
     pub retention: Duration,
+    /// Rollups older than this are dropped.
+    pub rollup_retention: Duration,
+    /// Most spans that a tenant may have accepted on one UTC day; `None` = any number.
+    pub quota_spans_per_day: Option<u64>,
     /// Latency objective T of every tenant.
     pub latency_objective: Duration,
     /// Most bytes of one request, before and after decompression.
@@ -131,6 +135,8 @@ pub fn load(sources: &Sources) -> Result<Config, Problems> {
     let max_memory = reader.value("CACHE_MAX_MEMORY_MB", parse::megabytes);
     let percent = reader.value("CACHE_TENANT_MAX_PERCENT", parse::percent);
     let retention = reader.value("RETENTION_DAYS", parse::days);
+    let rollup_retention = reader.value("ROLLUP_RETENTION_DAYS", parse::days);
+    let quota = reader.value("QUOTA_SPANS_PER_DAY", parse::count);
     let objective = reader.value("LATENCY_OBJECTIVE_MS", parse::milliseconds);
     let max_body = reader.value("MAX_BODY_MB", parse::megabytes);
     let max_inflight = reader.value("MAX_INFLIGHT_MB", parse::megabytes);
@@ -169,6 +175,8 @@ pub fn load(sources: &Sources) -> Result<Config, Problems> {
             operations,
         },
         retention,
+        rollup_retention,
+        quota_spans_per_day: (quota > 0).then_some(quota),
         latency_objective: objective,
         max_body_bytes: max_body,
         max_inflight_bytes: max_inflight,

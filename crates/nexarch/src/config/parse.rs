@@ -246,6 +246,11 @@ pub(super) fn days(text: &str) -> Result<Duration, String> {
         .map_err(|why| format!("{why} (days)"))
 }
 
+/// Zero stands for none.
+pub(super) fn count(text: &str) -> Result<u64, String> {
+    whole(text, 0, 1_000_000_000_000)
+}
+
 pub(super) fn percent(text: &str) -> Result<u8, String> {
     whole(text, 1, 100)
         .map(|percent| u8::try_from(percent).unwrap_or(100))

@@ -141,6 +141,10 @@ impl From<&StoreError> for ApiError {
                 this.cause = Some(reason.clone());
                 this
             }
+            StoreError::Quota { retry_after, .. } => {
+                Self::try_again(StatusCode::TOO_MANY_REQUESTS, error.to_string(), *retry_after)
+            }
+            StoreError::NotOwner(_) => Self::internal(error),
             StoreError::Internal(cause) => Self::internal(cause),
         }
     }

@@ -1,0 +1,257 @@
+//! Minutes become 5 minutes, 5 minutes become hours.
+//!
+//! | closed since | what happens to it |
+//! |---|---|
+//! | 2 h, 5 minutes | their minutes are added to one cell of 5, and to the cell of their hour if it has one |
+//! | 2 h, an hour | its cells of 5 are added to one of 60, beside them: long windows read hours |
+//! | 48 h, an hour | its cells of 5 go |
+//!
+//! Late minutes, taken back or added, are minutes again and go the same way. A step is one transaction that puts one
+//! blob in the place of many, so a crash leaves the one or the other; doing it twice does nothing. (Rejected: hours made
+//! only after 48 h: a day's read would fold 5 minutes, ten times the cells.)
+
+use std::time::Duration;
+
+use nexarch_core::{ids::TenantId, rollup::merge, window::Minutes};
+use sqlx::{Row, SqliteConnection};
+use tokio::time::Instant;
+
+use super::{
+    Sqlite,
+    cells::{cell, floor},
+    errors::{compute, failed},
+    rollup,
+    versions::{self, Raise, unsigned},
+    writer::Tx,
+};
+use crate::{
+    Error, Place, Step,
+    upkeep::{FIVE, FIVES_FOR, HOUR, MINUTE, MINUTES_FOR},
+};
+
+/// Cells made in one transaction: enough to share a sync of the disk, few enough to find them again for each.
+const MAX_CELLS: usize = 128;
+
+/// Bytes of stored blobs read in one transaction, beyond which no further cell is begun.
+const MAX_BYTES: usize = 4 << 20;
+
+/// How long a transaction goes on beginning cells: the writer has batches waiting.
+const MAX_TIME: Duration = Duration::from_millis(50);
+
+const MINUTE_US: u64 = 60_000_000;
+
+/// A cell to be made.
+struct Due {
+    tenant: i64,
+    id: TenantId,
+    begin: u32,
+}
+
+/// Until when cells of 5 and of 60 are old enough, minutes since the Unix epoch.
+#[derive(Clone, Copy)]
+struct Horizon {
+    minutes: u32,
+    fives: u32,
+}
+
+impl Horizon {
+    fn at(now_us: u64) -> Self {
+        let now = u32::try_from(now_us / MINUTE_US).unwrap_or(u32::MAX);
+        Self { minutes: now.saturating_sub(MINUTES_FOR), fives: now.saturating_sub(FIVES_FOR) }
+    }
+}
+
+impl Sqlite {
+    /// See [`crate::Store::compact`].
+    pub(super) async fn compact_step(&self, from: Place) -> Result<Step, Error> {
+        self.only_owner("compacts")?;
+        let horizon = Horizon::at(self.options.now_us());
+        let due = self.cells_due(from, horizon).await?;
+        let all = due.len() < MAX_CELLS;
+        let mut tx = self.begin().await?;
+        let outcome = self.make(&mut tx, from, horizon, due).await;
+        let (mut step, done) = tx.finish(outcome).await?;
+        step.next = match done {
+            Some(place) => Some(place),
+            None if all && from.hours => None,
+            None if all => Some(Place { hours: true, ..Place::default() }),
+            None => step.next,
+        };
+        Ok(step)
+    }
+
+    /// What is due, by tenant and time. Read outside of the transaction that does it, which looks again.
+    async fn cells_due(&self, from: Place, horizon: Horizon) -> Result<Vec<Due>, Error> {
+        let sql = if from.hours {
+            "SELECT t.number, t.id, r.minute / 60 * 60 AS begin
+             FROM tenant t CROSS JOIN rollup r ON r.tenant = t.number AND r.grain = 5 AND r.minute < ?3
+             WHERE t.number >= ?1 AND (t.number > ?1 OR r.minute / 60 * 60 > ?2)
+               AND (r.minute < ?4 OR NOT EXISTS (SELECT 1 FROM rollup h
+                    WHERE h.tenant = t.number AND h.grain = 60 AND h.minute = r.minute / 60 * 60))
+             GROUP BY t.number, begin ORDER BY t.number, begin LIMIT ?5"
+        } else {
+            "SELECT t.number, t.id, r.minute / 5 * 5 AS begin
+             FROM tenant t CROSS JOIN rollup r ON r.tenant = t.number AND r.grain = 1 AND r.minute < ?3
+             WHERE t.number >= ?1 AND (t.number > ?1 OR r.minute / 5 * 5 > ?2) AND ?4 = ?4
+             GROUP BY t.number, begin ORDER BY t.number, begin LIMIT ?5"
+        };
+        let grain = if from.hours { HOUR } else { FIVE };
+        let rows = sqlx::query(sql)
+            .bind(from.after.0)
+            .bind(from.after.1)
+            .bind(floor(horizon.minutes, grain))
+            .bind(floor(horizon.fives, grain))
+            .bind(i64::try_from(MAX_CELLS).unwrap_or(i64::MAX))
+            .fetch_all(&self.readers)
+            .await
+            .map_err(failed)?;
+        rows.iter()
+            .map(|row| {
+                let id: &str = row.try_get(1).map_err(failed)?;
+                Ok(Due {
+                    tenant: row.try_get(0).map_err(failed)?,
+                    id: id.parse().map_err(|error| Error::Internal(format!("stored tenant: {error}")))?,
+                    begin: row.try_get(2).map_err(failed)?,
+                })
+            })
+            .collect()
+    }
+
+    /// Makes cells until a limit is met, and says behind which it stopped when not all were made.
+    async fn make(
+        &self,
+        tx: &mut Tx<'_>,
+        from: Place,
+        horizon: Horizon,
+        due: Vec<Due>,
+    ) -> Result<(Step, Option<Place>), Error> {
+        let started = Instant::now();
+        let (mut step, mut bytes, mut stopped) = (Step::default(), 0, None);
+        let mut changed: Vec<TenantId> = Vec::new();
+        let last = due.len().saturating_sub(1);
+        for (index, Due { tenant, id, begin }) in due.into_iter().enumerate() {
+            let made = if from.hours {
+                make_hour(tx.on()?, tenant, begin, horizon).await
+            } else {
+                make_five(tx.on()?, tenant, begin).await
+            };
+            match made? {
+                Made::Nothing => {}
+                Made::Skipped => step.skipped += 1,
+                Made::Cell(read) => {
+                    bytes += read;
+                    if changed.last() != Some(&id) {
+                        changed.push(id);
+                    }
+                }
+            }
+            let place = Place { after: (tenant, i64::from(begin)), ..from };
+            if index == last {
+                step.next = Some(place);
+            } else if bytes >= MAX_BYTES || started.elapsed() >= MAX_TIME {
+                stopped = Some(place);
+                break;
+            }
+        }
+        changed.sort_unstable();
+        for id in changed {
+            // Not one number differs, but where a window may begin and end does.
+            versions::raise(tx.on()?, &id, Raise::Thinned, self.options.now_us()).await?;
+            let versions = versions::read(tx.on()?, &id).await?;
+            step.changed.push((id, versions));
+        }
+        Ok((step, stopped))
+    }
+}
+
+/// What became of a cell that was due.
+enum Made {
+    /// Another transaction was faster.
+    Nothing,
+    /// It is made, from so many bytes.
+    Cell(usize),
+    /// A blob of it is damaged. Nothing was written: who reads it is told, and all others go on.
+    Skipped,
+}
+
+/// What a computation made, or nothing when a blob is damaged. Only to be used before anything is written.
+fn readable<T>(made: Result<T, Error>) -> Result<Option<T>, Error> {
+    match made {
+        Ok(made) => Ok(Some(made)),
+        Err(Error::Internal(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Adds the minutes of 5 to their cells.
+async fn make_five(connection: &mut SqliteConnection, tenant: i64, begin: u32) -> Result<Made, Error> {
+    let (five, hour) = (cell(begin, FIVE), cell(floor(begin, HOUR), HOUR));
+    let minutes = rollup::blobs(connection, tenant, MINUTE, five).await?;
+    if minutes.is_empty() {
+        return Ok(Made::Nothing);
+    }
+    let total = rollup::blobs(connection, tenant, HOUR, cell(hour.from, 1)).await?;
+    // An hour without its 5 minutes has no place for them again: they would say less than the hour.
+    let detailed = total.is_empty() || has_fives(connection, tenant, hour).await?;
+    let known =
+        if detailed { rollup::blobs(connection, tenant, FIVE, cell(begin, 1)).await? } else { Vec::new() };
+    let bytes = [&minutes, &total, &known].into_iter().flatten().map(Vec::len).sum();
+    let made = compute(move || {
+        let new = rollup::added(&minutes)?;
+        let with = |known: &[Vec<u8>]| {
+            let mut parts: Vec<Vec<u8>> =
+                known.iter().map(|blob| rollup::unpack(blob)).collect::<Result<_, _>>()?;
+            parts.push(new.clone());
+            let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
+            Ok::<_, Error>(merge(&parts)?)
+        };
+        let five = if detailed { rollup::packed(with(&known)?)? } else { None };
+        // Kept even when it is empty: that it is there says that it holds all of its hour.
+        let hour = if total.is_empty() { None } else { Some(rollup::pack(with(&total)?)?) };
+        Ok((five, hour))
+    });
+    let Some((new_five, new_hour)) = readable(made.await)? else { return Ok(Made::Skipped) };
+    rollup::delete(connection, tenant, MINUTE, five).await?;
+    if detailed {
+        rollup::replace(connection, tenant, FIVE, begin, new_five).await?;
+    }
+    if new_hour.is_some() {
+        rollup::replace(connection, tenant, HOUR, hour.from, new_hour).await?;
+    }
+    Ok(Made::Cell(bytes))
+}
+
+/// Makes the cell of an hour out of those of 5 unless it is there, and drops these when they are old.
+async fn make_hour(
+    connection: &mut SqliteConnection,
+    tenant: i64,
+    begin: u32,
+    horizon: Horizon,
+) -> Result<Made, Error> {
+    let hour = cell(begin, HOUR);
+    let mut bytes = 0;
+    if rollup::blobs(connection, tenant, HOUR, cell(begin, 1)).await?.is_empty() {
+        let fives = rollup::blobs(connection, tenant, FIVE, hour).await?;
+        bytes = fives.iter().map(Vec::len).sum();
+        let total = readable(compute(move || rollup::pack(rollup::added(&fives)?)).await)?;
+        let Some(total) = total else { return Ok(Made::Skipped) };
+        rollup::replace(connection, tenant, HOUR, begin, Some(total)).await?;
+    }
+    if hour.to <= horizon.fives {
+        rollup::delete(connection, tenant, FIVE, hour).await?;
+    }
+    Ok(Made::Cell(bytes))
+}
+
+async fn has_fives(connection: &mut SqliteConnection, tenant: i64, hour: Minutes) -> Result<bool, Error> {
+    let row = sqlx::query(
+        "SELECT EXISTS (SELECT 1 FROM rollup WHERE tenant = ?1 AND grain = 5 AND minute >= ?2 AND minute < ?3)",
+    )
+    .bind(tenant)
+    .bind(hour.from)
+    .bind(hour.to)
+    .fetch_one(connection)
+    .await
+    .map_err(failed)?;
+    Ok(unsigned(&row, 0)? == 1)
+}
