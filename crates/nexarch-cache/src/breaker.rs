@@ -90,15 +90,18 @@ impl Switch {
 
     /// Lets one probe through when open, or when the probe under way is not heard of any more.
     pub(crate) fn probe(&self, now: BootTime) -> Option<Pass> {
-        let probed = BootTime::from_nanos(self.probed.load(Ordering::Acquire));
-        let lost = now.since(probed) > PROBE_LIFE;
+        // Read after the word and written before it: whoever sees a probe under way sees when it began.
+        let lost = || now.since(BootTime::from_nanos(self.probed.load(Ordering::Acquire))) > PROBE_LIFE;
+        let begin = |word| {
+            self.probed.store(now.as_nanos(), Ordering::Release);
+            Some(word)
+        };
         let new = self.change(|old| match state(old) {
-            OPEN => Some(word(period(old), 0, HALF_OPEN)),
+            OPEN => begin(word(period(old), 0, HALF_OPEN)),
             // A new period, so that the lost probe cannot report any more.
-            HALF_OPEN if lost => Some(word(period(old) + 1, 0, HALF_OPEN)),
+            HALF_OPEN if lost() => begin(word(period(old) + 1, 0, HALF_OPEN)),
             _ => None,
         })?;
-        self.probed.store(now.as_nanos(), Ordering::Release);
         Some(Pass(period(new)))
     }
 

@@ -1,8 +1,8 @@
 //! A private certificate authority, and a server certificate of it.
 
 use rcgen::{
-    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    SanType,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, SanType,
 };
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -20,14 +20,17 @@ impl Certificates {
     ///
     /// The certificate is good for clients, too: the bus of a Redis cluster asks for that.
     pub fn new(names: &[&str]) -> Self {
+        let authority_key = KeyPair::generate().expect("a key");
         let mut authority = CertificateParams::default();
+        // Each authority has a name of its own, and no server has its name: OpenSSL would take it for self-signed.
+        authority.distinguished_name.push(DnType::CommonName, serial(&authority_key));
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        let authority_key = KeyPair::generate().expect("a key");
         let ca_pem = authority.self_signed(&authority_key).expect("an authority").pem();
         let issuer = Issuer::new(authority, authority_key);
 
         let mut server = CertificateParams::default();
+        server.distinguished_name.push(DnType::CommonName, "server");
         server.subject_alt_names = names.iter().map(|name| alt_name(name)).collect();
         server.extended_key_usages =
             vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
@@ -57,6 +60,11 @@ impl Certificates {
     pub(crate) fn directory(&self) -> &Path {
         self.dir.path()
     }
+}
+
+fn serial(key: &KeyPair) -> String {
+    let tail = key.public_key_raw().iter().rev().take(8);
+    tail.fold(String::from("test ca "), |name, byte| name + &format!("{byte:02x}"))
 }
 
 fn alt_name(name: &str) -> SanType {

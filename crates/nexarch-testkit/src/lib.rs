@@ -4,11 +4,15 @@
 //! Everything blocks, so that it serves tests with and without a runtime; what is started ends when dropped.
 
 mod certificates;
+mod cluster;
 mod proxy;
 mod server;
+mod stranger;
 mod wait;
 
 pub use certificates::Certificates;
+pub use cluster::RedisCluster;
 pub use proxy::FaultProxy;
 pub use server::{RedisServer, ServerBuilder};
+pub use stranger::Stranger;
 pub use wait::{PATIENCE, until};

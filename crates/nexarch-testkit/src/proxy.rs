@@ -26,6 +26,7 @@ struct Shared {
     state: Mutex<State>,
     changed: Condvar,
     accepted: AtomicU64,
+    answers: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -59,6 +60,7 @@ impl FaultProxy {
             state: Mutex::new(state),
             changed: Condvar::new(),
             accepted: AtomicU64::new(0),
+            answers: AtomicU64::new(0),
         });
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
         let port = listener.local_addr().expect("an address").port();
@@ -79,6 +81,11 @@ impl FaultProxy {
     /// Connections accepted since the start.
     pub fn accepted(&self) -> u64 {
         self.shared.accepted.load(Ordering::SeqCst)
+    }
+
+    /// Pieces of answers that clients were sent since the start.
+    pub fn answers(&self) -> u64 {
+        self.shared.answers.load(Ordering::SeqCst)
     }
 
     /// Connections open now.
@@ -129,7 +136,12 @@ impl FaultProxy {
 
     /// Open connections carry nothing more, without a word; new ones are carried.
     pub fn freeze_existing(&self) {
-        self.shared.lock().frozen_up_to = self.accepted();
+        self.freeze_first(self.accepted());
+    }
+
+    /// The first `connections` that were accepted carry nothing more; later ones are carried.
+    pub fn freeze_first(&self, connections: u64) {
+        self.shared.lock().frozen_up_to = connections;
     }
 
     /// No connection carries anything; new ones are accepted.
@@ -230,6 +242,7 @@ impl Shared {
             if to.write_all(bytes).is_err() {
                 return;
             }
+            self.answers.fetch_add(u64::from(answers), Ordering::SeqCst);
         }
         // A frozen connection does not even end.
         self.gate(number);

@@ -206,6 +206,25 @@ impl RedisServer {
         self.child = until("the same port", || self.builder.spawn(&self.dir, self.port));
     }
 
+    /// The value of an option that it was started with.
+    pub(crate) fn option(&self, name: &str) -> Option<&str> {
+        let at = self.builder.args.iter().position(|arg| arg == name)?;
+        self.builder.args.get(at + 1).map(String::as_str)
+    }
+
+    /// Makes it a replica and waits until it has copied everything.
+    pub fn replicate(&self, primary: &Self) {
+        self.cli(&["REPLICAOF", "127.0.0.1", &primary.port.to_string()]);
+        until("the replica's copy", || {
+            self.cli(&["INFO", "replication"]).contains("master_link_status:up").then_some(())
+        });
+    }
+
+    /// Makes a replica a primary of its own. What its old primary takes from now on is lost to it.
+    pub fn promote(&self) {
+        self.cli(&["REPLICAOF", "NO", "ONE"]);
+    }
+
     /// What it logged so far.
     pub fn log(&self) -> String {
         log(&self.dir)

@@ -89,6 +89,13 @@ impl Board {
         });
     }
 
+    /// A server is no longer one of ours.
+    pub(super) fn forget(&self, node: NodeId) {
+        self.change(|inner| {
+            inner.nodes.remove(&node);
+        });
+    }
+
     pub(super) fn messages(&self, usable: bool) {
         self.change(|inner| inner.messages = usable);
     }
@@ -129,6 +136,8 @@ impl Board {
         let mut inner = lock(&self.inner);
         change(&mut inner);
         let failure = inner.failure();
+        // Whatever stopped the values may have stopped the messages: they are proved anew.
+        inner.messages &= failure.is_none();
         inner.tell(failure.as_ref());
         self.status.send_if_modified(|status| inner.publish(failure.as_ref(), status));
     }
@@ -151,7 +160,7 @@ impl Inner {
 
     fn publish(&self, failure: Option<&Failure>, status: &mut RemoteStatus) -> bool {
         let values = failure.is_none();
-        let messages = values && self.messages;
+        let messages = self.messages;
         let reason = match failure {
             Some(failure) => Some(failure.reason),
             None if !messages => Some(Reason::Messages),

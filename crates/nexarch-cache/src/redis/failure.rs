@@ -47,8 +47,10 @@ pub(super) fn of_refusal(error: &RedisError) -> Option<Reason> {
         }
         (_, Some("OOM")) => Some(Reason::Oom),
         (_, Some("READONLY" | "NOREPLICAS" | "MISCONF")) => Some(Reason::Readonly),
-        // Alive, and not ready: as if the connection were not there yet.
-        (_, Some("LOADING" | "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN" | "BUSY")) => Some(Reason::Connecting),
+        // Alive, and not ready, or not the one to ask: as if the connection were not there yet.
+        (_, Some("LOADING" | "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN" | "BUSY" | "MOVED" | "ASK")) => {
+            Some(Reason::Connecting)
+        }
         (_, Some("ERR")) if error.detail().is_some_and(|text| text.starts_with("max number of clients")) => {
             Some(Reason::Refused)
         }
@@ -86,5 +88,33 @@ pub(super) fn of_call(error: &RedisError) -> RemoteError {
         ErrorKind::Io => RemoteError::Broken(Reason::Refused),
         ErrorKind::Parse | ErrorKind::UnexpectedReturnType => RemoteError::Broken(Reason::Protocol),
         _ => RemoteError::Refused(Reason::Protocol),
+    }
+}
+
+/// An error of a call, with what the server said, which routing needs.
+#[derive(Debug)]
+pub(super) struct RedisFailure {
+    pub(super) error: RemoteError,
+    answer: Option<RedisError>,
+}
+
+impl RedisFailure {
+    /// Where the server sends the caller, and whether only for this once.
+    pub(super) fn redirection(&self) -> Option<(&str, bool)> {
+        let answer = self.answer.as_ref()?;
+        let (address, _) = answer.redirect_node()?;
+        Some((address, answer.kind() == ErrorKind::Server(ServerErrorKind::Ask)))
+    }
+}
+
+impl From<RemoteError> for RedisFailure {
+    fn from(error: RemoteError) -> Self {
+        Self { error, answer: None }
+    }
+}
+
+impl From<RedisError> for RedisFailure {
+    fn from(answer: RedisError) -> Self {
+        Self { error: of_call(&answer), answer: Some(answer) }
     }
 }

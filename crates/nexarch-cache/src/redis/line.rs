@@ -1,9 +1,11 @@
 //! Keeps one connection of one server: connects, proves it, watches it, replaces it, without end.
 
 use super::backoff::{Backoff, chance, part};
+use super::config::RedisMode;
 use super::failure::{Failure, of_call};
 use super::link::Link;
 use super::node::Node;
+use super::scout;
 use super::tier::Tier;
 use crate::clock::{Clock, SystemClock};
 use crate::remote::{Reason, RemoteError};
@@ -60,7 +62,7 @@ async fn keep(tier: &Tier, node: &Node, at: usize) {
             Err(failure) => {
                 let wait = backoff.next(failure.is_hopeless(), chance());
                 if !node.switch.is_closed() {
-                    tier.board.down(node.id, failure);
+                    node.report(tier, failure);
                 }
                 sleep(wait).await;
             }
@@ -105,7 +107,7 @@ async fn watch(tier: &Tier, node: &Node, link: &Link, backoff: &mut Backoff) -> 
                 Err((end, failure)) => {
                     node.switch.reopen(pass);
                     let wait = backoff.next(failure.is_hopeless(), chance());
-                    tier.board.down(node.id, failure);
+                    node.report(tier, failure);
                     if let Some(end) = end {
                         return end;
                     }
@@ -121,8 +123,11 @@ async fn watch(tier: &Tier, node: &Node, link: &Link, backoff: &mut Backoff) -> 
 
 /// Asks for a key of ours: proves the server alive, in time, and permitted to be read.
 async fn prove(tier: &Tier, node: &Node, link: &Link) -> Result<(), (Option<End>, Failure)> {
+    if !tier.layout().is_cluster() && tier.mode != RedisMode::Standalone {
+        alone(tier, node, link).await?;
+    }
     let began = Instant::now();
-    let Ok(answer) = timeout(PROBE.max(tier.command_timeout), link.ask(&canary(tier))).await else {
+    let Ok(answer) = timeout(PROBE.max(tier.command_timeout), link.ask(&canary(tier, node))).await else {
         let failure = Failure::new(Reason::Timeout, format!("{:?} does not answer", node.target));
         return Err((Some(End::Replace), failure));
     };
@@ -134,6 +139,11 @@ async fn prove(tier: &Tier, node: &Node, link: &Link) -> Result<(), (Option<End>
             Err((None, Failure::new(Reason::Timeout, detail)))
         }
         Ok(_) => Ok(()),
+        // It may be read, and slots have moved meanwhile.
+        Err((_, error)) if error.redirect_node().is_some() && tier.layout().is_cluster() => {
+            tier.doubt.notify_one();
+            Ok(())
+        }
         Err((RemoteError::Refused(reason), error)) => {
             let detail =
                 format!("{:?} refuses to be read: {}", node.target, error.code().unwrap_or_default());
@@ -146,10 +156,37 @@ async fn prove(tier: &Tier, node: &Node, link: &Link) -> Result<(), (Option<End>
     }
 }
 
-/// A key of two parts: it can be no value's.
-pub(super) fn canary(tier: &Tier) -> Cmd {
+/// Asks a server that is taken for a single one whether it is. A cluster is left to the scout.
+async fn alone(tier: &Tier, node: &Node, link: &Link) -> Result<(), (Option<End>, Failure)> {
+    match scout::slots_of(tier, link).await {
+        Ok(Some(ranges)) => {
+            tier.sighted.send_replace(ranges);
+            let detail = format!("{:?} is part of a cluster", node.target);
+            Err((None, Failure::new(Reason::Connecting, detail)))
+        }
+        Ok(None) if tier.mode == RedisMode::Cluster => {
+            let detail = format!("{:?} is no cluster, as the mode says", node.target);
+            Err((None, Failure::new(Reason::Protocol, detail)))
+        }
+        Ok(None) => Ok(()),
+        Err(failure) => Err((Some(End::Replace), failure)),
+    }
+}
+
+/// Names tried for a key that a server of a cluster holds. With one slot of 16,384 it takes as many on average.
+const CANARIES: u32 = 1 << 16;
+
+/// A key of two parts, so that it can be no value's, which this server holds.
+pub(super) fn canary_key(tier: &Tier, node: &Node) -> String {
+    let layout = tier.layout();
+    let name = |n: u32| format!("{}:canary{n}", tier.namespace);
+    let held = |key: &String| layout.node_of(key.as_bytes()).is_some_and(|holder| holder.id == node.id);
+    (0..CANARIES).map(name).find(held).unwrap_or_else(|| name(0))
+}
+
+fn canary(tier: &Tier, node: &Node) -> Cmd {
     let mut get = cmd("GET");
-    get.arg(format!("{}:canary", tier.namespace));
+    get.arg(canary_key(tier, node));
     get
 }
 

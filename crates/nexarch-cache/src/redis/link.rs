@@ -190,6 +190,14 @@ impl Link {
         self.connection.clone().send_packed_command(command).await.and_then(Value::extract_error)
     }
 
+    /// As [`Link::ask`], of a server that is taking the key's slot over.
+    pub(super) async fn ask_importing(&self, command: &Cmd) -> RedisResult<Value> {
+        let mut both = redis::pipe();
+        both.cmd("ASKING").add_command(command.clone());
+        let mut answers = self.connection.clone().send_packed_commands(&both, 1, 1).await?;
+        answers.pop().unwrap_or(Value::Nil).extract_error()
+    }
+
     /// A call was answered.
     pub(super) fn answered(&self) {
         if self.silent.load(Ordering::Relaxed) > 0 {
@@ -215,6 +223,11 @@ impl Link {
     /// Whether it was ended from this side.
     pub(super) fn is_cut(&self) -> bool {
         self.stop.is_cancelled()
+    }
+
+    /// Whether it has ended, from either side.
+    pub(super) fn is_gone(&self) -> bool {
+        self.gone.is_cancelled()
     }
 
     /// Waits until it has ended, from either side.

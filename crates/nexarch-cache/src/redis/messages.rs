@@ -4,9 +4,11 @@
 //! So a process knows its own, and the canary needs no second channel.
 
 use super::backoff::{Backoff, chance};
-use super::failure::{Failure, of_call};
+use super::failure::{Failure, of_refusal};
 use super::link::{Link, OnMessage};
+use super::socket::Target;
 use super::tier::Tier;
+use crate::remote::Reason;
 use bytes::Bytes;
 use redis::{Cmd, cmd};
 use std::sync::Arc;
@@ -126,12 +128,24 @@ async fn keep(tier: &Arc<Tier>) {
     loop {
         // Without values there is nobody to connect to; the lines are looking.
         let _ = status.wait_for(|status| status.values).await;
-        match connect(tier).await {
+        let layout = tier.layout();
+        let Some(node) = layout.answering(tier.turn.fetch_add(1, Ordering::Relaxed), None) else {
+            // It went between the two looks.
+            tokio::task::yield_now().await;
+            continue;
+        };
+        // From before the first proof: nothing is missed that may concern this connection.
+        let mut closed = node.closed.subscribe();
+        closed.mark_unchanged();
+        match connect(tier, &node.target).await {
             Ok(link) => {
                 backoff.reset();
                 tier.board.messages(true);
                 tokio::select! {
                     () = link.gone() => {}
+                    // What stopped the values of this server may have stopped its messages without a word.
+                    _ = closed.changed() => {}
+                    () = node.stop.cancelled() => {}
                     () = watch_channel(tier) => {}
                 }
                 tier.board.messages(false);
@@ -146,19 +160,19 @@ async fn keep(tier: &Arc<Tier>) {
 }
 
 /// Connects, subscribes and waits for a canary.
-async fn connect(tier: &Arc<Tier>) -> Result<Link, Failure> {
+async fn connect(tier: &Arc<Tier>, target: &Target) -> Result<Link, Failure> {
     let channel = Arc::clone(tier);
     let on_message: OnMessage = Box::new(move |frame| channel.channel.receive(&frame));
-    let link = tier.dialer.dial(&tier.node.target, &tier.stop, Some(on_message)).await?;
+    let link = tier.dialer.dial(target, &tier.stop, Some(on_message)).await?;
     let refused = |error: &redis::RedisError| {
         let detail = format!("SUBSCRIBE: {}", error.code().unwrap_or("no answer"));
-        Failure::new(super::failure::of_refusal(error).unwrap_or(crate::remote::Reason::Protocol), detail)
+        Failure::new(of_refusal(error).unwrap_or(Reason::Protocol), detail)
     };
-    let late = || Failure::new(crate::remote::Reason::Timeout, "SUBSCRIBE is not answered");
+    let late = || Failure::new(Reason::Timeout, "SUBSCRIBE is not answered");
     let subscribed = timeout(tier.dialer.timeout, link.subscribe(&tier.channel.name)).await;
     subscribed.map_err(|_| late())?.map_err(|error| refused(&error))?;
     if !canary(tier).await {
-        return Err(Failure::new(crate::remote::Reason::Messages, "what is published does not come back"));
+        return Err(Failure::new(Reason::Messages, "what is published does not come back"));
     }
     Ok(link)
 }
@@ -166,11 +180,10 @@ async fn connect(tier: &Arc<Tier>) -> Result<Link, Failure> {
 /// Publishes the way every message goes, and waits until it has come back.
 async fn canary(tier: &Tier) -> bool {
     let (publish, number) = tier.channel.publish(KIND_CANARY, &[]);
-    match tier.node.call(tier, &publish, tier.command_timeout).await {
+    match tier.publish(&publish).await {
         Ok(_) => tier.channel.is_back(number).await,
         Err(failure) => {
-            let error = failure.answer.as_ref().map(of_call).unwrap_or(failure.error);
-            tracing::debug!(%error, "cache: PUBLISH failed");
+            tracing::debug!(error = %failure.error, "cache: PUBLISH failed");
             false
         }
     }
@@ -186,7 +199,9 @@ async fn watch_channel(tier: &Tier) {
         let missing = taken > *tier.channel.back.borrow();
         taken = tier.channel.taken.load(Ordering::Relaxed);
         beats = beats.wrapping_add(1);
-        if (missing || beats % CANARY_EVERY == 0) && tier.node.switch.is_closed() && !canary(tier).await {
+        // Without values nobody can publish; the loss is told already.
+        let due = missing || beats.is_multiple_of(CANARY_EVERY);
+        if due && tier.board.watch().borrow().values && !canary(tier).await {
             return;
         }
     }

@@ -1,13 +1,16 @@
 //! The shared tier over Redis.
 //!
-//! Top down: [`remote`] answers the cache's calls; [`node`] is one server with its breaker; [`line`] keeps one
+//! Top down: [`remote`] answers the cache's calls; [`layout`] knows which server a key belongs to, and [`scout`] keeps
+//! that true; [`node`] is one server with its breaker; [`line`] keeps one
 //! connection of it alive; [`messages`] keeps the one for messages; [`link`] is a connection, [`socket`] and [`tls`]
 //! open it. [`board`] gathers what they report into one status.
 
 mod backoff;
+mod beat;
 mod board;
 mod config;
 mod failure;
+mod layout;
 mod line;
 mod link;
 mod messages;
@@ -15,7 +18,9 @@ mod node;
 mod remote;
 mod remove;
 mod round_trip;
+mod scout;
 mod service;
+mod slots;
 mod socket;
 mod tier;
 mod tls;

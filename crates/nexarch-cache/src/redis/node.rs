@@ -1,15 +1,16 @@
 //! One server: its connections for values and its breaker.
 
 use super::board::NodeId;
-use super::failure::{Failure, of_call};
+use super::failure::{Failure, RedisFailure, of_call};
 use super::link::Link;
 use super::socket::Target;
 use super::tier::Tier;
 use crate::breaker::{Pass, SILENT_LIMIT, Switch};
 use crate::remote::{Reason, RemoteError};
-use redis::{Cmd, RedisError, Value};
+use crate::sync::lock;
+use redis::{Cmd, RedisError, RedisResult, Value};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
@@ -17,6 +18,22 @@ use tokio_util::sync::CancellationToken;
 
 /// Every so many calls are timed for the round trips.
 const TIMED: u64 = 8;
+
+/// A command, to be sent as it is or to a server that is only taking its slot over.
+#[derive(Clone, Copy)]
+pub(super) enum Request<'a> {
+    Plain(&'a Cmd),
+    Asking(&'a Cmd),
+}
+
+impl Request<'_> {
+    async fn send(self, link: &Link) -> RedisResult<Value> {
+        match self {
+            Self::Plain(command) => link.ask(command).await,
+            Self::Asking(command) => link.ask_importing(command).await,
+        }
+    }
+}
 
 #[derive(Debug)]
 pub(super) struct Node {
@@ -27,6 +44,7 @@ pub(super) struct Node {
     pub(super) closed: watch::Sender<bool>,
     links: RwLock<Vec<Option<Arc<Link>>>>,
     next: AtomicUsize,
+    reports: Mutex<()>,
     pub(super) stop: CancellationToken,
 }
 
@@ -39,6 +57,7 @@ impl Node {
             closed: watch::Sender::new(false),
             links: RwLock::new(vec![None; connections]),
             next: AtomicUsize::new(0),
+            reports: Mutex::new(()),
             stop,
         }
     }
@@ -47,14 +66,14 @@ impl Node {
     pub(super) async fn call(
         &self,
         tier: &Tier,
-        command: &Cmd,
+        request: Request<'_>,
         limit: Duration,
     ) -> Result<Value, RedisFailure> {
         let pass = self.switch.admit().ok_or(RemoteError::Away)?;
         let link = self.pick().ok_or(RemoteError::Away)?;
         let timed = tier.calls.fetch_add(1, Ordering::Relaxed).is_multiple_of(TIMED);
         let began = timed.then(Instant::now);
-        let Ok(answer) = timeout(limit, link.ask(command)).await else {
+        let Ok(answer) = timeout(limit, request.send(&link)).await else {
             self.unanswered(tier, &link, pass);
             return Err(RemoteError::Timeout.into());
         };
@@ -87,24 +106,44 @@ impl Node {
 
     /// The breaker has opened: whoever waits for an answer is let go, and the connections are made anew.
     pub(super) fn lost(&self, tier: &Tier, failure: Failure) {
-        self.closed.send_replace(false);
-        tier.board.down(self.id, failure);
+        tier.doubt.notify_one();
+        self.report(tier, failure);
         for link in self.links().iter().flatten() {
             link.cut();
         }
     }
 
+    /// What is known of the server does not hold any more: it is proved anew, over new connections.
+    pub(super) fn distrust(&self, tier: &Tier, why: &str) {
+        if self.switch.trip() {
+            self.lost(tier, Failure::new(Reason::Connecting, format!("{:?}: {why}", self.target)));
+        }
+    }
+
     /// A probe was answered and closed the breaker.
     pub(super) fn found(&self, tier: &Tier) {
-        self.closed.send_replace(true);
-        tier.board.up(self.id);
+        self.report(tier, Failure::new(Reason::Connecting, "lost again at once"));
+    }
+
+    /// Tells the breaker's state as it is now, with `failure` when it is not closed. Reports take turns, so that the
+    /// last one is of the last state, whatever happened between a change and its report.
+    pub(super) fn report(&self, tier: &Tier, failure: Failure) {
+        let _turn = lock(&self.reports);
+        let closed = self.switch.is_closed();
+        self.closed.send_replace(closed);
+        if closed {
+            tier.board.up(self.id);
+        } else {
+            tier.board.down(self.id, failure);
+        }
     }
 
     /// A connection in turn.
     pub(super) fn pick(&self) -> Option<Arc<Link>> {
         let links = self.links();
         let first = self.next.fetch_add(1, Ordering::Relaxed);
-        (0..links.len()).find_map(|step| links[(first + step) % links.len()].clone())
+        let in_turn = (0..links.len()).filter_map(|step| links[(first + step) % links.len()].as_ref());
+        in_turn.into_iter().find(|link| !link.is_gone()).cloned()
     }
 
     pub(super) fn install(&self, at: usize, link: Option<Arc<Link>>) {
@@ -115,8 +154,11 @@ impl Node {
         self.links().iter().any(Option::is_some)
     }
 
-    pub(super) fn connections(&self) -> usize {
-        self.links().len()
+    /// Cuts one connection, in turn: the name may lead elsewhere by now.
+    pub(super) fn renew(&self) {
+        if let Some(link) = self.pick() {
+            link.cut();
+        }
     }
 
     fn links(&self) -> std::sync::RwLockReadGuard<'_, Vec<Option<Arc<Link>>>> {
@@ -127,23 +169,4 @@ impl Node {
 /// The connection failed, as opposed to a server that refused.
 fn of_answer(error: &RedisError) -> bool {
     error.code().is_none()
-}
-
-/// An error of a call with what the server said, which routing may need.
-#[derive(Debug)]
-pub(super) struct RedisFailure {
-    pub(super) error: RemoteError,
-    pub(super) answer: Option<RedisError>,
-}
-
-impl From<RemoteError> for RedisFailure {
-    fn from(error: RemoteError) -> Self {
-        Self { error, answer: None }
-    }
-}
-
-impl From<RedisError> for RedisFailure {
-    fn from(answer: RedisError) -> Self {
-        Self { error: of_call(&answer), answer: Some(answer) }
-    }
 }

@@ -1,16 +1,13 @@
 //! Redis as the cache's shared tier.
 
-use super::board::Board;
 use super::config::{RedisConfig, RedisConfigError};
-use super::line;
+use super::failure::RedisFailure;
 use super::link::Dialer;
-use super::messages::{self, Channel, MAX_BODY};
-use super::node::{Node, RedisFailure};
-use super::remove;
-use super::round_trip::RoundTrips;
-use super::socket::Target;
+use super::messages::{self, MAX_BODY};
+use super::node::Request;
 use super::tier::Tier;
 use super::tls::Tls;
+use super::{beat, remove, scout};
 use crate::key::Scope;
 use crate::remote::{Reason, Remote, RemoteError, RemoteStatus};
 use async_trait::async_trait;
@@ -18,15 +15,10 @@ use bytes::Bytes;
 use redis::{Cmd, Value, cmd};
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 use tokio::sync::{broadcast, watch};
-use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-
-/// How often the round trips are summed up, and refused writes are tried again.
-const BEAT: Duration = Duration::from_secs(1);
 
 /// Redis as a shared tier, supervised: every call ends within the command timeout, none waits while Redis is away.
 ///
@@ -38,7 +30,7 @@ const BEAT: Duration = Duration::from_secs(1);
 ///
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-/// let redis = RedisRemote::start(RedisConfig::new("localhost"), &tasks, &stop)?;
+/// let redis = RedisRemote::start(&RedisConfig::new("localhost"), &tasks, &stop)?;
 /// redis.status().wait_for(|status| status.values).await?;
 /// assert_eq!(redis.get("cache:acme:orders:1", 1 << 20).await?, None);
 /// stop.cancel();
@@ -51,7 +43,7 @@ pub struct RedisRemote {
 
 impl fmt::Debug for RedisRemote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RedisRemote").field("node", &self.tier.node.target).finish_non_exhaustive()
+        f.debug_struct("RedisRemote").field("endpoint", &self.tier.endpoint).finish_non_exhaustive()
     }
 }
 
@@ -60,31 +52,20 @@ impl RedisRemote {
     ///
     /// Fails only for a configuration that cannot work. Needs a tokio runtime with IO and timer.
     pub fn start(
-        config: RedisConfig,
+        config: &RedisConfig,
         tracker: &TaskTracker,
         stop: &CancellationToken,
     ) -> Result<Arc<Self>, RedisConfigError> {
         config.check()?;
-        let tls = Tls::new(&config)?;
-        let host = config.effective_host().to_owned();
-        let target = Target { port: config.effective_port(), certificate_name: host.clone(), host };
+        let tls = Tls::new(config)?;
         let stop = stop.child_token();
-        let tier = Arc::new(Tier {
-            dialer: Dialer::new(&config, tls, tracker.clone()),
-            board: Board::new(),
-            trips: RoundTrips::default(),
-            channel: Channel::new(&config.namespace),
-            command_timeout: config.command_timeout,
-            node: Arc::new(Node::new(0, target, config.connections, stop.clone())),
-            stop,
-            calls: AtomicU64::new(0),
-            namespace: config.namespace,
-        });
-        for at in 0..tier.node.connections() {
-            tracker.spawn(line::run(Arc::clone(&tier), Arc::clone(&tier.node), at));
+        let tier = Tier::new(config, Dialer::new(config, tls, tracker.clone()), stop);
+        for node in tier.layout().nodes() {
+            tier.begin(node);
         }
+        tracker.spawn(scout::run(Arc::clone(&tier)));
         tracker.spawn(messages::run(Arc::clone(&tier)));
-        tracker.spawn(beat(Arc::clone(&tier)));
+        tracker.spawn(beat::run(Arc::clone(&tier)));
         Ok(Arc::new(Self { tier }))
     }
 
@@ -93,12 +74,8 @@ impl RedisRemote {
         self.tier.board.problem().map(|failure| failure.detail)
     }
 
-    async fn call(&self, command: &Cmd) -> Result<Value, RedisFailure> {
-        self.tier.node.call(&self.tier, command, self.tier.command_timeout).await
-    }
-
-    async fn write(&self, command: &Cmd) -> Result<Value, RemoteError> {
-        let answer = self.call(command).await;
+    async fn write(&self, key: &str, command: &Cmd) -> Result<Value, RemoteError> {
+        let answer = self.tier.call(key, command).await;
         match &answer {
             Ok(_) if self.tier.board.write_refusal().is_some() => self.tier.board.writes(None),
             Err(RedisFailure { error: RemoteError::Refused(reason), .. }) => self.refused(*reason),
@@ -114,14 +91,6 @@ impl RedisRemote {
         {
             board.writes(Some(reason));
         }
-    }
-}
-
-async fn beat(tier: Arc<Tier>) {
-    let mut beat = interval(BEAT);
-    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    while tier.stop.run_until_cancelled(beat.tick()).await.is_some() {
-        tier.board.round_trip(tier.trips.quantiles());
     }
 }
 
@@ -145,7 +114,7 @@ impl Remote for RedisRemote {
     async fn get(&self, key: &str, max_bytes: usize) -> Result<Option<Bytes>, RemoteError> {
         let mut get = cmd("GET");
         get.arg(key);
-        match self.call(&get).await.map_err(|failure| failure.error)? {
+        match self.tier.call(key, &get).await.map_err(|failure| failure.error)? {
             Value::Nil => Ok(None),
             Value::BulkString(value) if value.len() > max_bytes => Err(RemoteError::TooLarge),
             Value::BulkString(value) => Ok(Some(value.into())),
@@ -155,13 +124,13 @@ impl Remote for RedisRemote {
     }
 
     async fn set(&self, key: &str, value: Bytes, ttl: Duration) -> Result<(), RemoteError> {
-        self.write(&set(key, &value, ttl)).await.map(drop)
+        self.write(key, &set(key, &value, ttl)).await.map(drop)
     }
 
     async fn set_if_absent(&self, key: &str, value: Bytes, ttl: Duration) -> Result<bool, RemoteError> {
         let mut set = set(key, &value, ttl);
         set.arg("NX");
-        Ok(self.write(&set).await? != Value::Nil)
+        Ok(self.write(key, &set).await? != Value::Nil)
     }
 
     async fn publish(&self, message: Bytes) -> Result<(), RemoteError> {
@@ -169,17 +138,24 @@ impl Remote for RedisRemote {
             return Err(RemoteError::TooLarge);
         }
         let (publish, number) = self.tier.channel.message(&message);
-        self.call(&publish).await.map_err(|failure| failure.error)?;
+        self.tier.publish(&publish).await.map_err(|failure| failure.error)?;
         self.tier.channel.taken(number);
         Ok(())
     }
 
     async fn remove(&self, scope: Option<&Scope>) -> Result<u64, RemoteError> {
-        remove::from_node(&self.tier, &self.tier.node, scope).await
+        let mut removed = 0;
+        for node in self.tier.layout().nodes() {
+            removed += remove::from_node(&self.tier, node, scope).await?;
+        }
+        Ok(removed)
     }
 
     async fn server_info(&self) -> Result<Vec<(String, String)>, RemoteError> {
-        let answer = self.call(&cmd("INFO")).await.map_err(|failure| failure.error)?;
+        let layout = self.tier.layout();
+        let node = layout.answering(0, None).ok_or(RemoteError::Away)?;
+        let answer = node.call(&self.tier, Request::Plain(&cmd("INFO")), self.tier.command_timeout).await;
+        let answer = answer.map_err(|failure| failure.error)?;
         let text = match answer {
             Value::BulkString(text) => String::from_utf8_lossy(&text).into_owned(),
             Value::VerbatimString { text, .. } => text,

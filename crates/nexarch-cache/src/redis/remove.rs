@@ -1,6 +1,6 @@
 //! Removing keys by their beginning, for operators. No guarantee needs it.
 
-use super::node::Node;
+use super::node::{Node, Request};
 use super::tier::Tier;
 use crate::key::Scope;
 use crate::remote::{Reason, RemoteError};
@@ -29,7 +29,10 @@ pub(super) async fn from_node(tier: &Tier, node: &Node, scope: Option<&Scope>) -
     loop {
         let mut scan = cmd("SCAN");
         scan.arg(&cursor).arg("MATCH").arg(&pattern).arg("COUNT").arg(STEP);
-        let answer = node.call(tier, &scan, tier.command_timeout).await.map_err(|failure| failure.error)?;
+        let answer = node
+            .call(tier, Request::Plain(&scan), tier.command_timeout)
+            .await
+            .map_err(|failure| failure.error)?;
         let (next, keys) = redis::from_redis_value::<(String, Vec<Vec<u8>>)>(answer)
             .map_err(|_| RemoteError::Refused(Reason::Protocol))?;
         let unlinked = try_join_all(keys.iter().map(|key| unlink(tier, node, key))).await?;
@@ -45,7 +48,11 @@ pub(super) async fn from_node(tier: &Tier, node: &Node, scope: Option<&Scope>) -
 async fn unlink(tier: &Tier, node: &Node, key: &[u8]) -> Result<u64, RemoteError> {
     let mut unlink = cmd("UNLINK");
     unlink.arg(key);
-    match node.call(tier, &unlink, tier.command_timeout).await.map_err(|failure| failure.error)? {
+    match node
+        .call(tier, Request::Plain(&unlink), tier.command_timeout)
+        .await
+        .map_err(|failure| failure.error)?
+    {
         Value::Int(removed) => Ok(removed.try_into().unwrap_or(0)),
         _ => Err(RemoteError::Refused(Reason::Protocol)),
     }

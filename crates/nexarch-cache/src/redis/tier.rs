@@ -1,13 +1,23 @@
 //! What all tasks and calls of one shared tier have in common.
 
-use super::board::Board;
+use super::board::{Board, NodeId};
+use super::config::RedisMode;
+use super::failure::{Failure, RedisFailure};
+use super::layout::Layout;
+use super::line;
 use super::link::Dialer;
 use super::messages::Channel;
-use super::node::Node;
+use super::node::{Node, Request};
 use super::round_trip::RoundTrips;
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use super::slots::Range;
+use super::socket::Target;
+use crate::remote::{Reason, RemoteError};
+use redis::{Cmd, Value};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 #[derive(Debug)]
@@ -17,9 +27,132 @@ pub(super) struct Tier {
     pub(super) trips: RoundTrips,
     pub(super) channel: Channel,
     pub(super) namespace: String,
+    pub(super) mode: RedisMode,
+    pub(super) connections: usize,
     pub(super) command_timeout: Duration,
-    pub(super) node: Arc<Node>,
+    /// Where the user says that Redis is.
+    pub(super) endpoint: Target,
     pub(super) stop: CancellationToken,
+    /// Wakes the scout: the layout may be wrong.
+    pub(super) doubt: Notify,
+    /// What a server that was taken for a single one said of its cluster.
+    pub(super) sighted: watch::Sender<Vec<Range>>,
+    layout: RwLock<Arc<Layout>>,
+    next_id: AtomicU64,
+    /// Whose turn it is among equals.
+    pub(super) turn: AtomicUsize,
     /// Numbers calls, to take every so many for the round trips.
     pub(super) calls: AtomicU64,
+}
+
+impl Tier {
+    /// Takes the endpoint for a single server until it says otherwise. Nothing runs yet.
+    pub(super) fn new(
+        config: &super::config::RedisConfig,
+        dialer: Dialer,
+        stop: CancellationToken,
+    ) -> Arc<Self> {
+        let host = config.effective_host().to_owned();
+        let endpoint = Target { port: config.effective_port(), certificate_name: host.clone(), host };
+        let node = Node::new(0, endpoint.clone(), config.connections, stop.child_token());
+        Arc::new(Self {
+            dialer,
+            board: Board::new(),
+            trips: RoundTrips::default(),
+            channel: Channel::new(&config.namespace),
+            namespace: config.namespace.clone(),
+            mode: config.mode,
+            connections: config.connections,
+            command_timeout: config.command_timeout,
+            endpoint,
+            stop,
+            doubt: Notify::new(),
+            sighted: watch::Sender::new(Vec::new()),
+            layout: RwLock::new(Arc::new(Layout::single(Arc::new(node)))),
+            next_id: AtomicU64::new(1),
+            turn: AtomicUsize::new(0),
+            calls: AtomicU64::new(0),
+        })
+    }
+
+    pub(super) fn layout(&self) -> Arc<Layout> {
+        Arc::clone(&self.layout.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Replaces the layout, ends the servers that are not in it any more and begins with those that are new.
+    pub(super) fn lay_out(self: &Arc<Self>, layout: Layout) {
+        let new = Arc::new(layout);
+        let old = std::mem::replace(
+            &mut *self.layout.write().unwrap_or_else(PoisonError::into_inner),
+            Arc::clone(&new),
+        );
+        let holds = |layout: &Layout, node: &Node| layout.nodes().iter().any(|other| other.id == node.id);
+        for node in new.nodes().iter().filter(|node| !holds(&old, node)) {
+            self.begin(node);
+        }
+        for node in old.nodes().iter().filter(|node| !holds(&new, node)) {
+            node.stop.cancel();
+            self.board.forget(node.id);
+        }
+    }
+
+    /// Starts the lines of a server.
+    pub(super) fn begin(self: &Arc<Self>, node: &Arc<Node>) {
+        self.board
+            .down(node.id, Failure::new(Reason::Connecting, format!("connecting to {:?}", node.target)));
+        for at in 0..self.connections {
+            self.dialer.tracker.spawn(line::run(Arc::clone(self), Arc::clone(node), at));
+        }
+    }
+
+    /// The known server of an address, or a new one.
+    pub(super) fn node(&self, target: Target) -> Arc<Node> {
+        let known = self.layout().nodes().iter().find(|node| node.target == target).cloned();
+        known.unwrap_or_else(|| {
+            let id: NodeId = self.next_id.fetch_add(1, Ordering::Relaxed);
+            Arc::new(Node::new(id, target, self.connections, self.stop.child_token()))
+        })
+    }
+
+    /// Sends a command to the server of its key, within the command timeout; one redirection is followed.
+    pub(super) async fn call(&self, key: &str, command: &Cmd) -> Result<Value, RedisFailure> {
+        let layout = self.layout();
+        let node = layout.node_of(key.as_bytes()).ok_or(RemoteError::Away)?;
+        if !layout.is_cluster() {
+            let answer = node.call(self, Request::Plain(command), self.command_timeout).await;
+            if self.mode != RedisMode::Standalone
+                && answer.as_ref().is_err_and(|failure| failure.redirection().is_some())
+            {
+                // Behind the same name there is a cluster now: it is asked again.
+                node.distrust(self, "it is part of a cluster now");
+            }
+            return answer;
+        }
+        let deadline = Instant::now() + self.command_timeout;
+        let failure = match node.call(self, Request::Plain(command), self.command_timeout).await {
+            Ok(value) => return Ok(value),
+            Err(failure) => failure,
+        };
+        let Some((address, asking)) = failure.redirection() else { return Err(failure) };
+        self.doubt.notify_one();
+        let Some(node) = layout.at(address) else { return Err(failure) };
+        let request = if asking { Request::Asking(command) } else { Request::Plain(command) };
+        node.call(self, request, deadline.saturating_duration_since(Instant::now())).await
+    }
+
+    /// Publishes through any server; in a cluster a failure is tried once more through another one, so each try has
+    /// half the time.
+    pub(super) async fn publish(&self, command: &Cmd) -> Result<Value, RedisFailure> {
+        let layout = self.layout();
+        let first = self.turn.fetch_add(1, Ordering::Relaxed);
+        let node = layout.answering(first, None).ok_or(RemoteError::Away)?;
+        let limit = if layout.nodes().len() > 1 { self.command_timeout / 2 } else { self.command_timeout };
+        match node.call(self, Request::Plain(command), limit).await {
+            Ok(value) => Ok(value),
+            Err(failure) => match layout.answering(first, Some(node)) {
+                Some(other) => other.call(self, Request::Plain(command), limit).await,
+                None => Err(failure),
+            },
+        }
+    }
 }

@@ -115,7 +115,9 @@ fn parse_error(error: url::ParseError) -> RedisConfigError {
             "expected 1 to 65535; a password with / ? # @ : has to be percent-encoded",
         ),
         EmptyHost | IdnaError | InvalidDomainCharacter => {
-            RedisConfigError::new("host", "expected a name or an address, such as cache.example.com")
+            let problem = "expected a name or an address, such as cache.example.com; \
+                a password with / ? # @ : has to be percent-encoded";
+            RedisConfigError::new("host", problem)
         }
         InvalidIpv6Address => RedisConfigError::new("host", "not an IPv6 address"),
         _ => RedisConfigError::new("URL", SUPPORTED),

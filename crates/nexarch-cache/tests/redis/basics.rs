@@ -10,7 +10,7 @@ const MINUTE: Duration = Duration::from_mins(1);
 #[tokio::test]
 async fn values_are_stored_found_and_expire() {
     let server = RedisServer::start();
-    let rig = connected(config(server.port())).await;
+    let rig = connected(&config(server.port())).await;
     let status = rig.status();
     assert_eq!((status.breaker, status.reason, status.reconnects), (Breaker::Closed, None, 0));
 
@@ -32,9 +32,9 @@ async fn values_are_stored_found_and_expire() {
 #[tokio::test]
 async fn messages_reach_everybody_of_the_namespace_and_nobody_else() {
     let server = RedisServer::start();
-    let one = connected(config(server.port())).await;
-    let two = connected(config(server.port())).await;
-    let other = connected(config(server.port()).namespace("other")).await;
+    let one = connected(&config(server.port())).await;
+    let two = connected(&config(server.port())).await;
+    let other = connected(&config(server.port()).namespace("other")).await;
     let mut heard = [one.remote.messages(), two.remote.messages()];
     let mut nothing = other.remote.messages();
     one.remote.publish("hello".into()).await.unwrap();
@@ -52,7 +52,7 @@ async fn messages_reach_everybody_of_the_namespace_and_nobody_else() {
 #[tokio::test]
 async fn removing_takes_one_scope_or_the_namespace_and_nothing_else() {
     let server = RedisServer::start();
-    let rig = connected(config(server.port())).await;
+    let rig = connected(&config(server.port())).await;
     for n in 0..600 {
         rig.remote.set(&format!("test:acme:op:{n}"), "x".into(), MINUTE).await.unwrap();
     }
@@ -70,7 +70,7 @@ async fn removing_takes_one_scope_or_the_namespace_and_nothing_else() {
 #[tokio::test]
 async fn the_server_says_what_it_is() {
     let server = RedisServer::start();
-    let rig = connected(config(server.port())).await;
+    let rig = connected(&config(server.port())).await;
     let info = rig.remote.server_info().await.unwrap();
     for name in ["used_memory", "connected_clients", "evicted_keys"] {
         let value = info.iter().find(|(known, _)| known == name).map(|(_, value)| value.parse::<u64>());

@@ -2,4 +2,10 @@
 #![allow(missing_docs, reason = "tests are named after what they show")]
 
 mod basics;
+mod cluster;
+mod failover;
+mod network;
+mod refusals;
+mod settings;
 mod support;
+mod wrong;

@@ -2,7 +2,7 @@
 
 use nexarch_cache::{RedisConfig, RedisRemote, Remote, RemoteStatus};
 use nexarch_testkit::PATIENCE;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -17,14 +17,14 @@ pub(crate) fn config(port: u16) -> RedisConfig {
     RedisConfig::new("127.0.0.1").port(port).namespace("test")
 }
 
-pub(crate) fn rig(config: RedisConfig) -> Rig {
+pub(crate) fn rig(config: &RedisConfig) -> Rig {
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     let remote = RedisRemote::start(config, &tasks, &stop).unwrap();
     Rig { remote, tasks, stop }
 }
 
 /// A remote that is connected, messages and all.
-pub(crate) async fn connected(config: RedisConfig) -> Rig {
+pub(crate) async fn connected(config: &RedisConfig) -> Rig {
     let rig = rig(config);
     rig.until("values and messages", |status| status.values && status.messages).await;
     rig
@@ -54,5 +54,57 @@ impl Rig {
         self.stop.cancel();
         self.tasks.close();
         tokio::time::timeout(PATIENCE, self.tasks.wait()).await.expect("tasks that end");
+    }
+}
+
+/// Looks until something is so; panics when it is not within [`PATIENCE`].
+pub(crate) async fn eventually(what: &str, is: impl Fn() -> bool) {
+    let looking = async {
+        let mut look = tokio::time::interval(std::time::Duration::from_millis(5));
+        while !is() {
+            look.tick().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, looking).await.unwrap_or_else(|_| panic!("waited in vain for {what}"));
+}
+
+/// What this thread logs while it lives: a test's runtime has one thread.
+pub(crate) struct Log {
+    text: Arc<Mutex<Vec<u8>>>,
+    _guard: tracing::subscriber::DefaultGuard,
+}
+
+impl Log {
+    /// Events of `info` and above.
+    pub(crate) fn start() -> Self {
+        let text = Arc::<Mutex<Vec<u8>>>::default();
+        let copy = Arc::clone(&text);
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_max_level(tracing::Level::INFO)
+            .with_writer(move || Copy(Arc::clone(&copy)))
+            .finish();
+        Self { text, _guard: tracing::subscriber::set_default(subscriber) }
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8(self.text.lock().unwrap().clone()).unwrap()
+    }
+
+    pub(crate) fn lines(&self, part: &str) -> Vec<String> {
+        self.text().lines().filter(|line| line.contains(part)).map(str::to_owned).collect()
+    }
+}
+
+struct Copy(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Copy {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }

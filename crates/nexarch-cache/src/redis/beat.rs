@@ -1,0 +1,52 @@
+//! Once a second: round trips are summed up, and refused writes are tried again, so that it is noticed when they are
+//! taken although nobody writes.
+
+use super::line::canary_key;
+use super::node::Request;
+use super::tier::Tier;
+use crate::remote::{Reason, RemoteError};
+use redis::cmd;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{MissedTickBehavior, interval};
+
+const BEAT: Duration = Duration::from_secs(1);
+
+/// How long a canary is kept, in milliseconds.
+const CANARY_MS: u64 = 1000;
+
+/// Runs until the tier is stopped. Spawn it on the tracker.
+pub(super) async fn run(tier: Arc<Tier>) {
+    let mut beat = interval(BEAT);
+    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while tier.stop.run_until_cancelled(beat.tick()).await.is_some() {
+        tier.board.round_trip(tier.trips.quantiles());
+        if let Some(reason) = tier.board.write_refusal()
+            && tier.stop.run_until_cancelled(write(&tier, reason)).await.is_none()
+        {
+            return;
+        }
+    }
+}
+
+async fn write(tier: &Tier, reason: Reason) {
+    let layout = tier.layout();
+    let mut refused = false;
+    for node in layout.nodes() {
+        let mut set = cmd("SET");
+        set.arg(canary_key(tier, node)).arg("").arg("PX").arg(CANARY_MS);
+        let answer = node.call(tier, Request::Plain(&set), tier.command_timeout).await;
+        refused |= matches!(answer.map_err(|failure| failure.error), Err(RemoteError::Refused(_)));
+        if reason == Reason::Readonly {
+            // What was a primary is a replica now. The name may lead to the new primary by now, one connection at a
+            // time, so that reads go on.
+            node.renew();
+        }
+    }
+    if !refused {
+        tier.board.writes(None);
+    }
+    if reason == Reason::Readonly {
+        tier.doubt.notify_one();
+    }
+}

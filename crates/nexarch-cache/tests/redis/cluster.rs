@@ -1,0 +1,111 @@
+//! Three primaries behind TLS that announce addresses which their certificate does not name.
+
+use crate::support::{Rig, connected, rig};
+use nexarch_cache::{Breaker, Reason, RedisConfig, RedisMode, Remote, RemoteError, Scope};
+use nexarch_testkit::{PATIENCE, RedisCluster, RedisServer};
+
+fn config(cluster: &RedisCluster) -> RedisConfig {
+    RedisConfig::new("localhost")
+        .port(cluster.port())
+        .password(cluster.password())
+        .tls(true)
+        .ca_pem(cluster.certificates().ca_pem())
+        .namespace("test")
+}
+
+/// The first key of each node.
+fn keys(cluster: &RedisCluster) -> [String; 3] {
+    [0, 1, 2].map(|node| {
+        let mut names = (0..).map(|n| format!("test:a:b:{n}"));
+        names.find(|key| RedisCluster::holder(cluster.slot(key)) == node).unwrap()
+    })
+}
+
+/// Values and messages, and every server of the cluster.
+async fn whole(rig: &Rig) {
+    rig.until("the whole cluster", |status| {
+        status.values && status.messages && status.breaker == Breaker::Closed
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn keys_of_every_node_are_reached_under_the_name_that_was_given() {
+    let mut cluster = RedisCluster::start();
+    let rig = connected(&config(&cluster)).await;
+    whole(&rig).await;
+    for key in keys(&cluster) {
+        rig.remote.set(&key, key.clone().into(), PATIENCE).await.unwrap();
+        assert_eq!(rig.remote.get(&key, 99).await, Ok(Some(key.into())));
+    }
+    for node in cluster.nodes() {
+        assert_eq!(node.cli(&["DBSIZE"]), "1");
+    }
+    assert_eq!(rig.remote.remove(Some(&Scope::new("a").unwrap())).await, Ok(3), "each node is scanned");
+
+    // A message reaches who listens at another node.
+    let other = connected(&config(&cluster)).await;
+    let mut heard = [rig.remote.messages(), other.remote.messages()];
+    for n in 0..6 {
+        rig.remote.publish(format!("{n}").into()).await.unwrap();
+        for receiver in &mut heard {
+            let message = tokio::time::timeout(PATIENCE, receiver.recv()).await.unwrap().unwrap();
+            assert_eq!(message, format!("{n}"));
+        }
+    }
+    rig.end().await;
+    other.end().await;
+}
+
+#[tokio::test]
+async fn a_slot_that_moves_is_followed() {
+    let cluster = RedisCluster::start();
+    let rig = connected(&config(&cluster)).await;
+    whole(&rig).await;
+    let [key, ..] = keys(&cluster);
+    let slot = cluster.slot(&key);
+    cluster.begin_move(slot, 2);
+    // ASK: the old holder has no such key, the new one takes it only from those who were sent.
+    rig.remote.set(&key, "moving".into(), PATIENCE).await.unwrap();
+    assert_eq!(rig.remote.get(&key, 99).await, Ok(Some("moving".into())));
+    cluster.finish_move(slot, 2);
+    // MOVED.
+    assert_eq!(rig.remote.get(&key, 99).await, Ok(Some("moving".into())));
+    rig.remote.set(&key, "moved".into(), PATIENCE).await.unwrap();
+    assert_eq!(rig.remote.get(&key, 99).await, Ok(Some("moved".into())));
+}
+
+/// Keys of a node that is away are misses at once; the others go on, and messages, too.
+#[tokio::test]
+async fn a_node_that_is_away_takes_only_its_keys_with_it() {
+    let mut cluster = RedisCluster::start();
+    let rig = connected(&config(&cluster)).await;
+    whole(&rig).await;
+    let [one, two, three] = keys(&cluster);
+    cluster.nodes()[1].pause();
+    let mut waited = 0;
+    while rig.remote.get(&two, 9).await != Err(RemoteError::Away) {
+        waited += 1;
+        assert!(waited <= 5, "the sixth call waited");
+    }
+    let status = rig.status();
+    assert_eq!((status.values, status.breaker), (true, Breaker::Open));
+    for key in [&one, &three] {
+        rig.remote.set(key, "on".into(), PATIENCE).await.unwrap();
+    }
+    for _ in 0..6 {
+        rig.remote.publish("on".into()).await.unwrap();
+    }
+    cluster.nodes()[1].resume();
+    whole(&rig).await;
+    assert_eq!(rig.remote.get(&two, 9).await, Ok(None));
+}
+
+#[tokio::test]
+async fn a_server_that_is_no_cluster_is_refused_in_cluster_mode() {
+    let server = RedisServer::start();
+    let config = crate::support::config(server.port()).mode(RedisMode::Cluster);
+    let rig = rig(&config);
+    rig.until("protocol", |status| status.reason == Some(Reason::Protocol)).await;
+    assert!(rig.remote.problem().unwrap().contains("no cluster"));
+}

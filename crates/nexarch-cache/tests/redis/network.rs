@@ -1,0 +1,206 @@
+//! A server that works behind a network that does not. Each state: calls end, the status is true, it heals by itself.
+
+use crate::support::{Rig, config, connected, eventually};
+use nexarch_cache::{Breaker, Reason, Remote, RemoteError};
+use nexarch_testkit::{FaultProxy, PATIENCE, RedisServer};
+use std::time::Duration;
+use tokio::time::{Instant, timeout};
+
+/// What a call may take beyond its deadline on a machine that is busy with other tests.
+const MARGIN: Duration = Duration::from_secs(2);
+
+struct Net {
+    server: RedisServer,
+    proxy: FaultProxy,
+    rig: Rig,
+}
+
+async fn net() -> Net {
+    let server = RedisServer::start();
+    let proxy = FaultProxy::start(server.address());
+    let rig = connected(&config(proxy.port())).await;
+    rig.remote.set("test:a:b:c", "kept".into(), PATIENCE).await.unwrap();
+    Net { server, proxy, rig }
+}
+
+impl Net {
+    async fn get(&self) -> Result<Option<bytes::Bytes>, RemoteError> {
+        let began = Instant::now();
+        let answer = self.rig.remote.get("test:a:b:c", 1 << 20).await;
+        assert!(began.elapsed() < Duration::from_millis(100) + MARGIN, "{:?}", began.elapsed());
+        answer
+    }
+
+    /// Calls until the remote knows that nothing answers; returns how many waited in vain.
+    async fn until_away(&self) -> u32 {
+        let mut waited = 0;
+        loop {
+            match self.get().await {
+                Err(RemoteError::Away) => return waited,
+                Err(RemoteError::Timeout) => waited += 1,
+                Ok(_) | Err(_) => {}
+            }
+            assert!(waited <= 5, "the sixth call waited");
+        }
+    }
+
+    async fn healed(self) {
+        let status = self.rig.until("values and messages", |status| status.values && status.messages).await;
+        assert_eq!((status.breaker, status.reason), (Breaker::Closed, None));
+        // A connection that lost its place among the answers takes up to five calls with it, each of two.
+        let mut lost = 0;
+        let value = loop {
+            match self.get().await {
+                Ok(value) => break value,
+                Err(RemoteError::Away) => tokio::task::yield_now().await,
+                Err(_) if lost < 10 => lost += 1,
+                Err(error) => panic!("{error}"),
+            }
+        };
+        assert_eq!(value, Some("kept".into()));
+        self.rig.until("values and messages", |status| status.values && status.messages).await;
+        let mut messages = self.rig.remote.messages();
+        self.rig.remote.publish("back".into()).await.unwrap();
+        assert_eq!(timeout(PATIENCE, messages.recv()).await.unwrap().unwrap(), "back");
+        self.rig.end().await;
+    }
+}
+
+/// Five callers pay one deadline each; from then on nobody waits.
+#[tokio::test]
+async fn frozen_it_costs_five_calls_their_deadline_and_no_more() {
+    let net = net().await;
+    net.proxy.freeze_all();
+    assert_eq!(net.until_away().await, 5);
+    let status = net.rig.status();
+    assert_eq!((status.values, status.messages, status.reason), (false, false, Some(Reason::Timeout)));
+    assert_eq!(status.breaker, Breaker::Open);
+    let began = Instant::now();
+    for _ in 0..1000 {
+        assert_eq!(net.get().await, Err(RemoteError::Away));
+    }
+    assert!(began.elapsed() < MARGIN, "a thousand calls did not wait: {:?}", began.elapsed());
+    net.proxy.pass();
+    net.healed().await;
+}
+
+/// Whoever waits when the breaker opens is let go with those who opened it.
+#[tokio::test]
+async fn callers_that_wait_together_end_together() {
+    let net = net().await;
+    net.proxy.freeze_all();
+    let calls = (0..200).map(|_| net.get());
+    for answer in futures_util::future::join_all(calls).await {
+        assert!(matches!(answer, Err(RemoteError::Timeout | RemoteError::Away)), "{answer:?}");
+    }
+    assert_eq!(net.get().await, Err(RemoteError::Away));
+    net.proxy.pass();
+    net.healed().await;
+}
+
+/// The state in which the client library alone never recovers: old sockets dead, new ones fine.
+#[tokio::test]
+async fn frozen_sockets_are_replaced_while_new_ones_work() {
+    let net = net().await;
+    let before = (net.proxy.accepted(), net.rig.status().reconnects);
+    net.proxy.freeze_existing();
+    net.until_away().await;
+    net.rig.until("values", |status| status.values).await;
+    assert!(net.proxy.accepted() > before.0);
+    net.healed().await;
+}
+
+/// One of two connections is frozen: it is replaced, the other goes on, the breaker stays closed.
+#[tokio::test]
+async fn one_frozen_socket_of_two_is_replaced_alone() {
+    let net = net().await;
+    let reconnects = net.rig.status().reconnects;
+    // The proxy counts connections in the order in which they came; the first is the first line's.
+    net.proxy.freeze_first(1);
+    let (mut answered, mut waited) = (0, 0);
+    while net.rig.status().reconnects == reconnects {
+        match net.get().await {
+            Ok(_) => answered += 1,
+            Err(RemoteError::Timeout | RemoteError::Broken(_)) => waited += 1,
+            Err(error) => panic!("{error}"),
+        }
+        assert!(net.rig.status().values);
+        assert!(waited <= 6, "{waited} waited");
+    }
+    assert!(answered >= 4, "{answered} answered while {waited} waited");
+    net.healed().await;
+}
+
+#[tokio::test]
+async fn cut_it_reconnects() {
+    let net = net().await;
+    let mut status = net.rig.remote.status();
+    status.mark_unchanged();
+    net.proxy.cut();
+    timeout(PATIENCE, status.changed()).await.unwrap().unwrap();
+    net.healed().await;
+}
+
+#[tokio::test]
+async fn refused_it_says_so_until_the_port_is_back() {
+    let net = net().await;
+    net.proxy.refuse();
+    let status = net.rig.until("refused", |status| status.reason == Some(Reason::Refused)).await;
+    assert!(!status.values && !status.messages);
+    assert_eq!(net.get().await, Err(RemoteError::Away));
+    net.proxy.pass();
+    net.healed().await;
+}
+
+/// Slower than a deadline is as good as away, and its connections are kept: new ones would be as slow.
+#[tokio::test]
+async fn too_slow_it_is_away_without_a_storm_of_connections() {
+    let net = net().await;
+    net.proxy.delay(Duration::from_millis(250));
+    net.until_away().await;
+    let (accepted, answers) = (net.proxy.accepted(), net.proxy.answers());
+    eventually("late answers to probes", || net.proxy.answers() >= answers + 8).await;
+    let status = net.rig.status();
+    assert_eq!((status.values, status.reason), (false, Some(Reason::Timeout)));
+    assert!(net.proxy.accepted() <= accepted + 4, "{} new connections", net.proxy.accepted() - accepted);
+    net.proxy.delay(Duration::ZERO);
+    net.healed().await;
+}
+
+#[tokio::test]
+async fn garbage_ends_the_connection_and_nothing_else() {
+    let net = net().await;
+    for garbage in [&b"*1000000000\r\n"[..], b"$-7\r\nabc", b"\x00\xff\xfe", b"%4000000000\r\n", b"!9\r\n"] {
+        net.proxy.garbage(garbage);
+        let answer = net.get().await;
+        assert!(!matches!(answer, Ok(Some(_))), "{answer:?}");
+        net.proxy.pass();
+        net.rig.until("values", |status| status.values).await;
+    }
+    net.healed().await;
+}
+
+#[tokio::test]
+async fn a_stopped_process_is_away_until_it_goes_on() {
+    let mut net = net().await;
+    net.server.pause();
+    assert_eq!(net.until_away().await, 5);
+    assert_eq!(net.rig.status().reason, Some(Reason::Timeout));
+    net.server.resume();
+    net.healed().await;
+}
+
+#[tokio::test]
+async fn a_killed_process_is_away_until_another_listens() {
+    let mut net = net().await;
+    let since = net.rig.status().since;
+    net.server.kill();
+    let status = net.rig.until("the loss", |status| !status.values).await;
+    assert!(status.since > since);
+    net.server.restart();
+    net.rig.until("values", |status| status.values).await;
+    // It lost everything, and that is no error.
+    assert_eq!(net.get().await, Ok(None));
+    net.rig.remote.set("test:a:b:c", "kept".into(), PATIENCE).await.unwrap();
+    net.healed().await;
+}

@@ -1,0 +1,110 @@
+//! A cluster of three primaries behind TLS, as Azure makes one: its nodes announce addresses, which the certificate
+//! does not name.
+
+use crate::certificates::Certificates;
+use crate::server::{RedisServer, free_port};
+use crate::wait::until;
+use std::sync::Arc;
+
+const PASSWORD: &str = "key";
+
+/// First and last slot of each primary.
+const SLOTS: [(u16, u16); 3] = [(0, 5460), (5461, 10_922), (10_923, 16_383)];
+
+/// Three servers that share the slots; password `key`.
+#[derive(Debug)]
+pub struct RedisCluster {
+    nodes: Vec<RedisServer>,
+    certificates: Arc<Certificates>,
+}
+
+impl RedisCluster {
+    /// Starts it and waits until every node knows all of it.
+    ///
+    /// A node that is away takes only its own slots with it (`cluster-require-full-coverage no`).
+    pub fn start() -> Self {
+        let certificates = Arc::new(Certificates::new(&["localhost", "acme.westeurope.redis.azure.net"]));
+        let nodes: Vec<_> = SLOTS.iter().map(|_| node(&certificates)).collect();
+        for (node, (first, last)) in nodes.iter().zip(SLOTS) {
+            node.cli(&["CLUSTER", "ADDSLOTSRANGE", &first.to_string(), &last.to_string()]);
+        }
+        for node in &nodes[1..] {
+            let bus = node.option("--cluster-port").expect("a bus");
+            nodes[0].cli(&["CLUSTER", "MEET", "127.0.0.1", &node.port().to_string(), bus]);
+        }
+        for node in &nodes {
+            until("the cluster", || {
+                let info = node.cli(&["CLUSTER", "INFO"]);
+                (info.contains("cluster_state:ok") && info.contains("cluster_size:3")).then_some(())
+            });
+        }
+        Self { nodes, certificates }
+    }
+
+    /// The authority of its certificates.
+    pub fn certificates(&self) -> &Certificates {
+        &self.certificates
+    }
+
+    /// The password of every node.
+    pub fn password(&self) -> &'static str {
+        PASSWORD
+    }
+
+    /// The port of the first node.
+    pub fn port(&self) -> u16 {
+        self.nodes[0].port()
+    }
+
+    /// Its nodes.
+    pub fn nodes(&mut self) -> &mut [RedisServer] {
+        &mut self.nodes
+    }
+
+    /// The place of the node that holds a slot at the start.
+    pub fn holder(slot: u16) -> usize {
+        SLOTS.iter().position(|(first, last)| (*first..=*last).contains(&slot)).expect("a slot of 16,384")
+    }
+
+    /// The slot of a key, as the server sees it.
+    pub fn slot(&self, key: &str) -> u16 {
+        self.nodes[0].cli(&["CLUSTER", "KEYSLOT", key]).parse().expect("a slot")
+    }
+
+    /// Begins to move a slot: its holder answers `ASK` for keys that it has not.
+    pub fn begin_move(&self, slot: u16, to: usize) {
+        let from = Self::holder(slot);
+        let (slot, source, sink) = (slot.to_string(), self.id(from), self.id(to));
+        self.nodes[to].cli(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &source]);
+        self.nodes[from].cli(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &sink]);
+    }
+
+    /// Ends the move: the old holder answers `MOVED`. Keys that it still has must have gone.
+    pub fn finish_move(&self, slot: u16, to: usize) {
+        let (slot, sink) = (slot.to_string(), self.id(to));
+        for node in [to, Self::holder(slot.parse().expect("a slot"))] {
+            let said = self.nodes[node].cli(&["CLUSTER", "SETSLOT", &slot, "NODE", &sink]);
+            assert_eq!(said, "OK", "SETSLOT NODE");
+        }
+    }
+
+    fn id(&self, node: usize) -> String {
+        self.nodes[node].cli(&["CLUSTER", "MYID"])
+    }
+}
+
+fn node(certificates: &Arc<Certificates>) -> RedisServer {
+    RedisServer::builder()
+        .password(PASSWORD)
+        .tls(certificates)
+        .without(&["CONFIG", "READONLY"])
+        .arg("--masterauth", PASSWORD)
+        .arg("--tls-cluster", "yes")
+        .arg("--tls-replication", "yes")
+        .arg("--cluster-enabled", "yes")
+        .arg("--cluster-config-file", "nodes.conf")
+        .arg("--cluster-port", &free_port().to_string())
+        .arg("--cluster-node-timeout", "2000")
+        .arg("--cluster-require-full-coverage", "no")
+        .start()
+}
