@@ -213,10 +213,20 @@ impl<'s, 'a> Family<'s, 'a> {
 
     /// R1: with an ambiguous id, an `in` span whose own id exists as `out` has that as parent; else an `in` child
     /// takes the `out` half, another child the half of its own service, else the `in` half.
+    ///
+    /// A `local` span with the id of a half of its own service is a part of that half (Zipkin sends spans in parts, and
+    /// its own model merges them), so it lies inside of it; else it would stand for a second call.
     fn parent(&self, span: &Facts) -> Above {
-        let is_in = span.kind.side() == Side::In;
+        let side = span.kind.side();
+        let is_in = side == Side::In;
         if is_in && let Some(client) = self.group(span.span_id).and_then(|group| group.out) {
             return Above::Span(client);
+        }
+        if side == Side::Local
+            && let Some(half) = self.group(span.span_id).and_then(|group| self.own_half(group, span))
+            && self.spans[half].kind.side() != Side::Local
+        {
+            return Above::Span(half);
         }
         let Some(id) = span.parent_span_id.filter(|&id| id != span.span_id) else { return Above::Root };
         let Some(group) = self.group(id) else { return Above::Absent };
@@ -226,7 +236,7 @@ impl<'s, 'a> Family<'s, 'a> {
         Above::Span(self.own_half(group, span).unwrap_or(group.of_stranger))
     }
 
-    /// The span of a group that belongs to the child's service; its `in` half when it has both.
+    /// The span of a group that belongs to the child's service: its `in` half, else its `out` half.
     fn own_half(&self, group: &Group, child: &Facts) -> Option<usize> {
         let members = &self.spans[group.start..group.end];
         let from = members.partition_point(|span| span.service < child.service);

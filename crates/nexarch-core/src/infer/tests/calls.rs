@@ -51,6 +51,22 @@ fn several_servers_under_one_client_are_several_calls_and_one_request() {
 }
 
 #[test]
+fn parts_of_a_half_are_no_call_of_their_own() {
+    // Zipkin: both halves of a call share an id, and the server sent a part of its half by itself.
+    let halves = [server("a", 1, 0), client("a", 2, 1), server("b", 2, 1)];
+    let expected = edges(&contribution(&halves));
+    for part in [bare("b", 2, 1), bare("a", 2, 1), local("b", 2, 1)] {
+        let trace = [&halves[..], &[Facts { start_ns: part.start_ns + 1, ..part }]].concat();
+        let delta = contribution(&trace);
+        assert_eq!(edges(&delta), expected);
+        assert_eq!(count(&delta, "request b"), 1);
+    }
+    // The same part without its half stands for the missing entry.
+    let delta = contribution(&[server("a", 1, 0), client("a", 2, 1), bare("b", 2, 1)]);
+    assert!(edges(&delta).contains(&"call parent a -> b 1".to_owned()), "{:?}", edges(&delta));
+}
+
+#[test]
 fn local_spans_of_the_callee_are_skipped() {
     let trace = [client("a", 1, 0), local("b", 2, 1), bare("b", 3, 2), server("b", 4, 3)];
     let delta = contribution(&trace);
