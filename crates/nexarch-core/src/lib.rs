@@ -6,10 +6,12 @@
 pub mod attributes;
 pub mod export;
 pub mod facts;
+mod foreign;
 pub mod graph;
 pub mod histogram;
 pub mod ids;
 pub mod infer;
+pub mod jaeger;
 pub mod layout;
 pub mod native;
 pub mod otlp;
@@ -23,5 +25,6 @@ pub mod trends;
 pub mod view;
 pub mod weight;
 pub mod window;
+pub mod zipkin;
 
 pub use bytestring::ByteString as Text;

@@ -30,6 +30,7 @@ mod value;
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
+pub(crate) use fields::attributes as plain_attributes;
 use serde::{
     Deserializer as _,
     de::{SeqAccess, Visitor},

@@ -133,7 +133,7 @@ pub(super) fn error(raw: &RawValue) -> Result<(bool, Text), String> {
 }
 
 /// Attributes from plain JSON.
-pub(super) fn attributes(raw: &RawValue, budget: &Budget) -> Result<Attributes, String> {
+pub(crate) fn attributes(raw: &RawValue, budget: &Budget) -> Result<Attributes, String> {
     serde_json::Deserializer::from_str(raw.get()).deserialize_map(super::value::Object(budget)).map_err(
         |error| {
             let text = error.to_string();

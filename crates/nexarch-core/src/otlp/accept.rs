@@ -12,31 +12,31 @@ use crate::{
 
 /// A span as decoded, before anything about it was judged.
 #[derive(Debug, Default)]
-pub(super) struct Draft {
+pub(crate) struct Draft {
     /// `None` when absent or invalid.
-    pub(super) trace_id: Option<TraceId>,
+    pub(crate) trace_id: Option<TraceId>,
     /// `None` when absent or invalid.
-    pub(super) span_id: Option<SpanId>,
-    pub(super) parent: Parent,
-    pub(super) flags: u32,
-    pub(super) trace_state: Text,
-    pub(super) name: Text,
+    pub(crate) span_id: Option<SpanId>,
+    pub(crate) parent: Parent,
+    pub(crate) flags: u32,
+    pub(crate) trace_state: Text,
+    pub(crate) name: Text,
     /// The number as sent.
-    pub(super) kind: i32,
-    pub(super) start_ns: u64,
+    pub(crate) kind: i32,
+    pub(crate) start_ns: u64,
     /// 0 = not given.
-    pub(super) end_ns: u64,
+    pub(crate) end_ns: u64,
     /// The number as sent.
-    pub(super) status: i32,
-    pub(super) status_message: Text,
-    pub(super) attributes: Attributes,
-    pub(super) events: Vec<Event>,
-    pub(super) links: Vec<Link>,
+    pub(crate) status: i32,
+    pub(crate) status_message: Text,
+    pub(crate) attributes: Attributes,
+    pub(crate) events: Vec<Event>,
+    pub(crate) links: Vec<Link>,
 }
 
 /// The parent as sent.
 #[derive(Debug, Default)]
-pub(super) enum Parent {
+pub(crate) enum Parent {
     /// Absent, empty or all zero.
     #[default]
     Root,
@@ -47,7 +47,7 @@ pub(super) enum Parent {
 }
 
 impl Parent {
-    pub(super) fn from_slice(bytes: &[u8]) -> Self {
+    pub(crate) fn from_slice(bytes: &[u8]) -> Self {
         match <[u8; 8]>::try_from(bytes) {
             Ok(id) => SpanId::from_bytes(id).map_or(Self::Root, Self::Id),
             Err(_) if bytes.is_empty() => Self::Root,
@@ -58,14 +58,14 @@ impl Parent {
 
 /// Who sent the spans that follow, or why none of them can be accepted.
 #[derive(Debug, Clone)]
-pub(super) struct Sender {
-    pub(super) resource: Result<Arc<Resource>, Reason>,
-    pub(super) scope: Result<Arc<Scope>, Reason>,
+pub(crate) struct Sender {
+    pub(crate) resource: Result<Arc<Resource>, Reason>,
+    pub(crate) scope: Result<Arc<Scope>, Reason>,
     named: bool,
 }
 
 impl Sender {
-    pub(super) fn new(resource: Result<Resource, Reason>) -> Self {
+    pub(crate) fn new(resource: Result<Resource, Reason>) -> Self {
         let named = resource.as_ref().is_ok_and(|resource| attributes::names_service(&resource.attributes));
         Self {
             resource: resource.map(Arc::new).map_err(|reason| within("resource", reason)),
@@ -74,7 +74,7 @@ impl Sender {
         }
     }
 
-    pub(super) fn with_scope(&self, scope: Result<Scope, Reason>) -> Self {
+    pub(crate) fn with_scope(&self, scope: Result<Scope, Reason>) -> Self {
         Self { scope: scope.map(Arc::new).map_err(|reason| within("scope", reason)), ..self.clone() }
     }
 }
@@ -85,33 +85,38 @@ fn within(part: &'static str, reason: Reason) -> Reason {
 
 /// Collects what a request held.
 #[derive(Debug)]
-pub(super) struct Gate<'r> {
+pub(crate) struct Gate<'r> {
     rules: &'r Rules,
     decoded: Decoded,
     budget: Budget,
 }
 
 impl<'r> Gate<'r> {
-    pub(super) fn new(rules: &'r Rules, body_len: usize) -> Self {
+    pub(crate) fn new(rules: &'r Rules, body_len: usize) -> Self {
         Self { rules, decoded: Decoded::default(), budget: Budget::new(body_len) }
     }
 
-    pub(super) fn flags(&mut self) -> &mut Flags {
+    pub(crate) fn flags(&mut self) -> &mut Flags {
         &mut self.decoded.flags
     }
 
     /// Takes memory for `count` elements of type `T` from what the request may use.
-    pub(super) fn charge<T>(&self, count: usize) -> Result<(), Reason> {
+    pub(crate) fn charge<T>(&self, count: usize) -> Result<(), Reason> {
         self.budget.charge::<T>(count)
     }
 
+    /// For readers that charge by themselves.
+    pub(crate) fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
     /// Makes room for spans that are about to be offered.
-    pub(super) fn reserve(&mut self, spans: usize) {
+    pub(crate) fn reserve(&mut self, spans: usize) {
         self.decoded.spans.reserve(spans.min(self.budget.room::<Span>()));
     }
 
     /// Counts one span, and keeps it when it is valid.
-    pub(super) fn offer(&mut self, sender: &Sender, draft: Result<Draft, Reason>) {
+    pub(crate) fn offer(&mut self, sender: &Sender, draft: Result<Draft, Reason>) {
         let index = self.decoded.received;
         self.decoded.received += 1;
         match draft.and_then(|draft| self.accept(sender, draft)) {
@@ -125,7 +130,7 @@ impl<'r> Gate<'r> {
         }
     }
 
-    pub(super) fn finish(self) -> Decoded {
+    pub(crate) fn finish(self) -> Decoded {
         self.decoded
     }
 

@@ -18,6 +18,7 @@ mod wire;
 use bytes::Bytes;
 
 use crate::span::Span;
+pub(crate) use accept::{Draft, Gate, Parent, Sender};
 pub(crate) use budget::Budget;
 pub use encode::{json::encode_json, protobuf::encode_protobuf};
 pub use json::decode_json;
@@ -74,6 +75,22 @@ pub struct Decoded {
 }
 
 impl Decoded {
+    /// Adds what another request held. Indexes of its rejected spans are kept as they are.
+    pub(crate) fn append(&mut self, other: Self) {
+        self.spans.extend(other.spans);
+        self.received += other.received;
+        self.rejected_total += other.rejected_total;
+        self.rejected.extend(other.rejected);
+        self.rejected.truncate(MAX_KEPT_REJECTIONS);
+        self.flags.add(&other.flags);
+    }
+
+    /// One span, invalid.
+    pub(crate) fn of_rejected(index: usize, reason: Reason) -> Self {
+        let rejected = vec![Rejected { index, reason }];
+        Self { received: 1, rejected_total: 1, rejected, ..Self::default() }
+    }
+
     /// An English sentence about the rejected spans for `partial_success.error_message`; `None` when there are none.
     pub fn message(&self) -> Option<String> {
         use std::fmt::Write as _;
@@ -126,7 +143,7 @@ pub enum Reason {
     /// See [`MAX_EXPANSION`].
     #[error("the request holds too many elements for its size")]
     TooManyElements,
-    /// A field of the JSON form has another type than OTLP says.
+    /// A field of a JSON form is missing, or of another type than the format says.
     #[error("{0}")]
     Field(String),
     /// The resource or scope of the span is invalid.
