@@ -1,10 +1,11 @@
 //! `nexarch import`: trace files into a tenant.
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use nexarch_core::{ids::TenantId, span::Span};
 use nexarch_store::{Batch, Error as StoreError, Store};
+use tokio::time::Instant;
 
 use super::{block_on, output};
 use crate::{
@@ -17,7 +18,8 @@ use crate::{
 /// Load trace files into a tenant
 #[derive(clap::Args)]
 #[command(
-    after_help = "Reads OTLP/JSON, one request in a file or one per line, plain or .gz, and works beside a running server.\n\nExample:\n  nexarch import --tenant default --shift-to-now traces.jsonl.gz"
+    after_help = "Reads OTLP (JSON or protobuf), Jaeger UI JSON and Zipkin v2 JSON, plain, gzip or zstd, told by content and not by name. \\
+                  Works beside a running server.\n\nExamples:\n  nexarch import --tenant default --shift-to-now traces.jsonl.gz\n  nexarch import --tenant default jaeger-export.json zipkin.json.zst"
 )]
 pub(super) struct Args {
     /// Into this tenant
@@ -38,20 +40,21 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
     let flags = crate::config::flags([("DATABASE_URL", args.database_url.clone())]);
     let config = output::configuration(flags)?;
     output::start_logs(&config.log);
-    let summary = block_on(async {
+    let (summary, time) = block_on(async {
         let store = output::open_beside(&config).await?;
         let outcome = load(&store, &config, args).await;
         store.close().await;
         outcome
     })?;
-    tell(&summary);
+    tell(&summary, time);
     output::json(&summary)?;
     let nothing = summary.accepted + summary.duplicates == 0 && summary.rejected > 0;
     anyhow::ensure!(!nothing, "every span was rejected");
     Ok(())
 }
 
-async fn load(store: &Arc<dyn Store>, config: &Config, args: Args) -> anyhow::Result<Summary> {
+/// Also says how long it took, without the wait at the end.
+async fn load(store: &Arc<dyn Store>, config: &Config, args: Args) -> anyhow::Result<(Summary, Duration)> {
     let known = store.tenants().await?;
     anyhow::ensure!(
         known.iter().any(|tenant| tenant.id == args.tenant),
@@ -65,9 +68,11 @@ async fn load(store: &Arc<dyn Store>, config: &Config, args: Args) -> anyhow::Re
         progress: true,
     };
     let append = |spans| append(Arc::clone(store), args.tenant.clone(), spans);
+    let start = Instant::now();
     let outcome = import::run(args.files, options, append).await;
     // Large traces are settled here and now: what the answer counts is also what the map shows.
     let settled = settle(&**store, &args.tenant).await;
+    let time = start.elapsed();
     // Only now may anything be said to be done: a server beside us has seen it. Updated spans count as known and
     // change what reads return all the same, and an import that ended early stored what came before.
     let untouched = matches!(&outcome, Ok(summary) if summary.accepted + summary.duplicates == 0);
@@ -77,7 +82,7 @@ async fn load(store: &Arc<dyn Store>, config: &Config, args: Args) -> anyhow::Re
     let summary = outcome.context("the import ended early")?;
     settled
         .context("the spans are stored, but some large traces are not settled yet; the server will do it")?;
-    Ok(summary)
+    Ok((summary, time))
 }
 
 async fn settle(store: &dyn Store, tenant: &TenantId) -> Result<(), StoreError> {
@@ -93,14 +98,20 @@ async fn append(store: Arc<dyn Store>, tenant: TenantId, spans: Vec<Span>) -> Re
 }
 
 /// For people, on stderr; the result itself goes to stdout.
-fn tell(summary: &Summary) {
+fn tell(summary: &Summary, time: Duration) {
     for problem in &summary.problems {
         eprintln!("{problem}");
+    }
+    if summary.more_problems > 0 {
+        eprintln!("… and {} more", summary.more_problems);
     }
     if let Some(hint) = summary.hint {
         eprintln!("hint: {hint}");
     }
-    if io::IsTerminal::is_terminal(&io::stderr()) {
-        eprintln!("{} new, {} known, {} rejected", summary.accepted, summary.duplicates, summary.rejected);
-    }
+    let Summary { accepted, duplicates, rejected, .. } = summary;
+    let per_second = (accepted + duplicates) as f64 / time.as_secs_f64().max(0.001);
+    eprintln!(
+        "{accepted} new, {duplicates} known, {rejected} rejected in {:.1} s: {per_second:.0} spans/s",
+        time.as_secs_f64()
+    );
 }

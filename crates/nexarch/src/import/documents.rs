@@ -2,6 +2,8 @@
 
 use std::io::{self, BufRead, Read};
 
+use super::brackets::Brackets;
+
 /// The longest document, and so the longest line (bytes): as much as one request may hold over HTTP by default.
 pub(super) const MAX_DOCUMENT: usize = 64 << 20;
 
@@ -22,19 +24,28 @@ pub(super) struct Broken {
 /// What is wrong with it.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Why {
-    #[error("the request is cut off")]
+    #[error("it is cut off: its end is missing")]
     CutOff,
-    #[error("the request is longer than {} MiB", MAX_DOCUMENT >> 20)]
-    TooLong,
-    /// Nothing follows after this one.
+    /// Than so many bytes.
+    #[error("it is longer than {} MiB; export smaller parts", .0 >> 20)]
+    TooLong(usize),
+    #[error("the compressed request cannot be read: {0}")]
+    Frame(io::Error),
+    /// Nothing follows after these two.
+    #[error("the rest of the file is no protobuf")]
+    NoProtobuf,
     #[error("the rest of the file cannot be read: {0}")]
     Io(#[from] io::Error),
 }
 
+/// The first key of a request: in OTLP/JSON, in plain protobuf JSON, and in what Tempo answers.
+const FIRST_KEYS: [&[u8]; 3] = [b"\"resourceSpans\"", b"\"resource_spans\"", b"\"batches\""];
+
 /// Does a line begin a request, so that what was open before it must have been cut off?
 pub(super) fn starts_request(line: &[u8]) -> bool {
     let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
-    line.strip_prefix(b"{").is_some_and(|rest| rest.trim_ascii_start().starts_with(b"\"resourceSpans\""))
+    let rest = line.strip_prefix(b"{").map(<[u8]>::trim_ascii_start);
+    rest.is_some_and(|rest| FIRST_KEYS.iter().any(|key| rest.starts_with(key)))
 }
 
 /// The documents of a stream.
@@ -81,7 +92,7 @@ impl<R: BufRead> Documents<R> {
                 if !bytes.ends_with(b"\n") {
                     self.skip_line().map_err(|error| broken(error.into()))?;
                 }
-                return Err(broken(Why::TooLong));
+                return Err(broken(Why::TooLong(MAX_DOCUMENT)));
             }
             if line == 1 && bytes.starts_with(b"\xef\xbb\xbf") {
                 bytes.drain(..3);
@@ -122,7 +133,7 @@ impl<R: BufRead> Documents<R> {
             Some(mut open) => {
                 if open.document.bytes.len() + line.bytes.len() > MAX_DOCUMENT {
                     self.lost = true;
-                    return Some(Err(Broken { line: open.document.line, why: Why::TooLong }));
+                    return Some(Err(Broken { line: open.document.line, why: Why::TooLong(MAX_DOCUMENT) }));
                 }
                 open.brackets.follow(&line.bytes);
                 open.document.bytes.extend_from_slice(&line.bytes);
@@ -174,35 +185,5 @@ impl<R: BufRead> Iterator for Documents<R> {
             }
         }
         None
-    }
-}
-
-/// How many brackets are open, outside of strings.
-#[derive(Debug, Default)]
-struct Brackets {
-    depth: u32,
-    in_string: bool,
-    escaped: bool,
-}
-
-impl Brackets {
-    fn follow(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            if self.in_string {
-                match byte {
-                    _ if self.escaped => self.escaped = false,
-                    b'\\' => self.escaped = true,
-                    b'"' => self.in_string = false,
-                    _ => {}
-                }
-            } else {
-                match byte {
-                    b'"' => self.in_string = true,
-                    b'{' | b'[' => self.depth = self.depth.saturating_add(1),
-                    b'}' | b']' => self.depth = self.depth.saturating_sub(1),
-                    _ => {}
-                }
-            }
-        }
     }
 }

@@ -1,5 +1,6 @@
-//! Files called "OTLP JSON" that are plain protobuf JSON: ids in base64, names for enums. `/v1/traces` refuses
-//! them, as OTLP asks; a file has no sender who could be told.
+//! Files called "OTLP JSON" that are plain protobuf JSON: ids in base64, names for enums, keys as in the `.proto`
+//! files, and the names of older versions. `/v1/traces` refuses them, as OTLP asks; a file has no sender who could be
+//! told.
 
 use std::fmt::Write as _;
 
@@ -15,7 +16,7 @@ pub(super) fn rewritten(request: &[u8]) -> Option<Vec<u8>> {
         return None;
     }
     let mut json: Value = serde_json::from_slice(request).ok()?;
-    let mut changed = false;
+    let mut changed = rename(&mut json);
     for span in elements(&mut json, "resourceSpans")
         .flat_map(|resource| elements(resource, "scopeSpans"))
         .flat_map(|scope| elements(scope, "spans"))
@@ -31,6 +32,50 @@ pub(super) fn rewritten(request: &[u8]) -> Option<Vec<u8>> {
         }
     }
     if changed { serde_json::to_vec(&json).ok() } else { None }
+}
+
+/// Keys of older versions, and of what Tempo answers.
+const RENAMED: [(&str, &str); 3] = [
+    ("batches", "resourceSpans"),
+    ("instrumentationLibrarySpans", "scopeSpans"),
+    ("instrumentationLibrary", "scope"),
+];
+
+/// Puts all keys into the form of OTLP. Keys of attributes are values of `key`, so they stay. (`serde_json` does not
+/// build what is nested deeper than 128 levels, so this ends.)
+fn rename(json: &mut Value) -> bool {
+    match json {
+        Value::Array(values) => values.iter_mut().fold(false, |changed, value| rename(value) | changed),
+        Value::Object(fields) => {
+            let mut changed = fields.values_mut().fold(false, |changed, value| rename(value) | changed);
+            let other: Vec<(String, String)> =
+                fields.keys().filter_map(|key| Some((key.clone(), renamed(key)?))).collect();
+            for (key, name) in other {
+                changed = true;
+                // What is there under its right name counts.
+                if let Some(value) = fields.remove(&key) {
+                    fields.entry(name).or_insert(value);
+                }
+            }
+            changed
+        }
+        _ => false,
+    }
+}
+
+/// The right name of a key that is not right.
+fn renamed(key: &str) -> Option<String> {
+    let mut camel = String::with_capacity(key.len());
+    let mut upper = false;
+    for letter in key.chars() {
+        match letter {
+            '_' => upper = true,
+            _ if std::mem::take(&mut upper) => camel.push(letter.to_ascii_uppercase()),
+            _ => camel.push(letter),
+        }
+    }
+    let known = RENAMED.iter().find(|(old, _)| *old == camel).map(|(_, new)| (*new).to_owned());
+    known.or_else(|| (camel != key).then_some(camel))
 }
 
 /// In the order of their numbers.

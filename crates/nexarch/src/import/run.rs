@@ -1,14 +1,7 @@
 //! What `nexarch import` does: several files, one offset in time, chunks of a good size.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::path::{Path, PathBuf};
 
-use indicatif::{ProgressBar, ProgressStyle};
 use nexarch_core::{
     otlp::{Reason, Rules},
     span::Span,
@@ -17,6 +10,7 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 
 use super::{
+    progress::Progress,
     reader::{Problem, read_counted},
     shift,
     source::Unreadable,
@@ -65,9 +59,12 @@ pub struct Summary {
     pub rejected: u64,
     /// Files read.
     pub files: u64,
-    /// The first problems; a span's own one names the line of its request.
+    /// The first problems; a span of OTLP names the line of its request.
     #[serde(skip)]
     pub problems: Vec<Problem>,
+    /// How many problems are not among these.
+    #[serde(skip)]
+    pub more_problems: u64,
     /// What to do about it, for a person.
     #[serde(skip)]
     pub hint: Option<&'static str>,
@@ -105,7 +102,7 @@ pub async fn run<E, F>(
 where
     F: Future<Output = Result<Stored, E>>,
 {
-    let progress = Progress::new(&files, options);
+    let progress = Progress::new(&files, options.shift_to_now, options.progress);
     let (sender, mut batches) = mpsc::channel(WAITING_BATCHES);
     let reading = tokio::task::spawn_blocking(move || read_all(&files, options, &progress, &sender));
     let mut total = Stored::default();
@@ -141,9 +138,10 @@ fn read_all(
     let mut summary = Summary::default();
     let mut waiting = Vec::new();
     for file in files {
-        for request in read_counted(file, rules, &progress.consumed)? {
+        for request in read_counted(file, rules, progress.consumed())? {
             summary.note(file, &request, options);
             if let Ok(request) = request {
+                progress.add(request.decoded.spans.len());
                 waiting.extend(request.decoded.spans);
             }
             if waiting.len() >= BATCH_SPANS && hand_on(&mut waiting, offset, batches).is_err() {
@@ -163,7 +161,7 @@ fn read_all(
 fn preflight(files: &[PathBuf], options: Options, progress: &Progress) -> Result<Option<u64>, Unreadable> {
     let mut newest_ns = None;
     for file in files {
-        let reader = read_counted(file, Rules::default(), &progress.looked_at(options))?;
+        let reader = read_counted(file, Rules::default(), &progress.looked_at(options.shift_to_now))?;
         if !options.shift_to_now {
             continue;
         }
@@ -197,54 +195,22 @@ fn hand_on(
 impl Summary {
     /// Counts what is wrong with a request.
     fn note(&mut self, file: &Path, request: &Result<super::Request, Problem>, options: Options) {
-        let problem = match request {
+        let (problems, total) = match request {
             Ok(request) => {
                 self.rejected += request.decoded.rejected_total as u64;
                 let expired = request.decoded.rejected.iter().any(|span| span.reason == Reason::Expired);
                 if expired && !options.shift_to_now {
                     self.hint = Some(HINT);
                 }
-                let Some(reason) = request.decoded.message() else { return };
-                Problem { file: file.to_owned(), line: request.line, reason }
+                request.problems(file)
             }
             Err(problem) => {
                 self.rejected += 1;
-                problem.clone()
+                (vec![problem.clone()], 1)
             }
         };
-        if self.problems.len() < MAX_KEPT_PROBLEMS {
-            self.problems.push(problem);
-        }
-    }
-}
-
-/// Bytes read, as a bar.
-struct Progress {
-    consumed: Arc<AtomicU64>,
-    bar: ProgressBar,
-}
-
-impl Progress {
-    fn new(files: &[PathBuf], options: Options) -> Self {
-        let size = |file: &PathBuf| std::fs::metadata(file).map_or(0, |file| file.len());
-        let passes = if options.shift_to_now { 2 } else { 1 };
-        let total = files.iter().map(size).sum::<u64>() * passes;
-        // indicatif draws on standard error, and nothing when that is no terminal.
-        let bar = if options.progress { ProgressBar::new(total) } else { ProgressBar::hidden() };
-        let style = ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes} {bytes_per_sec} eta {eta}");
-        Self { consumed: Arc::default(), bar: style.map_or(bar.clone(), |style| bar.with_style(style)) }
-    }
-
-    /// Where to count what the first look at a file reads: only a whole first pass is part of the bar.
-    fn looked_at(&self, options: Options) -> Arc<AtomicU64> {
-        if options.shift_to_now { self.consumed.clone() } else { Arc::default() }
-    }
-
-    fn show(&self) {
-        self.bar.set_position(self.consumed.load(Ordering::Relaxed));
-    }
-
-    fn finish(&self) {
-        self.bar.finish_and_clear();
+        let room = MAX_KEPT_PROBLEMS.saturating_sub(self.problems.len()).min(problems.len());
+        self.more_problems += total.max(problems.len() as u64) - room as u64;
+        self.problems.extend(problems.into_iter().take(room));
     }
 }

@@ -12,7 +12,7 @@ use std::{
 
 use flate2::bufread::MultiGzDecoder;
 
-use super::documents::starts_request;
+use super::detect::{self, Format, ZSTD};
 
 /// Read ahead, and looked at to tell the format (bytes).
 const WINDOW: usize = 64 << 10;
@@ -23,9 +23,13 @@ const FREE_EXPANSION: u64 = 64 << 20;
 /// file that comes near it holds nothing but repetition.
 const MAX_EXPANSION: u64 = 200;
 
+/// Largest zstd window accepted, as a power of two (128 MiB): the limit of the zstd program itself. What a file
+/// asks for beyond that is memory.
+pub(super) const MAX_WINDOW_LOG: u32 = 27;
+
 const GZIP: &[u8] = &[0x1f, 0x8b];
-const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
-const ACCEPTED: &str = "OTLP/JSON, one request in the file or one on each line, plain or gzip";
+const ACCEPTED: &str =
+    "OTLP (JSON or protobuf), Jaeger UI JSON or Zipkin v2 JSON, each plain or compressed with gzip or zstd";
 
 /// Why a file cannot be read at all.
 #[derive(Debug, thiserror::Error)]
@@ -51,10 +55,9 @@ pub enum Unreadable {
 /// Plain bytes of a file.
 pub(super) type Source = Box<dyn BufRead + Send>;
 
-/// Opens a file; `consumed` grows by the bytes read from disk.
-pub(super) fn open(path: &Path, consumed: &Arc<AtomicU64>) -> Result<Source, Unreadable> {
+/// Opens a file and tells its format; `consumed` grows by the bytes read from disk.
+pub(super) fn open(path: &Path, consumed: &Arc<AtomicU64>) -> Result<(Format, Source), Unreadable> {
     let failed = |source| Unreadable::Io { path: path.to_owned(), source };
-    let unknown = |found| Unreadable::Unknown { path: path.to_owned(), found };
     let file =
         Counted { inner: File::open(path).map_err(failed)?, consumed: consumed.clone(), own: Arc::default() };
     let own = file.own.clone();
@@ -63,39 +66,35 @@ pub(super) fn open(path: &Path, consumed: &Arc<AtomicU64>) -> Result<Source, Unr
     let source: Source = if magic.starts_with(GZIP) {
         Box::new(Guarded { inner: MultiGzDecoder::new(raw), produced: 0, consumed: own }.buffered())
     } else if magic.starts_with(ZSTD) {
-        return Err(unknown("it is compressed with zstd"));
+        let mut inner = zstd::stream::read::Decoder::with_buffer(raw).map_err(failed)?;
+        inner.window_log_max(MAX_WINDOW_LOG).map_err(failed)?;
+        Box::new(Guarded { inner, produced: 0, consumed: own }.buffered())
     } else {
         Box::new(raw)
     };
     let (head, source) = peek(source).map_err(failed)?;
-    match unfamiliar(&head) {
-        Some(found) => Err(unknown(found)),
-        None => Ok(source),
-    }
+    let unknown = |found| Unreadable::Unknown { path: path.to_owned(), found };
+    Ok((detect::format(&head).map_err(unknown)?, source))
 }
 
-/// The first bytes, at most a window, and a source that still begins with them.
+/// The first bytes, at most a window, and a source that still begins with them. A file that breaks in there is good
+/// as far as it goes.
 fn peek(mut source: Source) -> io::Result<(Vec<u8>, Source)> {
     let mut head = Vec::new();
-    source.by_ref().take(WINDOW as u64).read_to_end(&mut head)?;
-    let again = io::Cursor::new(head.clone()).chain(source);
-    Ok((head, Box::new(again)))
+    let rest = match source.by_ref().take(WINDOW as u64).read_to_end(&mut head) {
+        Ok(_) => source,
+        Err(error) if head.is_empty() => return Err(error),
+        Err(error) => Box::new(BufReader::new(Failing(Some(error)))),
+    };
+    Ok((head.clone(), Box::new(io::Cursor::new(head).chain(rest))))
 }
 
-/// What the content looks like when it is nothing that we read; `None` when it is.
-fn unfamiliar(head: &[u8]) -> Option<&'static str> {
-    let text = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).trim_ascii_start();
-    // A line of rubbish at the top does not hide the requests below it.
-    if text.is_empty() || head.split(|byte| *byte == b'\n').any(starts_request) {
-        return None;
-    }
-    let has = |key: &str| text.windows(key.len()).any(|part| part == key.as_bytes());
-    match text.first() {
-        Some(b'{') if has("\"resourceSpans\"") || text[1..].trim_ascii_start().starts_with(b"}") => None,
-        Some(b'{') if has("\"data\"") && has("\"traceID\"") => Some("it looks like Jaeger UI JSON"),
-        Some(b'{') => Some("it is a JSON object without resourceSpans"),
-        Some(b'[') => Some("it is a JSON array (Zipkin v2, perhaps)"),
-        _ => Some("its content is not known"),
+/// Fails as it did before.
+struct Failing(Option<io::Error>);
+
+impl Read for Failing {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        self.0.take().map_or(Ok(0), Err)
     }
 }
 

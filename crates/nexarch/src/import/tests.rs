@@ -1,5 +1,7 @@
 //! Files as people have them: real recordings, cut lines, other formats, bombs.
 
+mod binary;
+mod elements;
 mod format;
 mod recordings;
 mod whole;
@@ -9,7 +11,7 @@ use std::{io::Write as _, path::Path};
 use flate2::{Compression, write::GzEncoder};
 use nexarch_core::otlp::Rules;
 
-use super::{Problem, Request, Unreadable, read};
+use super::{Place, Problem, Request, Unreadable, read};
 
 /// One of the project's fixtures.
 fn fixture(name: &str) -> std::path::PathBuf {
@@ -46,12 +48,22 @@ fn request(n: u64, start_ns: u64) -> String {
 /// Lines of good requests with their number of spans, and lines of problems with the reason.
 type Outcome = (Vec<(u64, usize)>, Vec<(u64, String)>);
 
+/// The line, or the byte.
+fn number(place: Place) -> u64 {
+    match place {
+        Place::Line(number) | Place::Byte(number) => number,
+    }
+}
+
 /// Everything in a file.
 fn outcome(bytes: &[u8]) -> Result<Outcome, Unreadable> {
     let file = file(bytes);
     let (good, bad): (Vec<_>, Vec<_>) = read(file.path(), Rules::default())?.partition(Result::is_ok);
-    let good =
-        good.into_iter().filter_map(Result::ok).map(|Request { line, decoded }| (line, decoded.spans.len()));
-    let bad = bad.into_iter().filter_map(Result::err).map(|Problem { line, reason, .. }| (line, reason));
+    let good = good
+        .into_iter()
+        .filter_map(Result::ok)
+        .map(|Request { place, decoded, .. }| (number(place), decoded.spans.len()));
+    let bad =
+        bad.into_iter().filter_map(Result::err).map(|Problem { place, reason, .. }| (number(place), reason));
     Ok((good.collect(), bad.collect()))
 }

@@ -47,6 +47,16 @@ fn small_files_over_many_lines() {
         ("otlp/jaeger_example_trace.json", 5, 3),
         ("otlp/jaeger_link_attributes_trace.json", 1, 1),
         ("otlp/jaeger_otel_traces_01.json", 4, 1),
+        ("jaeger/genai_trace_ui.json", 57, 10),
+        ("zipkin/ascend.json", 8, 3),
+        ("zipkin/envoy.json", 1, 0),
+        ("zipkin/messaging-kafka.json", 28, 2),
+        ("zipkin/messaging.json", 4, 2),
+        ("zipkin/messaging2.json", 11, 4),
+        ("zipkin/simple-db-p6.json", 5, 1),
+        ("zipkin/skew.json", 4, 2),
+        ("zipkin/smartthings-mobile-web-install.json", 1_041, 16),
+        ("zipkin/yelp.json", 16, 6),
     ] {
         let spans = spans(name);
         assert_eq!((spans.len(), services(&spans).len()), (count, services_count), "{name}");

@@ -95,7 +95,7 @@ async fn what_is_wrong_is_counted_and_named() {
     let (summary, _) = import(&[file.path().to_owned()], OPTIONS).await;
     let json = serde_json::to_string(&summary).unwrap();
     assert_eq!(json, r#"{"accepted":1,"duplicates":0,"rejected":2,"files":1}"#);
-    let lines: Vec<u64> = summary.problems.iter().map(|problem| problem.line).collect();
+    let lines: Vec<u64> = summary.problems.iter().map(|problem| super::number(problem.place)).collect();
     assert_eq!(lines, [2, 3], "{:?}", summary.problems);
     let text = summary.problems[1].to_string();
     assert!(
@@ -109,9 +109,10 @@ async fn one_unreadable_file_stops_all_before_anything_is_stored() {
     // Enough for a batch of its own.
     let text: String = (1..5_000).map(|n| line(n) + "\n").collect();
     let good = file(text.as_bytes());
+    let no_trace = file(b"time,service,duration\n1,a,2\n");
     for shift_to_now in [true, false] {
         let options = Options { shift_to_now, retention_ns: None, ..OPTIONS };
-        let files = vec![good.path().to_owned(), fixture("zipkin/yelp.json")];
+        let files = vec![good.path().to_owned(), no_trace.path().to_owned()];
         let mut stored = 0;
         let failed = run(files, options, |batch| {
             stored += batch.len();
