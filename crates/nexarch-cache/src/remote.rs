@@ -67,7 +67,8 @@ pub enum RemoteError {
 /// Why the shared tier is not usable, in one word that says nothing of hosts, tenants or secrets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reason {
-    /// The first connection is not there yet.
+    /// The connection is not there yet, or broke just now; or the server is not ready (it loads its data, its cluster
+    /// is incomplete).
     Connecting,
     /// Nobody listens at the address.
     Refused,
@@ -138,11 +139,12 @@ impl Breaker {
 /// The state of a shared tier.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RemoteStatus {
-    /// Whether values can be read and written.
+    /// Whether values can be read; also written, unless `reason` says otherwise.
     pub values: bool,
     /// Whether messages come and go.
     pub messages: bool,
-    /// Why not, when one of the two is false.
+    /// Why not, when one of the two is false; else [`Reason::Oom`], [`Reason::Readonly`] or [`Reason::Auth`] while
+    /// writes are refused although values can be read.
     pub reason: Option<Reason>,
     /// Since when `values` and `messages` are as they are.
     pub since: SystemTime,

@@ -1,12 +1,13 @@
 //! Once a second: round trips are summed up, and refused writes are tried again, so that it is noticed when they are
 //! taken although nobody writes.
 
-use super::line::canary_key;
+use super::line::{canary, canary_key};
 use super::node::Request;
 use super::tier::Tier;
 use crate::remote::{Reason, RemoteError};
 use redis::cmd;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -21,10 +22,25 @@ pub(super) async fn run(tier: Arc<Tier>) {
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while tier.stop.run_until_cancelled(beat.tick()).await.is_some() {
         tier.board.round_trip(tier.trips.quantiles());
+        if tier.reads_refused.swap(false, Ordering::Relaxed)
+            && tier.stop.run_until_cancelled(read(&tier)).await.is_none()
+        {
+            return;
+        }
         if let Some(reason) = tier.board.write_refusal()
             && tier.stop.run_until_cancelled(write(&tier, reason)).await.is_none()
         {
             return;
+        }
+    }
+}
+
+/// Rights may have been taken away from us. A key of ours that may not be read means that none may.
+async fn read(tier: &Tier) {
+    for node in tier.layout().nodes() {
+        let answer = node.call(tier, Request::Plain(&canary(tier, node)), tier.command_timeout).await;
+        if matches!(answer.map_err(|failure| failure.error), Err(RemoteError::Refused(Reason::Auth))) {
+            node.distrust(tier, Reason::Auth, "refuses to be read");
         }
     }
 }

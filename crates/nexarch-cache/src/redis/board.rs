@@ -75,17 +75,29 @@ impl Board {
         self.status.subscribe()
     }
 
+    /// A server joins, not proved yet. Until it does, what is told of it is not heard: its tasks may still report when
+    /// it is forgotten already.
+    pub(super) fn join(&self, node: NodeId, failure: Failure) {
+        self.change(|inner| {
+            inner.nodes.insert(node, State::Down(failure));
+        });
+    }
+
     /// A server answers.
     pub(super) fn up(&self, node: NodeId) {
-        self.change(|inner| {
-            inner.nodes.insert(node, State::Up);
-        });
+        self.set(node, State::Up);
     }
 
     /// A server does not, or a connection to it could not be made.
     pub(super) fn down(&self, node: NodeId, failure: Failure) {
+        self.set(node, State::Down(failure));
+    }
+
+    fn set(&self, node: NodeId, state: State) {
         self.change(|inner| {
-            inner.nodes.insert(node, State::Down(failure));
+            if let Some(known) = inner.nodes.get_mut(&node) {
+                *known = state;
+            }
         });
     }
 

@@ -184,7 +184,7 @@ pub(super) fn canary_key(tier: &Tier, node: &Node) -> String {
     (0..CANARIES).map(name).find(held).unwrap_or_else(|| name(0))
 }
 
-fn canary(tier: &Tier, node: &Node) -> Cmd {
+pub(super) fn canary(tier: &Tier, node: &Node) -> Cmd {
     let mut get = cmd("GET");
     get.arg(canary_key(tier, node));
     get

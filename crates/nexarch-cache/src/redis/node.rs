@@ -8,7 +8,7 @@ use super::tier::Tier;
 use crate::breaker::{Pass, SILENT_LIMIT, Switch};
 use crate::remote::{Reason, RemoteError};
 use crate::sync::lock;
-use redis::{Cmd, RedisError, RedisResult, Value};
+use redis::{Cmd, RedisResult, Value};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
@@ -78,7 +78,8 @@ impl Node {
             return Err(RemoteError::Timeout.into());
         };
         match answer {
-            Err(error) if error.is_unrecoverable_error() && of_answer(&error) => {
+            // The connection failed; a server that refuses gives a code.
+            Err(error) if error.code().is_none() && error.is_unrecoverable_error() => {
                 // Cut from this side means that others had waited in vain.
                 let failure = if link.is_cut() { RemoteError::Timeout } else { of_call(&error) };
                 Err(failure.into())
@@ -114,9 +115,9 @@ impl Node {
     }
 
     /// What is known of the server does not hold any more: it is proved anew, over new connections.
-    pub(super) fn distrust(&self, tier: &Tier, why: &str) {
+    pub(super) fn distrust(&self, tier: &Tier, reason: Reason, why: &str) {
         if self.switch.trip() {
-            self.lost(tier, Failure::new(Reason::Connecting, format!("{:?}: {why}", self.target)));
+            self.lost(tier, Failure::new(reason, format!("{:?}: {why}", self.target)));
         }
     }
 
@@ -164,9 +165,4 @@ impl Node {
     fn links(&self) -> std::sync::RwLockReadGuard<'_, Vec<Option<Arc<Link>>>> {
         self.links.read().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// The connection failed, as opposed to a server that refused.
-fn of_answer(error: &RedisError) -> bool {
-    error.code().is_none()
 }

@@ -15,6 +15,7 @@ use bytes::Bytes;
 use redis::{Cmd, Value, cmd};
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
@@ -114,7 +115,11 @@ impl Remote for RedisRemote {
     async fn get(&self, key: &str, max_bytes: usize) -> Result<Option<Bytes>, RemoteError> {
         let mut get = cmd("GET");
         get.arg(key);
-        match self.tier.call(key, &get).await.map_err(|failure| failure.error)? {
+        let answer = self.tier.call(key, &get).await.map_err(|failure| failure.error);
+        if answer == Err(RemoteError::Refused(Reason::Auth)) {
+            self.tier.reads_refused.store(true, Ordering::Relaxed);
+        }
+        match answer? {
             Value::Nil => Ok(None),
             Value::BulkString(value) if value.len() > max_bytes => Err(RemoteError::TooLarge),
             Value::BulkString(value) => Ok(Some(value.into())),
@@ -167,5 +172,9 @@ impl Remote for RedisRemote {
 
     async fn close(&self) {
         self.tier.stop.cancel();
+        for node in self.tier.layout().nodes() {
+            node.distrust(&self.tier, Reason::Connecting, "closed");
+        }
+        self.tier.board.messages(false);
     }
 }

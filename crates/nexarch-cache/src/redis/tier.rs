@@ -13,7 +13,7 @@ use super::slots::Range;
 use super::socket::Target;
 use crate::remote::{Reason, RemoteError};
 use redis::{Cmd, Value};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
@@ -37,6 +37,8 @@ pub(super) struct Tier {
     pub(super) doubt: Notify,
     /// What a server that was taken for a single one said of its cluster.
     pub(super) sighted: watch::Sender<Vec<Range>>,
+    /// A read was refused for want of rights: whether all are is looked into, by the beat.
+    pub(super) reads_refused: AtomicBool,
     layout: RwLock<Arc<Layout>>,
     next_id: AtomicU64,
     /// Whose turn it is among equals.
@@ -68,6 +70,7 @@ impl Tier {
             stop,
             doubt: Notify::new(),
             sighted: watch::Sender::new(Vec::new()),
+            reads_refused: AtomicBool::new(false),
             layout: RwLock::new(Arc::new(Layout::single(Arc::new(node)))),
             next_id: AtomicU64::new(1),
             turn: AtomicUsize::new(0),
@@ -99,7 +102,7 @@ impl Tier {
     /// Starts the lines of a server.
     pub(super) fn begin(self: &Arc<Self>, node: &Arc<Node>) {
         self.board
-            .down(node.id, Failure::new(Reason::Connecting, format!("connecting to {:?}", node.target)));
+            .join(node.id, Failure::new(Reason::Connecting, format!("connecting to {:?}", node.target)));
         for at in 0..self.connections {
             self.dialer.tracker.spawn(line::run(Arc::clone(self), Arc::clone(node), at));
         }
@@ -124,7 +127,7 @@ impl Tier {
                 && answer.as_ref().is_err_and(|failure| failure.redirection().is_some())
             {
                 // Behind the same name there is a cluster now: it is asked again.
-                node.distrust(self, "it is part of a cluster now");
+                node.distrust(self, Reason::Connecting, "it is part of a cluster now");
             }
             return answer;
         }

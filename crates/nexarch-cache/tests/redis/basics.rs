@@ -77,3 +77,18 @@ async fn the_server_says_what_it_is() {
         assert!(matches!(value, Some(Ok(_))), "{name}: {value:?}");
     }
 }
+
+#[tokio::test]
+async fn closed_it_is_away_and_its_tasks_end() {
+    let server = RedisServer::start();
+    let rig = connected(&config(server.port())).await;
+    let before = server.cli(&["CLIENT", "LIST"]).lines().count();
+    rig.remote.close().await;
+    assert_eq!(rig.remote.get("test:a:b:1", 9).await, Err(RemoteError::Away));
+    assert!(!rig.status().values && !rig.status().messages);
+    rig.end().await;
+    // Two for values, one for messages; the administrator's own is in both counts.
+    nexarch_testkit::until("the end of three connections", || {
+        (server.cli(&["CLIENT", "LIST"]).lines().count() + 3 == before).then_some(())
+    });
+}

@@ -95,3 +95,15 @@ async fn without_the_right_to_read_it_is_auth_and_without_messages_degraded() {
         rig.until("all of it", |status| status.values && status.messages && status.reason.is_none()).await;
     }
 }
+
+/// Rights that are taken away at run time are missed, and so is their return.
+#[tokio::test]
+async fn rights_that_come_and_go_are_noticed() {
+    let server = RedisServer::builder().user("user app on >secret &test:* ~test:* +@all").start();
+    let rig = connected(&config(server.port()).username("app").password("secret")).await;
+    server.cli(&["ACL", "SETUSER", "app", "-get"]);
+    assert_eq!(rig.remote.get("test:a:b:c", 9).await, Err(RemoteError::Refused(Reason::Auth)));
+    rig.until("the loss", |status| !status.values && status.reason == Some(Reason::Auth)).await;
+    server.cli(&["ACL", "SETUSER", "app", "+get"]);
+    rig.until("the return", |status| status.values && status.messages && status.reason.is_none()).await;
+}
