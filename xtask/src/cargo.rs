@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::{
-    python,
+    node, python,
     workspace::{command, run},
 };
 
@@ -40,5 +40,6 @@ pub(crate) fn test(args: &[&str]) -> Result<()> {
     run(command("cargo")
         .args(["test", "--locked"])
         .args(selection)
-        .env(python::VARIABLE, python::interpreter()))
+        .env(python::VARIABLE, python::interpreter())
+        .env(node::VARIABLE, node::folder()))
 }

@@ -2,6 +2,7 @@
 
 mod bench;
 mod cargo;
+mod node;
 mod packages;
 mod python;
 mod report;
@@ -77,6 +78,9 @@ fn test(report: &mut Report, args: &[&str]) {
     report.step("packages", packages::ensure);
     if report.all_passed_since("packages") {
         report.step("python", python::ensure);
+    }
+    if report.all_passed_since("packages") {
+        report.step("node", node::ensure);
     }
     if report.all_passed_since("packages") {
         report.step("test", || cargo::test(args));

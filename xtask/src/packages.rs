@@ -16,6 +16,17 @@ struct Package {
 const NEEDED: &[Package] = &[
     Package { name: "curl", why: "running the lines of the README", probe: &["curl", "--version"] },
     Package {
+        name: "nodejs",
+        why: "the official OpenTelemetry SDK for Node.js",
+        probe: &["node", "--version"],
+    },
+    Package { name: "npm", why: "installing that SDK", probe: &["npm", "--version"] },
+    Package {
+        name: "openssl",
+        why: "certificates that are not made by the library that reads them",
+        probe: &["openssl", "version"],
+    },
+    Package {
         name: "python3-venv",
         why: "the official OpenTelemetry SDK, and scripts that count without our code",
         // Debian ships `venv` with Python, but only this package brings what it needs to work.

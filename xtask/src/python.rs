@@ -26,7 +26,8 @@ pub(crate) fn ensure() -> Result<()> {
     let wanted = fs::read_to_string(root().join(REQUIREMENTS)).with_context(|| REQUIREMENTS)?;
     // Written last, so that a half-made environment is never taken for a whole one.
     let stamp = environment().join("made-from.txt");
-    let usable = capture(command(interpreter()).args(["-c", "import flask, opentelemetry.sdk"])).is_some();
+    let usable = capture(command(interpreter()).args(["-c", "import flask, grpc, opentelemetry.sdk, rotel"]))
+        .is_some();
     if usable && fs::read_to_string(&stamp).is_ok_and(|made_from| made_from == wanted) {
         println!("kept: {}", environment().display());
         return Ok(());

@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Largest file that is read: a chain of certificates, not somebody's disk image (bytes).
 const MAX_FILE: u64 = 256 * 1024;
-/// How often the files are looked at. Renewal comes days before an end; a minute more does not matter.
-const LOOK: Duration = Duration::from_mins(1);
+/// How often the files are looked at. Renewal comes days before an end; two small reads cost nothing.
+const LOOK: Duration = Duration::from_secs(5);
 /// What is offered to clients, best first.
 const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
@@ -102,15 +102,17 @@ impl Files {
     pub fn watched(self) -> Result<(watch::Receiver<Arc<ServerConfig>>, Renewal), Unusable> {
         let pair = self.read()?;
         let (sender, receiver) = watch::channel(self.build(&pair)?);
-        Ok((receiver, Renewal { files: self, pair, sender }))
+        Ok((receiver, Renewal { files: self, pair, complaint: None, sender }))
     }
 }
 
 /// Follows the files.
 pub struct Renewal {
     files: Files,
-    /// What was read last, good or bad: a bad pair is complained about once.
+    /// What was read last, good or bad.
     pair: Pair,
+    /// What was complained about last: once is enough.
+    complaint: Option<Unusable>,
     sender: watch::Sender<Arc<ServerConfig>>,
 }
 
@@ -119,7 +121,7 @@ impl Renewal {
     pub async fn run(mut self, stop: CancellationToken) {
         let mut looks = time::interval(LOOK);
         while stop.run_until_cancelled(looks.tick()).await.is_some() {
-            // Two small local files, once a minute: a hop to another thread would cost more.
+            // Two small local files: a hop to another thread would cost more.
             self.look();
         }
     }
@@ -137,10 +139,15 @@ impl Renewal {
         match outcome {
             Ok(None) => {}
             Ok(Some(config)) => {
+                self.complaint = None;
                 self.sender.send_replace(config);
                 tracing::info!("TLS: new certificate in use");
             }
-            Err(error) => tracing::warn!(%error, "TLS: the old certificate stays in use"),
+            Err(error) if self.complaint.as_ref() == Some(&error) => {}
+            Err(error) => {
+                tracing::warn!(%error, "TLS: the old certificate stays in use");
+                self.complaint = Some(error);
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The server as its users meet it: the real program, real sockets, real files. One binary, so that it links once.
 //!
-//! Needs Python and strace; `cargo xtask test` brings them. Nothing is skipped without them: it fails.
+//! Needs Python, Node.js, OpenSSL and strace; `cargo xtask test` brings them. Nothing is skipped without them: it fails.
 
 mod auth;
 mod bench;
@@ -13,6 +13,7 @@ mod demo;
 mod disk;
 mod freshness;
 mod grpc;
+mod hostile;
 mod import;
 mod lifecycle;
 mod limits;
@@ -21,4 +22,6 @@ mod openapi;
 mod otlp;
 mod python_sdk;
 mod readme;
+mod senders;
 mod support;
+mod tls;
