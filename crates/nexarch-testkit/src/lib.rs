@@ -14,5 +14,5 @@ pub use certificates::Certificates;
 pub use cluster::RedisCluster;
 pub use proxy::FaultProxy;
 pub use server::{RedisServer, ServerBuilder};
-pub use stranger::Stranger;
+pub use stranger::{ClosedPort, Stranger};
 pub use wait::{PATIENCE, until};

@@ -220,3 +220,113 @@ impl Inner {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use tokio::time::advance;
+
+    /// Counts the lines that an operator sees.
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            lock(&self.0).extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Lines {
+        fn count(&self, part: &str) -> usize {
+            String::from_utf8_lossy(&lock(&self.0)).lines().filter(|line| line.contains(part)).count()
+        }
+    }
+
+    fn listen(lines: &Lines) -> tracing::subscriber::DefaultGuard {
+        let copy = lines.clone();
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_max_level(tracing::Level::INFO);
+        tracing::subscriber::set_default(subscriber.with_writer(move || copy.clone()).finish())
+    }
+
+    fn failure(reason: Reason) -> Failure {
+        Failure::new(reason, "words")
+    }
+
+    fn board() -> Board {
+        let board = Board::new();
+        board.join(1, failure(Reason::Connecting));
+        board
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_hour_of_failed_attempts_is_one_line_and_the_return_another() {
+        let lines = Lines::default();
+        let _guard = listen(&lines);
+        let board = board();
+        board.up(1);
+        board.down(1, failure(Reason::Connecting));
+        assert_eq!(lines.count("lost"), 0, "the reason is not known yet");
+        for second in 0..3600 {
+            advance(Duration::from_secs(1)).await;
+            board.down(1, failure(if second % 2 == 0 { Reason::Refused } else { Reason::Timeout }));
+        }
+        assert_eq!((lines.count("lost (refused), using memory"), lines.count("lost")), (1, 1));
+        board.up(1);
+        assert_eq!(lines.count("cache: Redis back after 3600.0 s"), 1);
+        assert_eq!(lines.count(""), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_comes_and_goes_is_told_at_most_every_ten_seconds() {
+        let lines = Lines::default();
+        let _guard = listen(&lines);
+        let board = board();
+        for _ in 0..60 {
+            board.up(1);
+            advance(Duration::from_millis(500)).await;
+            board.down(1, failure(Reason::Timeout));
+            advance(Duration::from_millis(500)).await;
+        }
+        assert!((5..=7).contains(&lines.count("lost")), "{}", lines.count("lost"));
+        assert!(lines.count("back") <= lines.count("lost"));
+    }
+
+    #[tokio::test]
+    async fn of_several_servers_one_is_enough_and_the_breaker_tells_of_the_others() {
+        let board = board();
+        board.join(2, failure(Reason::Connecting));
+        let status = board.watch();
+        let state = || {
+            let status = status.borrow();
+            (status.values, status.messages, status.reason, status.breaker)
+        };
+        assert_eq!(state(), (false, false, Some(Reason::Connecting), Breaker::Open));
+        board.up(1);
+        assert_eq!(state(), (true, false, Some(Reason::Messages), Breaker::Open));
+        board.messages(true);
+        board.up(2);
+        assert_eq!(state(), (true, true, None, Breaker::Closed));
+        board.writes(Some(Reason::Oom));
+        assert_eq!(state(), (true, true, Some(Reason::Oom), Breaker::Closed));
+        board.writes(None);
+        board.down(1, failure(Reason::Timeout));
+        assert_eq!(state(), (true, true, None, Breaker::Open));
+        board.down(2, failure(Reason::Connecting));
+        assert_eq!(state(), (false, false, Some(Reason::Timeout), Breaker::Open), "the word that says most");
+        board.forget(2);
+        board.up(2);
+        assert!(!state().0, "who is forgotten is not heard");
+        board.up(1);
+        assert_eq!(
+            state(),
+            (true, false, Some(Reason::Messages), Breaker::Closed),
+            "messages are proved anew"
+        );
+    }
+}

@@ -2,7 +2,7 @@
 
 use crate::support::{Log, config, connected, rig};
 use nexarch_cache::{Reason, RedisConfig, RedisRemote, Remote, RemoteError};
-use nexarch_testkit::{Certificates, FaultProxy, RedisServer, Stranger};
+use nexarch_testkit::{Certificates, ClosedPort, FaultProxy, RedisServer, Stranger};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -63,11 +63,8 @@ async fn tls_to_a_plain_port_and_the_reverse_are_told_apart_from_silence() {
 
 #[tokio::test]
 async fn nobody_there_is_refused_and_no_name_is_dns() {
-    let port = FaultProxy::start("127.0.0.1:1").port();
-    nexarch_testkit::until("a port without listener", || {
-        std::net::TcpStream::connect(("127.0.0.1", port)).is_err().then_some(())
-    });
-    fails(&config(port).password(SECRET), Reason::Refused, "refused").await;
+    let closed = ClosedPort::new();
+    fails(&config(closed.port()).password(SECRET), Reason::Refused, "refused").await;
     let nowhere = RedisConfig::new("nowhere.invalid").namespace("test").tls(false);
     fails(&nowhere, Reason::Dns, "does not resolve").await;
 }
