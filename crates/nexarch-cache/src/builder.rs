@@ -2,6 +2,7 @@
 
 use crate::authority::Authority;
 use crate::cache::{Cache, Inner};
+use crate::checker::Checker;
 use crate::clock::{Clock, SystemClock};
 use crate::error::Error;
 use crate::fairness::Budget;
@@ -50,6 +51,7 @@ pub struct Builder {
     remote: Option<Arc<dyn Remote>>,
     sealer: Option<Sealer>,
     scope_max_remote_bytes: u64,
+    check_every: u64,
 }
 
 impl Builder {
@@ -68,6 +70,7 @@ impl Builder {
             remote: None,
             sealer: None,
             scope_max_remote_bytes: SCOPE_MAX_REMOTE_BYTES,
+            check_every: 0,
         }
     }
 
@@ -157,6 +160,14 @@ impl Builder {
         self
     }
 
+    /// Looks at one answer in `every` and counts those that were older than promised ([`Cache::checked`]); 0, the default,
+    /// looks at none. Hits are computed a second time for it: for tests and soak runs.
+    #[must_use]
+    pub fn check_staleness(mut self, every: u64) -> Self {
+        self.check_every = every;
+        self
+    }
+
     /// Builds the cache. All its tasks run on `tracker`, which the caller closes and waits for at shutdown, and on the
     /// tokio runtime that a read is awaited in, which needs its timer enabled.
     ///
@@ -177,6 +188,7 @@ impl Builder {
         };
         let inner = Inner {
             sole_owner: self.authority.sole_owner(),
+            checker: (self.check_every > 0).then(|| Checker::new(self.check_every, &*self.authority)),
             knows_all: self.authority.knows_all(),
             tier: self.remote.map(|remote| Tier::new(remote, self.sealer, self.scope_max_remote_bytes)),
             switched: Mutex::new(self.clock.wall()),

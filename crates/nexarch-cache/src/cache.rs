@@ -2,6 +2,7 @@
 
 use crate::authority::Authority;
 use crate::builder::Builder;
+use crate::checker::Checker;
 use crate::clock::{BootTime, Clock};
 use crate::compute::{Landing, Origin, Plan};
 use crate::error::{BoxError, Error};
@@ -34,6 +35,7 @@ pub(crate) struct Inner {
     pub(crate) sole_owner: bool,
     pub(crate) knows_all: bool,
     pub(crate) tier: Option<Tier>,
+    pub(crate) checker: Option<Checker>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) tracker: TaskTracker,
     pub(crate) namespace: Box<str>,
@@ -86,7 +88,13 @@ impl Cache {
     {
         let operation = self.inner.operations.get(read.operation)?;
         let now = self.inner.clock.boot();
+        if let Some(checker) = &self.inner.checker {
+            return Box::pin(self.inner.read_checked(checker, scope, operation, read, now, compute)).await;
+        }
         if let Some(answer) = self.inner.hit(scope, operation, &read, now) {
+            if now >= answer.entry.early && matches!(answer.source, Source::Memory) {
+                self.inner.refresh_early(scope, operation, &read, &answer.entry, now, compute);
+            }
             return Ok(answer);
         }
         // Boxed: the future of a hit stays small.
@@ -95,7 +103,7 @@ impl Cache {
 
     /// The text under which a tier shared by several nodes keeps the entry: `{namespace}:{scope}:{operation}:{hash}`.
     pub fn key(&self, scope: &Scope, operation: OperationId, params: &str) -> Result<String, Error> {
-        let key = EntryKey::new(self.inner.tenants.epoch(), operation, params);
+        let key = EntryKey::new(self.inner.tenants.epoch(), operation, params, 0);
         Ok(key.name(&self.inner.namespace, scope, &self.inner.operations.get(operation)?.name))
     }
 
@@ -133,7 +141,13 @@ impl Inner {
 
     /// The whole of a memory hit: no await, no allocation, one reading of the clock.
     #[inline]
-    fn hit(&self, scope: &Scope, operation: &Operation, read: &Read<'_>, now: BootTime) -> Option<Answer> {
+    pub(crate) fn hit(
+        &self,
+        scope: &Scope,
+        operation: &Operation,
+        read: &Read<'_>,
+        now: BootTime,
+    ) -> Option<Answer> {
         if read.directives.no_cache || !self.enabled() {
             return None;
         }
@@ -150,7 +164,7 @@ impl Inner {
     /// The entry in memory, if this read may have it.
     #[inline]
     fn serve(&self, tenant: &Tenant, read: &Read<'_>, needed: &Needed, now: BootTime) -> Option<Answer> {
-        let key = EntryKey::new(needed.fence.epoch, read.operation, read.params);
+        let key = EntryKey::new(needed.fence.epoch, read.operation, read.params, read.of_type);
         let entry = tenant.memory.ring().get(&key, read.params)?;
         if !entry.fresh(now) {
             return None;
@@ -175,7 +189,7 @@ impl Inner {
         Some(Answer { entry, source: Source::Overtaken, now, current_to: 0 })
     }
 
-    async fn miss<F, Fut>(
+    pub(crate) async fn miss<F, Fut>(
         self: &Arc<Self>,
         scope: &Scope,
         operation: &Operation,
@@ -253,7 +267,7 @@ impl Inner {
     /// overtaken.
     fn stand_in(&self, tenant: &Tenant, read: &Read<'_>, needed: &Needed, source: Source) -> Option<Answer> {
         let now = self.clock.boot();
-        let key = EntryKey::new(needed.fence.epoch, read.operation, read.params);
+        let key = EntryKey::new(needed.fence.epoch, read.operation, read.params, read.of_type);
         let entry = tenant.memory.ring().get(&key, read.params)?;
         if entry.dead(now) || !entry.label.covers(&needed.fence) {
             return None;

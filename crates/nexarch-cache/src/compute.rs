@@ -1,6 +1,7 @@
 //! Computing a value: what is needed for it, what came of it, and where it is kept.
 
 use crate::cache::Inner;
+use crate::early;
 use crate::entry::{Entry, etag, jittered};
 use crate::error::{BoxError, Error};
 use crate::fence::Fence;
@@ -44,6 +45,8 @@ pub(crate) struct Plan {
     pub(crate) negative_ttl: Duration,
     /// Of the schema of the body.
     pub(crate) fingerprint: u64,
+    /// A hash of its type; 0 for bytes.
+    pub(crate) of_type: u64,
     pub(crate) shape: &'static Shape,
 }
 
@@ -57,13 +60,14 @@ impl Plan {
             ttl: read.ttl.map_or(operation.ttl, |ttl| ttl.min(operation.ttl)),
             grace: operation.grace,
             negative_ttl: operation.negative_ttl,
-            fingerprint: xxh3_64_with_seed(operation.schema.as_bytes(), (read.shape.fingerprint)()),
+            fingerprint: xxh3_64_with_seed(operation.schema.as_bytes(), read.of_type),
+            of_type: read.of_type,
             shape: read.shape,
         }
     }
 
     pub(crate) fn key(&self, tenant: &Tenant) -> EntryKey {
-        EntryKey::new(tenant.mirror.epoch(), self.operation, &self.params)
+        EntryKey::new(tenant.mirror.epoch(), self.operation, &self.params, self.of_type)
     }
 }
 
@@ -113,6 +117,8 @@ impl Inner {
             dies: expires.plus(grace),
             cost,
             negative: computed.negative,
+            early: early::begins(began, expires, cost),
+            refreshing: false.into(),
         });
         let stored = self.store(tenant, key, &entry);
         if entry.fresh(self.clock.boot()) {

@@ -3,6 +3,7 @@
 use crate::clock::BootTime;
 use crate::fence::Fence;
 use bytes::Bytes;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -14,7 +15,7 @@ const OVERHEAD: usize = 320;
 /// together.
 const JITTER_PARTS: u64 = 10;
 
-/// A computed value. Never changed once it is shared.
+/// A computed value. What it says is never changed once it is shared.
 #[derive(Debug)]
 pub(crate) struct Entry {
     /// Compared on every read: two parameters with the same hash are two entries.
@@ -36,6 +37,10 @@ pub(crate) struct Entry {
     pub(crate) cost: Duration,
     /// It says that there is nothing.
     pub(crate) negative: bool,
+    /// From when on a hit may refresh it behind.
+    pub(crate) early: BootTime,
+    /// A hit did.
+    pub(crate) refreshing: AtomicBool,
 }
 
 impl Entry {

@@ -57,8 +57,10 @@ pub enum Error {
     /// The computation panicked; the panic itself was reported by the runtime.
     #[error("the computation panicked")]
     Panicked,
-    /// What is stored is not of the type that was asked for: two types under one operation.
-    #[error("the value is of another type: {0}")]
+    /// A value of a type that does not survive its own encoding.
+    #[error(
+        "the value cannot be decoded ({0}); types with skipped, flattened or untagged fields cannot be stored"
+    )]
     Decode(String),
     /// The computation read data older than what was committed before it began, as a lagging replica does.
     #[error("the computation saw data version {seen}, {needed} is needed")]

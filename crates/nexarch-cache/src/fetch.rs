@@ -2,6 +2,7 @@
 
 use crate::cache::Inner;
 use crate::compute::Plan;
+use crate::early;
 use crate::entry::{Entry, etag};
 use crate::envelope::{self, Head, Place, Rejected};
 use crate::fence::Fence;
@@ -140,16 +141,20 @@ impl Plan {
 
 /// `known` bounds what is believed of `contains`: the label was vouched for, that was not.
 fn entry(plan: &Plan, head: &Head, body: Bytes, moment: Moment, known: u64) -> Entry {
+    let computed_at = moment.passed(head.computed_at);
+    let expires = moment.to_come(head.expires, plan.ttl);
     Entry {
         params: (*plan.params).into(),
         etag: etag(&body),
         body,
         label: head.label,
         contains: head.contains.min(known).max(head.label.newest()),
-        computed_at: moment.passed(head.computed_at),
-        expires: moment.to_come(head.expires, plan.ttl),
+        computed_at,
+        expires,
         dies: moment.to_come(head.dies, plan.ttl.saturating_add(plan.grace)),
         cost: head.cost,
         negative: head.negative,
+        early: early::begins(computed_at, expires, head.cost),
+        refreshing: false.into(),
     }
 }

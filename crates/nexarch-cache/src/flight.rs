@@ -104,6 +104,21 @@ impl<K: Eq + Hash, H: Clone> Flights<K, H> {
         }
     }
 
+    /// For one who can do without: the lead of a flight of `key` under `fence`, if the key has none.
+    #[allow(dead_code, reason = "tests/interleavings.rs compiles this file and does not call it")]
+    pub(crate) fn lead(&self, key: K, fence: &Fence, handle: impl FnOnce() -> H) -> Option<Ticket<H>> {
+        let mut inner = lock(&self.inner);
+        if inner.slots.contains_key(&key) {
+            return None;
+        }
+        inner.last_id += 1;
+        let stage = Stage::Under(*fence);
+        let running = Flight { id: inner.last_id, stage, fresh: false, waiters: 0, handle: handle() };
+        let ticket = running.ticket();
+        inner.slots.insert(key, Slot { running, waiting: None });
+        Some(ticket)
+    }
+
     /// Flight `id` begins and is closed; says whether a stored value would not do. Its fence is taken after this and
     /// told to [`Flights::compute_under`]: all who joined asked what they need before.
     pub(crate) fn begin(&self, key: &K, id: u64) -> bool {

@@ -28,7 +28,7 @@ pub(crate) struct Handle {
 }
 
 /// A flight under way: ends it when dropped, so that no panic and no shutdown leaves anybody waiting.
-struct Flight {
+pub(crate) struct Flight {
     tenant: Arc<Tenant>,
     key: FlightKey,
     ticket: Ticket<Arc<Handle>>,
@@ -48,7 +48,14 @@ impl Handle {
 }
 
 impl Flight {
-    fn land(self, result: Result<Landing, Error>) {
+    /// A flight that nobody waits for yet; `None` when there is one of its key already.
+    pub(crate) fn take_off(tenant: &Arc<Tenant>, plan: &Plan, needed: &Needed) -> Option<Self> {
+        let key = FlightKey { entry: plan.key(tenant), params: Arc::clone(&plan.params) };
+        let ticket = tenant.flights.lead(key.clone(), &needed.fence, Handle::new)?;
+        Some(Self { tenant: Arc::clone(tenant), key, ticket, waits: false })
+    }
+
+    pub(crate) fn land(self, result: Result<Landing, Error>) {
         self.ticket.handle.done.send_replace(Some(result));
     }
 }

@@ -81,6 +81,9 @@ impl Cache {
         {
             tenant.mirror.complete(commit.versions.clock, asked);
         }
+        if let Some(checker) = &inner.checker {
+            checker.acknowledged(scope, tenant.mirror.epoch(), &commit.versions);
+        }
         for operation in inner.changed(&commit.changed) {
             inner.stamp(&tenant, operation, commit.cause);
         }

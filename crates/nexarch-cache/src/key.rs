@@ -92,9 +92,10 @@ pub(crate) struct EntryKey {
 }
 
 impl EntryKey {
-    /// The hash is keyed by the epoch, so that a name in a shared tier is of one database only.
-    pub(crate) fn new(epoch: Epoch, operation: OperationId, params: &str) -> Self {
-        Self { operation, hash: xxh3_128_with_seed(params.as_bytes(), epoch.get()) }
+    /// The hash is keyed by the epoch, so that a name in a shared tier is of one database only, and by the hash of the
+    /// type that is asked for, so that no value is read as one of another type. That of bytes is 0.
+    pub(crate) fn new(epoch: Epoch, operation: OperationId, params: &str, of_type: u64) -> Self {
+        Self { operation, hash: xxh3_128_with_seed(params.as_bytes(), epoch.get() ^ of_type) }
     }
 
     /// `{namespace}:{scope}:{operation}:{32 hex digits}`.
@@ -123,6 +124,14 @@ impl Hash for EntryKey {
         // Spread by an odd constant (2^64 / golden ratio): operations differ in their lowest bits only.
         state.write_u64(lower ^ (self.operation.index() as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15));
     }
+}
+
+/// A number that looks random for any other (`SplitMix64`).
+pub(crate) const fn splitmix(number: u64) -> u64 {
+    let z = number.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
 }
 
 /// Hands on the one `u64` it is given: these keys are hashes already.

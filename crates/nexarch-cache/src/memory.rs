@@ -213,6 +213,8 @@ mod tests {
             dies: NOW.plus(Duration::from_secs(2)),
             cost: Duration::ZERO,
             negative: false,
+            early: NOW.plus(Duration::from_secs(1)),
+            refreshing: false.into(),
         })
     }
 

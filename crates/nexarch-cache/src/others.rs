@@ -67,6 +67,19 @@ impl Inner {
         None
     }
 
+    /// Whether another node has the lease; if not, this one takes it.
+    pub(crate) async fn left_to_another(
+        &self,
+        tier: &Tier,
+        tenant: &Tenant,
+        plan: &Plan,
+        needed: &Fence,
+        cost: Duration,
+    ) -> bool {
+        let lease = EntryKey::lease_name(&self.name(tenant, plan), needed);
+        self.taken_by_another(tier, &lease, cost.clamp(FIRST_LOOK, MOST) * 2).await
+    }
+
     /// Takes the lease unless it is taken; says whether it is, and by another node. One of this node is left over: its
     /// value was not written, or is gone.
     async fn taken_by_another(&self, tier: &Tier, lease: &str, ttl: Duration) -> bool {

@@ -17,6 +17,8 @@ pub struct Read<'a> {
     pub(crate) depends_on_data: Option<bool>,
     pub(crate) directives: Directives,
     pub(crate) shape: &'static Shape,
+    /// A hash of the type of the body; 0 for bytes.
+    pub(crate) of_type: u64,
 }
 
 impl<'a> Read<'a> {
@@ -29,6 +31,7 @@ impl<'a> Read<'a> {
             depends_on_data: None,
             directives: Directives::default(),
             shape: &Shape::BYTES,
+            of_type: 0,
         }
     }
 
@@ -72,14 +75,12 @@ pub struct Directives {
 #[derive(Debug)]
 pub(crate) struct Shape {
     pub(crate) codec: Codec,
-    /// Of the type.
-    pub(crate) fingerprint: fn() -> u64,
     /// Whether a body that comes from elsewhere can be read.
     pub(crate) decodes: fn(&[u8]) -> bool,
 }
 
 impl Shape {
-    const BYTES: Self = Self { codec: Codec::Bytes, fingerprint: || 0, decodes: |_| true };
+    const BYTES: Self = Self { codec: Codec::Bytes, decodes: |_| true };
 }
 
 /// What a computation brings: bytes, or a value for [`Cache::get_or_compute_typed`](crate::Cache::get_or_compute_typed).

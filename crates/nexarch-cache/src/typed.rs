@@ -27,7 +27,8 @@ impl Cache {
     /// What an earlier version of a program left in a shared tier is read only when the operation's schema and the name
     /// and size of `T` are the same and the bytes decode; that finds most changes of a type, but two fields of one type
     /// that changed places it does not. So change [`Operation::with_schema`](crate::Operation::with_schema) with the type.
-    /// An operation holds values of one type.
+    /// Types that serde does not write as they are (`skip_serializing_if`, `flatten`, `untagged`) do not decode:
+    /// [`Error::Decode`].
     ///
     /// ```
     /// # use nexarch_cache::{Cache, Computed, LocalAuthority, Operation, Read, Scope};
@@ -67,7 +68,8 @@ impl Cache {
                 Ok(Computed { body, data_version, negative })
             }
         };
-        let read = Read { shape: &Of::<T>::SHAPE, ..read };
+        let of_type = xxh3_64_with_seed(std::any::type_name::<T>().as_bytes(), size_of::<T>() as u64);
+        let read = Read { shape: &Of::<T>::SHAPE, of_type, ..read };
         let answer = self.get_or_compute(scope, read, encoded).await?;
         let value = postcard::from_bytes(answer.body()).map_err(|error| Error::Decode(error.to_string()))?;
         Ok(Typed { value, answer })
@@ -78,9 +80,6 @@ impl Cache {
 struct Of<T>(PhantomData<T>);
 
 impl<T: DeserializeOwned> Of<T> {
-    const SHAPE: Shape = Shape {
-        codec: Codec::Postcard,
-        fingerprint: || xxh3_64_with_seed(std::any::type_name::<T>().as_bytes(), size_of::<T>() as u64),
-        decodes: |body| postcard::from_bytes::<T>(body).is_ok(),
-    };
+    const SHAPE: Shape =
+        Shape { codec: Codec::Postcard, decodes: |body| postcard::from_bytes::<T>(body).is_ok() };
 }

@@ -1,5 +1,6 @@
 //! Chance that can be replayed.
 
+use crate::key::splitmix;
 use std::time::Duration;
 
 /// `SplitMix64`: one word of state, every seed good. Not for secrets.
@@ -21,11 +22,9 @@ impl Rng {
 
     /// 64 random bits.
     pub const fn next(&mut self) -> u64 {
+        let next = splitmix(self.0);
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
+        next
     }
 
     /// A number below `end`; 0 when that is 0.

@@ -1,18 +1,23 @@
 //! The promises of the crate, through its public interface, in one binary.
 #![allow(missing_docs, reason = "tests are named after what they show")]
 
+mod checker;
 mod cluster;
 mod coherence;
 mod directives;
+mod early;
 mod expiry;
 mod fairness;
 mod flights;
+mod game;
 mod lease;
 mod model;
 mod others;
 mod race;
 mod restore;
+mod slow;
 mod statistics;
 mod support;
 mod tier;
+mod typed;
 mod walls;

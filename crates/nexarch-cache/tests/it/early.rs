@@ -1,0 +1,98 @@
+//! Popular entries are refreshed before they expire, behind a hit, once.
+
+use crate::cluster::{Cluster, Node, cluster};
+use crate::support::{Gate, TTL, settle, world};
+use nexarch_cache::{BoxError, Clock, Computed, Outcome, Read};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+const COST: Duration = Duration::from_secs(2);
+
+/// Reads with a computation that takes [`COST`] by the clock of the cache and counts.
+async fn read(cluster: &Cluster, node: &Node, count: &Arc<AtomicU64>) -> Outcome {
+    let (clock, count) = (cluster.clock.clone(), count.clone());
+    let compute = |_| async move {
+        clock.advance(COST);
+        count.fetch_add(1, Ordering::SeqCst);
+        Ok(Computed::new("value"))
+    };
+    let answer = node.cache.get_or_compute(&cluster.acme, Read::new(node.overview, "p"), compute).await;
+    settle().await;
+    answer.unwrap().outcome()
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_entry_that_is_read_all_the_time_never_expires() {
+    let cluster = cluster(1);
+    let count = Arc::default();
+    read(&cluster, &cluster.nodes[0], &count).await;
+    for n in 0..40_000 {
+        cluster.clock.advance(Duration::from_millis(10));
+        let outcome = read(&cluster, &cluster.nodes[0], &count).await;
+        assert!(matches!(outcome, Outcome::HitMemory { .. }), "{n}: {outcome:?}");
+    }
+    // 400 s of entries that live for 90 to 100 s: four or five expiries, each met early once.
+    let computed = count.load(Ordering::SeqCst);
+    assert!((4..=8).contains(&computed), "{computed}");
+    let stats = &cluster.nodes[0].cache.stats(&cluster.acme).operations["overview"];
+    assert_eq!((stats.misses, stats.hits_memory), (1, 40_000), "a refresh is no request");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_node_refreshes_for_all() {
+    let cluster = cluster(3);
+    let count = Arc::default();
+    for _ in 0..1_000 {
+        cluster.clock.advance(Duration::from_millis(100));
+        tokio::time::advance(Duration::from_millis(100)).await;
+        for node in &cluster.nodes {
+            read(&cluster, node, &count).await;
+        }
+    }
+    let computed = count.load(Ordering::SeqCst);
+    assert!((2..=4).contains(&computed), "{computed}");
+}
+
+/// It runs once for each entry, fails without harm, and never for who is not near the end.
+#[tokio::test(start_paused = true)]
+async fn a_refresh_that_hangs_or_fails_is_not_repeated() {
+    for fails in [true, false] {
+        let world = world(true);
+        let clock = world.clock.clone();
+        let costly = |_| async move {
+            clock.advance(COST);
+            Ok(Computed::new("value"))
+        };
+        let begun = Arc::new(AtomicU64::new(0));
+        let read = Read::new(world.overview, "p");
+        let first = world.cache.get_or_compute(&world.acme, read, costly).await.unwrap();
+        assert!(first.ttl() > TTL / 2);
+        let end = world.clock.boot().plus(first.ttl());
+        let gate = Gate::new(false);
+        let mut hits = 0;
+        while world.clock.boot() < end {
+            let (count, gate) = (begun.clone(), gate.clone());
+            let compute = move |_| async move {
+                count.fetch_add(1, Ordering::SeqCst);
+                if !fails {
+                    gate.pass().await;
+                }
+                Err(BoxError::from("no luck"))
+            };
+            let answer =
+                world.cache.get_or_compute(&world.acme, Read::new(world.overview, "p"), compute).await;
+            assert!(matches!(answer.unwrap().outcome(), Outcome::HitMemory { .. }));
+            settle().await;
+            hits += 1;
+            if begun.load(Ordering::SeqCst) == 0 {
+                assert!(end.since(world.clock.boot()) <= TTL);
+            } else {
+                assert!(end.since(world.clock.boot()) <= COST * 20, "not before it is likely");
+            }
+            world.clock.advance(Duration::from_millis(20));
+        }
+        assert_eq!(begun.load(Ordering::SeqCst), 1, "of {hits} hits");
+        gate.set(true);
+    }
+}
