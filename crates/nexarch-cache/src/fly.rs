@@ -8,10 +8,11 @@ use crate::fence::Fence;
 use crate::flight::{Arrival, Ticket};
 use crate::key::EntryKey;
 use crate::mirror::Needed;
+use crate::promise::Promise;
 use crate::read::Computed;
 use crate::tenants::Tenant;
 use std::sync::Arc;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 
 /// What a flight is of. The parameters are part of it: two that share a hash share no computation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -24,7 +25,7 @@ pub(crate) struct FlightKey {
 #[derive(Debug)]
 pub(crate) struct Handle {
     start: Notify,
-    done: watch::Sender<Option<Result<Landing, Error>>>,
+    done: Promise<Result<Landing, Error>>,
 }
 
 /// A flight under way: ends it when dropped, so that no panic and no shutdown leaves anybody waiting.
@@ -37,13 +38,11 @@ pub(crate) struct Flight {
 
 impl Handle {
     fn new() -> Arc<Self> {
-        Arc::new(Self { start: Notify::new(), done: watch::Sender::new(None) })
+        Arc::new(Self { start: Notify::new(), done: Promise::new() })
     }
 
     async fn landed(&self) -> Result<Landing, Error> {
-        let mut done = self.done.subscribe();
-        let landed = done.wait_for(Option::is_some).await.map(|landed| landed.clone());
-        landed.ok().flatten().unwrap_or(Err(Error::Dropped))
+        self.done.wait().await
     }
 }
 
@@ -56,17 +55,14 @@ impl Flight {
     }
 
     pub(crate) fn land(self, result: Result<Landing, Error>) {
-        self.ticket.handle.done.send_replace(Some(result));
+        self.ticket.handle.done.keep(result);
     }
 }
 
 impl Drop for Flight {
     fn drop(&mut self) {
-        self.ticket.handle.done.send_if_modified(|landed| {
-            let dropped = landed.is_none();
-            landed.get_or_insert(Err(Error::Dropped));
-            dropped
-        });
+        // Unless it landed.
+        self.ticket.handle.done.keep(Err(Error::Dropped));
         if let Some(next) = self.tenant.flights.finish(&self.key, self.ticket.id) {
             next.start.notify_one();
         }

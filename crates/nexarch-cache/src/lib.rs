@@ -37,6 +37,7 @@ mod mirror_tests;
 mod operation;
 mod others;
 mod outcome;
+mod promise;
 mod quota;
 mod read;
 #[cfg(feature = "redis")]

@@ -7,6 +7,7 @@ use crate::error::{BoxError, Error, SharedError};
 use crate::fence::Epoch;
 use crate::key::Scope;
 use crate::mirror::Trust;
+use crate::promise::Promise;
 use crate::stats::Cause;
 use crate::sync::lock;
 use crate::tenants::Tenant;
@@ -16,7 +17,6 @@ use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
-use tokio::sync::watch;
 
 /// How long one read of the authority may take, retries after a change of epoch included.
 const DEADLINE: Duration = Duration::from_millis(500);
@@ -44,13 +44,21 @@ struct Queue {
     waiting: Option<Batch>,
 }
 
-type Reply = Option<Result<(), SharedError>>;
+type Reply = Arc<Promise<Result<(), SharedError>>>;
 
 /// One read that was not sent yet.
 #[derive(Debug)]
 struct Batch {
     scopes: HashSet<Scope>,
-    reply: watch::Sender<Reply>,
+    reply: Reply,
+}
+
+impl Drop for Batch {
+    fn drop(&mut self) {
+        // Unless it was answered.
+        let dropped = BoxError::from("the read of versions was dropped");
+        self.reply.keep(Err(Arc::from(dropped)));
+    }
 }
 
 impl Truth {
@@ -124,28 +132,24 @@ impl Inner {
         self: &Arc<Self>,
         scopes: impl IntoIterator<Item = Scope>,
     ) -> Result<(), SharedError> {
-        let mut reply = {
+        let reply = {
             let mut queue = lock(&self.truth.queue);
-            let new = || Batch { scopes: HashSet::new(), reply: watch::Sender::new(None) };
+            let new = || Batch { scopes: HashSet::new(), reply: Arc::new(Promise::new()) };
             let batch = queue.waiting.get_or_insert_with(new);
             batch.scopes.extend(scopes);
-            let reply = batch.reply.subscribe();
+            let reply = Arc::clone(&batch.reply);
             if !queue.running {
                 queue.running = true;
                 self.tracker.spawn(Arc::clone(self).send_batches(Running(Arc::clone(self))));
             }
             reply
         };
-        let answered = reply.wait_for(Option::is_some).await.map(|reply| reply.clone());
-        match answered {
-            Ok(Some(result)) => result,
-            _ => Err(Arc::from(BoxError::from("the read of versions was dropped"))),
-        }
+        reply.wait().await
     }
 
     async fn send_batches(self: Arc<Self>, running: Running) {
         while let Some(batch) = running.next() {
-            let scopes: Vec<Scope> = batch.scopes.into_iter().collect();
+            let scopes: Vec<Scope> = batch.scopes.iter().cloned().collect();
             let read =
                 AssertUnwindSafe(tokio::time::timeout(DEADLINE, self.read_once(&scopes))).catch_unwind();
             let result = match read.await {
@@ -153,7 +157,7 @@ impl Inner {
                 Ok(Err(_elapsed)) => Err(BoxError::from(format!("no answer within {DEADLINE:?}"))),
                 Err(_panic) => Err(BoxError::from("the authority panicked")),
             };
-            batch.reply.send_replace(Some(result.map_err(Arc::from)));
+            batch.reply.keep(result.map_err(Arc::from));
         }
     }
 
@@ -242,7 +246,7 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         let mut queue = lock(&self.0.truth.queue);
-        // Only a dropped task gets here with work left. Whoever waits for it is told so by the dropped sender.
+        // Only a dropped task gets here with work left. Whoever waits for it is told so when it is dropped.
         if queue.running {
             *queue = Queue::default();
         }
