@@ -32,7 +32,7 @@ use crate::{
     },
     lifecycle::{self, Lifecycle},
     limit::Limits,
-    operation, retention, settle,
+    operation, redis, retention, settle,
 };
 
 /// Bodies above this are decoded on a blocking thread; below it the hop costs more than the decoding.
@@ -68,8 +68,6 @@ pub struct App {
     pub node: String,
     /// How long data are kept.
     pub retention: Retention,
-    cache_enabled: bool,
-    started_us: u64,
     rejected: Mutex<HashMap<TenantId, u64>>,
     /// When each tenant was created, as last seen.
     tenants: Mutex<HashMap<TenantId, u64>>,
@@ -101,6 +99,8 @@ pub struct Server {
     pub otlp_grpc_addr: Option<SocketAddr>,
     /// OTLP's own port for HTTP, when it is open.
     pub otlp_http_addr: Option<SocketAddr>,
+    /// What the start says of the cache.
+    pub cache_line: String,
     doors: Vec<Door>,
 }
 
@@ -125,8 +125,6 @@ impl App {
             latency_objective: config.latency_objective,
             node: node_name(),
             retention: Retention { spans: config.retention, rollups: config.rollup_retention },
-            cache_enabled: config.cache.enabled,
-            started_us: lifecycle::now_us(),
             rejected: Mutex::default(),
             tenants: Mutex::default(),
             heavy: Arc::new(Semaphore::new(cores() * HEAVY_PER_CORE)),
@@ -221,23 +219,6 @@ impl App {
         }
         *known = now;
     }
-
-    /// Backend and status of the cache in one word.
-    pub fn cache_status(&self) -> &'static str {
-        if self.cache_enabled { "memory" } else { "disabled" }
-    }
-
-    /// How long another node may show an overtaken value.
-    pub fn staleness_bound_ms(&self) -> u64 {
-        u64::try_from(self.cache.staleness_bound().as_millis()).unwrap_or(u64::MAX)
-    }
-
-    /// Start of this process, RFC 3339.
-    pub fn started_at(&self) -> String {
-        let moment =
-            i64::try_from(self.started_us).ok().and_then(|us| jiff::Timestamp::from_microsecond(us).ok());
-        moment.map(|moment| moment.to_string()).unwrap_or_default()
-    }
 }
 
 impl Server {
@@ -254,10 +235,16 @@ impl Server {
         let grpc = door::bind("OTLP_GRPC_ADDR", &config.otlp_grpc).await?;
         let http = door::bind("OTLP_HTTP_ADDR", &config.otlp_http).await?;
         let tls = certificate(config, &lifecycle)?;
-        let cache = authority::cache(config, StoreAuthority::new(Arc::clone(&store)), &lifecycle)?;
+        let redis = redis::start(&config.cache, &lifecycle)?;
+        let authority = StoreAuthority::new(Arc::clone(&store));
+        let cache = authority::cache(config, authority, redis.clone(), &lifecycle)?;
         let (app, writer) = App::new(config, Arc::clone(&store), cache.clone(), lifecycle.clone())?;
         lifecycle.spawn_essential("writer", writer.run(store, cache, lifecycle.stop().clone()));
         lifecycle.spawn_essential("beat", authority::beat(Arc::clone(&app)));
+        if redis.is_some() {
+            let (cache, stop) = (app.cache.clone(), lifecycle.stop().clone());
+            lifecycle.spawn_essential("coherence", async move { cache.run(stop).await });
+        }
         lifecycle.spawn_essential("settle", settle::run(Arc::clone(&app)));
         lifecycle.spawn_essential("upkeep", retention::run(Arc::clone(&app)));
         let (otlp_grpc_addr, otlp_http_addr) =
@@ -266,7 +253,8 @@ impl Server {
         for (listener, _) in grpc.into_iter().chain(http) {
             doors.push(Door::new(listener, http::otlp_router(Arc::clone(&app)), tls.clone()));
         }
-        Ok(Self { app, addr, otlp_grpc_addr, otlp_http_addr, doors })
+        let cache_line = redis::line(&config.cache, redis.as_deref()).await;
+        Ok(Self { app, addr, otlp_grpc_addr, otlp_http_addr, cache_line, doors })
     }
 
     /// Serves until the drain begins and every request under way is answered.

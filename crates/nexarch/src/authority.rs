@@ -4,8 +4,8 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use nexarch_cache::{
-    Authority, BootTime, BoxError, Cache, Cause, Changed, Commit, Epoch, Invalidation, Scope, ScopeVersions,
-    TruthRead,
+    Authority, BootTime, BoxError, Cache, Cause, Changed, Commit, Epoch, Invalidation, RedisRemote, Scope,
+    ScopeVersions, TruthRead,
 };
 use nexarch_core::ids::TenantId;
 use nexarch_store::{Store, Versions};
@@ -98,16 +98,23 @@ fn scope_versions(versions: Versions) -> ScopeVersions {
 pub(crate) fn cache(
     config: &Config,
     authority: StoreAuthority,
+    redis: Option<Arc<RedisRemote>>,
     lifecycle: &Lifecycle,
 ) -> anyhow::Result<Cache> {
-    let cache = Cache::builder(Arc::new(authority))
+    let mut builder = Cache::builder(Arc::new(authority))
         .operations(config.cache.operations.clone())
         .namespace(&config.cache.namespace)
         .max_bytes(config.cache.max_memory_bytes)
         .tenant_max_percent(config.cache.tenant_max_percent)
-        .enabled(config.cache.enabled)
-        .build(lifecycle.tracker().clone())?;
-    Ok(cache)
+        .scope_max_remote_bytes(config.cache.tenant_max_redis_bytes)
+        .enabled(config.cache.enabled);
+    if let Some(redis) = redis {
+        builder = builder.remote(redis);
+    }
+    if let Some(key) = &config.cache.encryption_key {
+        builder = builder.encryption_key(key.expose());
+    }
+    Ok(builder.build(lifecycle.tracker().clone())?)
 }
 
 /// Tells the cache of a committed batch, before its answer. `asked` is when the transaction was asked for. A batch of

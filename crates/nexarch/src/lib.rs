@@ -16,6 +16,7 @@ pub mod ingest;
 pub mod lifecycle;
 pub mod limit;
 pub mod operation;
+mod redis;
 mod retention;
 mod settle;
 pub mod view;

@@ -212,6 +212,11 @@ impl RedisConfig {
         service::of(&self.host).as_str()
     }
 
+    /// The same configuration, unless it cannot work. [`RedisRemote::start`](crate::RedisRemote::start) asks it too.
+    pub fn checked(self) -> Result<Self, RedisConfigError> {
+        self.check().map(|()| self)
+    }
+
     /// Refuses what cannot work, before anything is connected.
     pub(super) fn check(&self) -> Result<(), RedisConfigError> {
         let wrong = |part, problem: &str| Err(RedisConfigError::new(part, problem));

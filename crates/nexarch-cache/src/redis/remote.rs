@@ -70,6 +70,11 @@ impl RedisRemote {
         Ok(Arc::new(Self { tier }))
     }
 
+    /// Whether the server is a cluster, as far as it was asked yet.
+    pub fn is_cluster(&self) -> bool {
+        self.tier.layout().is_cluster()
+    }
+
     /// Why values are not usable, in words for the operator; holds no secret. `None` when they are.
     pub fn problem(&self) -> Option<String> {
         self.tier.board.problem().map(|failure| failure.detail)

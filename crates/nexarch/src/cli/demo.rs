@@ -30,6 +30,9 @@ pub(super) struct Args {
     /// Port to listen on; without it 8000, or the next free one
     #[arg(long)]
     port: Option<u16>,
+    /// Use the Redis that `REDIS_URL` or `REDIS_HOST` names; without it a demo uses none
+    #[arg(long)]
+    redis: bool,
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -51,7 +54,12 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let database = format!("sqlite://{}", folder.path().join("demo.db").display());
     let flags =
         config::flags([("DATABASE_URL", Some(database)), ("PORT", args.port.map(|port| port.to_string()))]);
-    let mut config = output::configuration_ignoring(flags, &["REDIS_", "DATABASE_URL", "TLS_"])?;
+    let ignored: &[&str] =
+        if args.redis { &["DATABASE_URL", "TLS_"] } else { &["REDIS_", "DATABASE_URL", "TLS_"] };
+    let mut config = output::configuration_ignoring(flags, ignored)?;
+    if args.redis && config.cache.redis.is_none() {
+        anyhow::bail!("--redis needs REDIS_URL or REDIS_HOST, such as REDIS_URL=redis://localhost:6379");
+    }
     output::start_logs(&config.log);
     if args.port.is_none() && config.port != 0 {
         config.port = free_port(&config)?;
@@ -72,7 +80,7 @@ async fn demo(config: Config, run_for: Option<Duration>) -> anyhow::Result<()> {
     let lifecycle = Lifecycle::default();
     let server = Server::start(&config, Arc::clone(&store), lifecycle.clone()).await?;
     let (_, key) = first_key(&*store).await?.context("the temporary database is not empty")?;
-    println!("{}", output::cache_line(&config));
+    println!("{}", server.cache_line);
     println!("nexarch {} listening on http://{}", env!("CARGO_PKG_VERSION"), server.addr);
     println!("\nA shop of 12 services is running. Open\n\n  http://{}/#key={}\n", server.addr, key.expose());
     println!(

@@ -54,16 +54,6 @@ async fn open(config: &Config, role: nexarch_store::Role) -> anyhow::Result<Arc<
     nexarch_store::open(config.database_url.expose(), options).await.context("cannot open the database")
 }
 
-/// What the start says of the cache.
-pub(super) fn cache_line(config: &Config) -> String {
-    if !config.cache.enabled {
-        return "cache: disabled (CACHE_ENABLED is False)".to_owned();
-    }
-    let why =
-        if config.redis_asked_for { "fallback: this build has no Redis tier" } else { "no Redis configured" };
-    format!("cache: In-memory cache initialized ({why})")
-}
-
 /// Prints a result as one line of JSON.
 pub(super) fn json(value: &impl Serialize) -> anyhow::Result<()> {
     println!("{}", serde_json::to_string(value)?);

@@ -59,7 +59,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let lifecycle = Lifecycle::default();
     let server = Server::start(&config, std::sync::Arc::clone(&store), lifecycle.clone()).await?;
     let first_key = first_key(&*store).await?;
-    say(&output::cache_line(&config))?;
+    say(&server.cache_line)?;
     let scheme = if config.tls.is_some() { "https" } else { "http" };
     say(&format!("nexarch {} listening on {scheme}://{}", env!("CARGO_PKG_VERSION"), server.addr))?;
     for (what, addr) in [("OTLP/gRPC", server.otlp_grpc_addr), ("OTLP/HTTP", server.otlp_http_addr)] {

@@ -1,6 +1,7 @@
 //! Configuration: read once, checked whole, then passed as values. The only module that reads the environment.
 
 mod parse;
+mod redis;
 mod source;
 mod variable;
 
@@ -9,7 +10,7 @@ mod tests;
 
 use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
-use nexarch_cache::Operation;
+use nexarch_cache::{Operation, RedisConfig};
 
 pub use source::{Found, Sources};
 pub use variable::{VARIABLES, Variable};
@@ -47,8 +48,6 @@ pub struct Config {
     pub max_inflight_bytes: usize,
     /// What one tenant may ask of this node.
     pub rates: Rates,
-    /// Is a Redis named? This build has no such tier and says so.
-    pub redis_asked_for: bool,
     /// How logs look.
     pub log: LogConfig,
     /// What was set, by name, in table order; secrets masked.
@@ -68,6 +67,12 @@ pub struct CacheConfig {
     pub max_memory_bytes: u64,
     /// Most of it for one tenant while others want room, 1 to 100.
     pub tenant_max_percent: u8,
+    /// The tier behind memory, if there is one.
+    pub redis: Option<RedisConfig>,
+    /// Most bytes there for one tenant.
+    pub tenant_max_redis_bytes: u64,
+    /// Seals values there.
+    pub encryption_key: Option<SecretKey>,
     /// The policy table with the configured TTLs.
     pub operations: Vec<Operation>,
 }
@@ -115,6 +120,23 @@ impl fmt::Debug for DatabaseUrl {
     }
 }
 
+/// A key of 32 bytes that is never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SecretKey([u8; 32]);
+
+impl SecretKey {
+    /// The bytes.
+    pub fn expose(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SecretKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretKey(****)")
+    }
+}
+
 /// Everything that is wrong with a configuration, at once.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("wrong configuration:\n{}", .0.iter().map(|problem| format!("  - {problem}")).collect::<Vec<_>>().join("\n"))]
@@ -152,7 +174,9 @@ pub fn load(sources: &Sources) -> Result<Config, Problems> {
             "MAX_BODY_MB is larger than MAX_INFLIGHT_MB: no request of that size could ever be taken",
         );
     }
-    let redis_asked_for = reader.is_set("REDIS_URL") || reader.is_set("REDIS_HOST");
+    let redis = redis::read(&mut reader, &namespace);
+    let tenant_max_redis = reader.value("CACHE_TENANT_MAX_REDIS_MB", parse::megabytes);
+    let encryption_key = reader.value("CACHE_ENCRYPTION_KEY", parse::encryption_key);
     let (shown, mut warnings) = reader.finish()?;
     let operations = operation::table(default_ttl, &ttls);
     if certificate.is_none() && !parse::is_loopback(&host) {
@@ -172,6 +196,9 @@ pub fn load(sources: &Sources) -> Result<Config, Problems> {
             namespace,
             max_memory_bytes: max_memory as u64,
             tenant_max_percent: percent,
+            redis,
+            tenant_max_redis_bytes: tenant_max_redis as u64,
+            encryption_key: encryption_key.map(SecretKey),
             operations,
         },
         retention,
@@ -181,7 +208,6 @@ pub fn load(sources: &Sources) -> Result<Config, Problems> {
         max_body_bytes: max_body,
         max_inflight_bytes: max_inflight,
         rates,
-        redis_asked_for,
         log: LogConfig { json, filter },
         shown,
         warnings,

@@ -70,6 +70,11 @@ impl<'a> Reader<'a> {
         self.problems.push(text.to_owned());
     }
 
+    /// A sentence for the operator that keeps nothing from starting.
+    pub(super) fn warn(&mut self, text: String) {
+        self.later.push(text);
+    }
+
     /// Is this variable set, supported or not?
     pub(super) fn is_set(&self, name: &str) -> bool {
         variable::find(name)
@@ -224,12 +229,24 @@ pub(super) fn boolean(text: &str) -> Result<bool, String> {
 }
 
 pub(super) fn namespace(text: &str) -> Result<String, String> {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
-    if text.len() <= 63 && text.chars().all(allowed) {
+    // The cache's own rule: nothing in it means anything in a key, a pattern or a cluster's hash tag.
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '-');
+    let first = text.starts_with(|c: char| c.is_ascii_alphanumeric());
+    if first && text.len() <= 63 && text.chars().all(allowed) {
         Ok(text.to_owned())
     } else {
-        Err("must be 1 to 63 characters of a-z, A-Z, 0-9, '_', '-' and '.'".to_owned())
+        Err("must be 1 to 63 characters of a-z, 0-9, '_' and '-', the first a letter or digit".to_owned())
     }
+}
+
+/// 32 bytes in base64, of either alphabet, padded or not.
+pub(super) fn encryption_key(text: &str) -> Result<Option<[u8; 32]>, String> {
+    use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
+    let plain = text.trim_end_matches('=').replace('-', "+").replace('_', "/");
+    let bytes = STANDARD_NO_PAD.decode(plain).ok().and_then(|bytes| bytes.try_into().ok());
+    bytes
+        .map(Some)
+        .ok_or_else(|| "must be 32 bytes in base64, such as `openssl rand -base64 32` prints".to_owned())
 }
 
 pub(super) fn seconds(text: &str) -> Result<Duration, String> {

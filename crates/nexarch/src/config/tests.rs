@@ -94,7 +94,7 @@ fn mistyped_and_unsupported_names_are_warned_about() {
     let config = from_environment(&[
         ("CACHE_TTL_SECOND", "5"),
         ("REDIS_HOTS", "x"),
-        ("REDIS_HOST", "localhost"),
+        ("CORS_ORIGINS", "http://localhost"),
         ("PATH", "/bin"),
         ("NEXARCH_API_KEY", "nex_x"),
     ])
@@ -103,7 +103,7 @@ fn mistyped_and_unsupported_names_are_warned_about() {
     assert_eq!(config.warnings.len(), 3, "{text}");
     assert!(text.contains("did you mean CACHE_TTL_SECONDS?"), "{text}");
     assert!(text.contains("did you mean REDIS_HOST?"), "{text}");
-    assert!(text.contains("REDIS_HOST (environment) has no effect"), "{text}");
+    assert!(text.contains("CORS_ORIGINS (environment) has no effect"), "{text}");
 }
 
 #[test]
@@ -173,4 +173,76 @@ fn ignored_names_are_as_if_unset() {
     let config = load(&sources).unwrap();
     assert_eq!((config.database_url.file(), config.port), (Some(PathBuf::from("flag.db")), 7));
     assert!(config.warnings.is_empty());
+}
+
+/// Where Redis would be looked for, secrets masked.
+fn redis(pairs: &[(&str, &str)]) -> String {
+    from_environment(pairs).unwrap().cache.redis.unwrap().to_string()
+}
+
+#[test]
+fn redis_is_named_by_a_url_or_by_parts_with_the_defaults_of_its_kind() {
+    assert!(from_environment(&[]).unwrap().cache.redis.is_none());
+    assert_eq!(redis(&[("REDIS_URL", "redis://localhost")]), "redis://localhost:6379/0");
+    let acr = "acme.redis.cache.windows.net";
+    assert_eq!(
+        redis(&[("REDIS_HOST", acr), ("REDIS_PASSWORD", "k")]),
+        format!("rediss://:****@{acr}:6380/0")
+    );
+    let amr = "acme.westeurope.redis.azure.net";
+    assert_eq!(redis(&[("REDIS_HOST", amr)]), format!("rediss://{amr}:10000/0"));
+    assert_eq!(redis(&[("REDIS_HOST", "cache"), ("REDIS_PORT", "6379")]), "redis://cache:6379/0");
+    assert_eq!(redis(&[("REDIS_HOST", "cache")]), "rediss://cache:6380/0");
+    let all = [
+        ("REDIS_HOST", "cache"),
+        ("REDIS_PORT", "7000"),
+        ("REDIS_USERNAME", "me"),
+        ("REDIS_PASSWORD", "p"),
+        ("REDIS_DB", "3"),
+        ("REDIS_SSL", "False"),
+    ];
+    assert_eq!(redis(&all), "redis://me:****@cache:7000/3");
+}
+
+#[test]
+fn redis_settings_that_mean_nothing_are_warned_about_and_wrong_ones_are_problems() {
+    let warnings = |pairs: &[(&str, &str)]| from_environment(pairs).unwrap().warnings.join("\n");
+    assert!(warnings(&[("REDIS_PORT", "1")]).contains("REDIS_PORT has no effect: REDIS_HOST is not set"));
+    assert!(
+        warnings(&[("REDIS_URL", "redis://a"), ("REDIS_HOST", "b")])
+            .contains("REDIS_HOST has no effect: REDIS_URL is set")
+    );
+    for (name, value, says) in [
+        ("REDIS_URL", "http://hunter2@x", "REDIS_URL"),
+        ("REDIS_PORT", "x", "must be a port"),
+        ("REDIS_SSL", "perhaps", "True or False"),
+        ("REDIS_MODE", "sentinel", "auto, standalone or cluster"),
+        ("REDIS_DB", "-1", "number of a database"),
+        ("REDIS_CONNECTIONS", "99", "1 to 16"),
+        ("REDIS_TIMEOUT_MS", "0", "milliseconds"),
+        ("REDIS_AUTH", "entra", "not supported by this build"),
+        ("REDIS_CA_FILE", "/no/such/file", "REDIS_CA_FILE"),
+        ("CACHE_ENCRYPTION_KEY", "c2hvcnQ=", "32 bytes"),
+        ("CACHE_TENANT_MAX_REDIS_MB", "0", "MiB"),
+        ("CACHE_NAMESPACE", "Nex:arch", "a-z"),
+    ] {
+        let pairs = [("REDIS_HOST", "cache"), (name, value)];
+        let pairs = if name == "REDIS_URL" { &pairs[1..] } else { &pairs[..] };
+        let Err(problems) = from_environment(pairs) else { panic!("{name}={value} was taken") };
+        let text = problems.to_string();
+        assert!(text.contains(says) && !text.contains("hunter2"), "{name}: {text}");
+    }
+}
+
+#[test]
+fn an_encryption_key_is_read_in_either_alphabet_and_never_shown() {
+    let standard = "+/ECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+    let url_safe = standard.replace('+', "-").replace('/', "_");
+    for text in [standard, url_safe.trim_end_matches('=')] {
+        let config = from_environment(&[("CACHE_ENCRYPTION_KEY", text)]).unwrap();
+        let key = config.cache.encryption_key.as_ref().unwrap();
+        assert_eq!((key.expose()[0], key.expose()[31]), (0xfb, 0x1f));
+        assert_eq!(format!("{key:?}"), "SecretKey(****)");
+        assert!(!config.print().contains(&text[..8]), "{}", config.print());
+    }
 }

@@ -17,6 +17,10 @@ const fn plain(name: &'static str, default: &'static str) -> Variable {
     Variable { name, default, secret: false, supported: true }
 }
 
+const fn secret(name: &'static str) -> Variable {
+    Variable { name, default: "", secret: true, supported: true }
+}
+
 const fn later(name: &'static str) -> Variable {
     Variable { name, default: "", secret: false, supported: false }
 }
@@ -51,21 +55,21 @@ pub const VARIABLES: &[Variable] = &[
     plain("LOG_FORMAT", "text"),
     plain("RUST_LOG", "info"),
     later("METRICS_ADDR"),
-    later_secret("REDIS_URL"),
-    later("REDIS_HOST"),
-    later("REDIS_PORT"),
-    later("REDIS_USERNAME"),
-    later_secret("REDIS_PASSWORD"),
-    later("REDIS_DB"),
-    later("REDIS_SSL"),
-    later("REDIS_MODE"),
-    later("REDIS_CA_FILE"),
-    later("REDIS_CONNECTIONS"),
-    later("REDIS_TIMEOUT_MS"),
-    later("REDIS_CONNECT_TIMEOUT_MS"),
-    later("REDIS_AUTH"),
-    later("CACHE_TENANT_MAX_REDIS_MB"),
-    later_secret("CACHE_ENCRYPTION_KEY"),
+    secret("REDIS_URL"),
+    plain("REDIS_HOST", ""),
+    plain("REDIS_PORT", ""),
+    plain("REDIS_USERNAME", ""),
+    secret("REDIS_PASSWORD"),
+    plain("REDIS_DB", ""),
+    plain("REDIS_SSL", ""),
+    plain("REDIS_MODE", "auto"),
+    plain("REDIS_CA_FILE", ""),
+    plain("REDIS_CONNECTIONS", "2"),
+    plain("REDIS_TIMEOUT_MS", "100"),
+    plain("REDIS_CONNECT_TIMEOUT_MS", "5000"),
+    plain("REDIS_AUTH", "password"),
+    plain("CACHE_TENANT_MAX_REDIS_MB", "256"),
+    secret("CACHE_ENCRYPTION_KEY"),
     later("CACHE_WARM_SCHEDULE"),
     later_secret("ADMIN_SECRET_KEY"),
     later("AVAILABILITY_OBJECTIVE"),

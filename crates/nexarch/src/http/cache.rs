@@ -1,6 +1,6 @@
 //! The cache's own routes: statistics, health, invalidation.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 use axum::{
     Json,
@@ -8,7 +8,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, Uri},
     response::{IntoResponse, Response},
 };
-use nexarch_cache::{Cause, Error as CacheError, Invalidation, ScopeStats};
+use nexarch_cache::{Cause, Error as CacheError, Invalidation, Reach, Reason, ScopeStats};
 use nexarch_store::Scope;
 use serde::Serialize;
 
@@ -23,13 +23,13 @@ use crate::{app::App, auth::Caller};
 /// State of the cache; always 200, because the cache never makes the service unhealthy.
 #[derive(Serialize, utoipa::ToSchema)]
 pub(super) struct CacheHealth {
-    /// Does the cache do its work?
+    /// Does the cache do its work? In every state it does: reads are answered.
     healthy: bool,
-    /// `memory` or `disabled`.
+    /// `memory`, `redis` or `disabled`.
     backend: &'static str,
-    /// `memory` or `disabled`.
+    /// `memory` (no Redis configured), `connected`, `degraded` or `disabled`.
     status: &'static str,
-    /// `local`: no messages between nodes.
+    /// How other nodes' changes are learned of: `pubsub`, `polling` or `local`.
     mode: &'static str,
     /// How long another node may show a value after it was overtaken; 0: one server per database file.
     staleness_bound_ms: u64,
@@ -62,7 +62,8 @@ pub(super) struct Invalidated {
     scope: &'static str,
     /// What was in scope.
     operations: Vec<String>,
-    /// `cluster`: no node serves an older value from now on.
+    /// `cluster`: every node was told, or there is no other; `node`: this one serves nothing older from now on, others
+    /// will learn of it within the staleness bound.
     reach: &'static str,
     /// The version that reads from now on contain.
     version: u64,
@@ -77,12 +78,13 @@ pub(super) async fn stats(
 ) -> Result<Response, ApiError> {
     let caller = caller(&app, &headers, Scope::Read).await?;
     Params::parse(&uri, &[])?;
+    let now = app.cache.status();
     let stats = Stats {
         tenant_id: caller.tenant.to_string(),
         node: app.node.clone(),
-        backend: app.cache_status(),
-        status: app.cache_status(),
-        since: app.started_at(),
+        backend: now.backend.as_str(),
+        status: now.status.as_str(),
+        since: moment(now.since),
         of_scope: app.cache.stats(&caller.scope),
     };
     Ok(Json(stats).into_response())
@@ -92,15 +94,21 @@ pub(super) async fn stats(
 #[utoipa::path(get, path = "/api/v1/cache/health", tag = "cache", security(()), responses((status = 200, body = CacheHealth)))]
 pub(super) async fn health(State(app): State<Arc<App>>, uri: Uri) -> Result<Json<CacheHealth>, ApiError> {
     Params::parse(&uri, &[])?;
+    let status = app.cache.status();
     Ok(Json(CacheHealth {
         healthy: true,
-        backend: app.cache_status(),
-        status: app.cache_status(),
-        mode: "local",
-        staleness_bound_ms: app.staleness_bound_ms(),
-        since: app.started_at(),
-        reason: None,
+        backend: status.backend.as_str(),
+        status: status.status.as_str(),
+        mode: status.mode.as_str(),
+        staleness_bound_ms: u64::try_from(status.staleness_bound.as_millis()).unwrap_or(u64::MAX),
+        since: moment(status.since),
+        reason: status.reason.map(Reason::as_str),
     }))
+}
+
+/// RFC 3339 in UTC.
+fn moment(at: SystemTime) -> String {
+    jiff::Timestamp::try_from(at).map(|at| at.to_string()).unwrap_or_default()
 }
 
 /// Invalidates everything of the tenant, or the operations whose names match `pattern`.
@@ -149,12 +157,17 @@ async fn apply(
         tenant_id: caller.tenant.to_string(),
         scope,
         operations: done.operations,
-        reach: "cluster",
+        reach: reach(app, done.reach),
         version: done.version,
     };
     let mut response = Json(answer).into_response();
     response.headers_mut().insert(NEXARCH_VERSION, HeaderValue::from(done.version));
     Ok(response)
+}
+
+/// Where this is the only server of the database, nobody is left to be told.
+fn reach(app: &App, told: Reach) -> &'static str {
+    if app.cache.staleness_bound().is_zero() { Reach::Cluster.as_str() } else { told.as_str() }
 }
 
 fn problem(error: CacheError) -> ApiError {

@@ -51,5 +51,5 @@ pub(super) async fn ready(State(app): State<Arc<App>>, uri: Uri) -> Result<Respo
         _ => "unavailable",
     };
     let code = if status == "ready" { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    Ok((code, Json(Ready { status, database, cache: app.cache_status() })).into_response())
+    Ok((code, Json(Ready { status, database, cache: app.cache.status().status.as_str() })).into_response())
 }

@@ -22,6 +22,7 @@ mod openapi;
 mod otlp;
 mod python_sdk;
 mod readme;
+mod redis;
 mod senders;
 mod support;
 mod tls;

@@ -1,0 +1,154 @@
+//! `REDIS_*`: one URL, or the same by parts.
+
+use std::{path::PathBuf, time::Duration};
+
+use nexarch_cache::{RedisConfig, RedisConfigError, RedisMode};
+
+use super::parse::{self, Reader};
+
+/// What only means something beside `REDIS_HOST`.
+const PARTS: [&str; 5] = ["REDIS_PORT", "REDIS_USERNAME", "REDIS_PASSWORD", "REDIS_DB", "REDIS_SSL"];
+
+/// The Redis that the variables name, if they name one. What is wrong is noted in `reader`.
+pub(super) fn read(reader: &mut Reader<'_>, namespace: &str) -> Option<RedisConfig> {
+    let url = reader.value("REDIS_URL", text);
+    let host = reader.value("REDIS_HOST", text);
+    let parts = Parts::read(reader);
+    let common = Common::read(reader);
+    let named = match (&url, host) {
+        (Some(url), _) => {
+            warn_of_parts(reader, &["REDIS_HOST"], "REDIS_URL is set");
+            RedisConfig::from_url(url)
+        }
+        (None, Some(host)) => Ok(parts.apply(RedisConfig::new(&host))),
+        (None, None) => {
+            warn_of_parts(reader, &[], "REDIS_HOST is not set");
+            return None;
+        }
+    };
+    match named.and_then(|config| common.apply(config, namespace)) {
+        Ok(config) => Some(config),
+        Err(error) => {
+            let variable = if url.is_some() { "REDIS_URL" } else { variable_of(error.part) };
+            reader.problem(&format!("{variable}: {} {}", error.part, error.problem));
+            None
+        }
+    }
+}
+
+/// Says of each part that is set that it has no effect.
+fn warn_of_parts(reader: &mut Reader<'_>, also: &[&'static str], why: &str) {
+    for name in also.iter().chain(&PARTS) {
+        if reader.is_set(name) {
+            reader.warn(format!("{name} has no effect: {why}"));
+        }
+    }
+}
+
+/// The parts of `REDIS_URL`.
+struct Parts {
+    port: Option<u16>,
+    username: Option<String>,
+    password: Option<String>,
+    db: u32,
+    tls: Option<bool>,
+}
+
+impl Parts {
+    fn read(reader: &mut Reader<'_>) -> Self {
+        Self {
+            port: reader.value("REDIS_PORT", |text| parse::port(text).map(Some)),
+            username: reader.value("REDIS_USERNAME", text),
+            password: reader.value("REDIS_PASSWORD", text),
+            db: reader.value("REDIS_DB", |text| {
+                text.parse().map_err(|_| "must be the number of a database, such as 0".to_owned())
+            }),
+            tls: reader.value("REDIS_SSL", |text| parse::boolean(text).map(Some)),
+        }
+    }
+
+    fn apply(self, config: RedisConfig) -> RedisConfig {
+        let config = config.db(self.db);
+        let config = self.port.into_iter().fold(config, RedisConfig::port);
+        let config = self.username.iter().fold(config, |config, name| config.username(name));
+        let config = self.password.iter().fold(config, |config, secret| config.password(secret));
+        self.tls.into_iter().fold(config, RedisConfig::tls)
+    }
+}
+
+/// What holds for a URL and for parts.
+struct Common {
+    mode: RedisMode,
+    ca_file: Option<PathBuf>,
+    connections: usize,
+    timeout: Duration,
+    connect_timeout: Duration,
+}
+
+impl Common {
+    fn read(reader: &mut Reader<'_>) -> Self {
+        reader.value("REDIS_AUTH", auth);
+        Self {
+            mode: reader.value("REDIS_MODE", mode),
+            ca_file: reader.value("REDIS_CA_FILE", |path| Ok(Some(PathBuf::from(path)))),
+            connections: reader.value("REDIS_CONNECTIONS", connections),
+            timeout: reader.value("REDIS_TIMEOUT_MS", parse::milliseconds),
+            connect_timeout: reader.value("REDIS_CONNECT_TIMEOUT_MS", parse::milliseconds),
+        }
+    }
+
+    fn apply(self, config: RedisConfig, namespace: &str) -> Result<RedisConfig, RedisConfigError> {
+        let config = config
+            .mode(self.mode)
+            .connections(self.connections)
+            .command_timeout(self.timeout)
+            .connect_timeout(self.connect_timeout)
+            .namespace(namespace);
+        let config = match &self.ca_file {
+            Some(path) => config.ca_file(path)?,
+            None => config,
+        };
+        config.checked()
+    }
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "the shape of a parser")]
+fn text(text: &str) -> Result<Option<String>, String> {
+    Ok(Some(text.to_owned()))
+}
+
+fn auth(text: &str) -> Result<(), String> {
+    match text {
+        "password" => Ok(()),
+        "entra" => Err("is not supported by this build; use password".to_owned()),
+        _ => Err("must be password or entra".to_owned()),
+    }
+}
+
+fn mode(text: &str) -> Result<RedisMode, String> {
+    match text {
+        "auto" => Ok(RedisMode::Auto),
+        "standalone" => Ok(RedisMode::Standalone),
+        "cluster" => Ok(RedisMode::Cluster),
+        _ => Err("must be auto, standalone or cluster".to_owned()),
+    }
+}
+
+fn connections(text: &str) -> Result<usize, String> {
+    text.parse()
+        .ok()
+        .filter(|number| (1..=16).contains(number))
+        .ok_or_else(|| "must be a whole number from 1 to 16".to_owned())
+}
+
+/// The variable that a part comes from.
+fn variable_of(part: &str) -> &'static str {
+    match part {
+        "port" => "REDIS_PORT",
+        "username" => "REDIS_USERNAME",
+        "password" => "REDIS_PASSWORD",
+        "database" => "REDIS_DB",
+        "CA file" => "REDIS_CA_FILE",
+        _ => "REDIS_HOST",
+    }
+}

@@ -1,0 +1,220 @@
+//! The server with a real Redis behind its memory: what the start says, what a loss costs (nothing), how it comes back,
+//! and what another database on the same Redis sees (nothing).
+
+use std::sync::Arc;
+
+use nexarch_testkit::{Certificates, FaultProxy, RedisServer};
+use serde_json::Value;
+
+use crate::support::{
+    client::{Body, Client, Reply},
+    encode::native,
+    home::Home,
+    server::Server,
+    spans::call,
+    wait,
+};
+
+const OVERVIEW: &str = "/api/v1/dashboard/overview";
+
+/// A server's first line of the cache.
+fn cache_line(server: &mut Server) -> String {
+    server.line_with("cache: ")
+}
+
+fn tier(reply: &Reply) -> &str {
+    let text = reply.header("Cache-Status");
+    text.split("; ttl=").next().unwrap_or(text)
+}
+
+fn health(client: &Client) -> Value {
+    client.get("/api/v1/cache/health").ok()
+}
+
+/// Waits until health has these words.
+fn until_health(client: &Client, backend: &str, status: &str) -> Value {
+    wait::until(&format!("the cache to be {backend}, {status}"), || {
+        let health = health(client);
+        (health["backend"] == backend && health["status"] == status).then_some(health)
+    })
+}
+
+/// Waits until Redis holds values of the tenant: they are written behind the answer.
+fn until_stored(redis: &RedisServer, pattern: &str) -> Vec<String> {
+    wait::until("a value in Redis", || {
+        let keys = redis.cli(&["--scan", "--pattern", pattern]);
+        let keys: Vec<String> = keys.lines().map(str::to_owned).filter(|key| !key.is_empty()).collect();
+        (!keys.is_empty()).then_some(keys)
+    })
+}
+
+#[test]
+fn the_start_says_where_values_are_kept() {
+    let redis = RedisServer::start();
+    let home = Home::new();
+    let url = format!("redis://{}", redis.address());
+    let mut server = home.serve_with(&[("REDIS_URL", &url)]);
+    assert_eq!(
+        cache_line(&mut server),
+        format!("cache: Redis initialized (127.0.0.1:{}, no TLS, standalone)", redis.port())
+    );
+    let client = server.first_client();
+    let health = until_health(&client, "redis", "connected");
+    assert_eq!(health["mode"], "pubsub");
+    assert_eq!(health["healthy"], true);
+    assert_eq!(health["reason"], Value::Null);
+    assert_eq!(health["staleness_bound_ms"], 0, "one server for a file");
+    let stats = client.get("/api/v1/cache/stats").ok();
+    assert_eq!((&stats["backend"], &stats["status"]), (&"redis".into(), &"connected".into()));
+    assert_eq!(stats["redis"]["coherence"], "pubsub");
+    assert_eq!(stats["redis"]["breaker"], "closed");
+}
+
+#[test]
+fn what_is_wrong_with_redis_is_said_in_one_word_and_costs_no_start() {
+    let certificates = Arc::new(Certificates::new(&["localhost"]));
+    let with_password = RedisServer::builder().password("right").start();
+    let with_tls = RedisServer::builder().tls(&certificates).start();
+    let nobody = FaultProxy::start(with_password.address());
+    nobody.refuse();
+    let wrong_password = format!("redis://:wrong@{}", with_password.address());
+    let wrong_ca = format!("rediss://localhost:{}", with_tls.port());
+    let wrong_port = format!("redis://{}", nobody.address());
+    for (url, reason) in [(&wrong_password, "auth"), (&wrong_ca, "tls"), (&wrong_port, "refused")] {
+        let home = Home::new();
+        let mut server = home.serve_with(&[("REDIS_URL", url)]);
+        assert_eq!(
+            cache_line(&mut server),
+            format!("cache: In-memory cache initialized (fallback: {reason})"),
+            "{}",
+            server.log()
+        );
+        let client = server.first_client();
+        let health = until_health(&client, "memory", "degraded");
+        assert_eq!((&health["reason"], &health["mode"]), (&reason.into(), &"local".into()));
+        client.batch(&native(&call(1))).expect(202);
+        assert_eq!(tier(&client.get(OVERVIEW)), "nexarch; fwd=miss; stored");
+        assert_eq!(tier(&client.get(OVERVIEW)), "nexarch; hit; detail=memory");
+        assert!(!server.log().contains("wrong@"), "no secret in the log");
+    }
+}
+
+#[test]
+fn a_private_authority_and_an_acl_user_work_by_parts() {
+    let certificates = Arc::new(Certificates::new(&["localhost"]));
+    let redis = RedisServer::builder()
+        .tls(&certificates)
+        .user("user nexarch on >p@ss ~nexarch:* &nexarch:* +@all -@dangerous")
+        .start();
+    let (port, home) = (redis.port().to_string(), Home::new());
+    let ca = certificates.ca_file();
+    let mut server = home.serve_with(&[
+        ("REDIS_HOST", "localhost"),
+        ("REDIS_PORT", &port),
+        ("REDIS_USERNAME", "nexarch"),
+        ("REDIS_PASSWORD", "p@ss"),
+        ("REDIS_SSL", "True"),
+        ("REDIS_CA_FILE", ca.to_str().unwrap()),
+    ]);
+    assert_eq!(
+        cache_line(&mut server),
+        format!("cache: Redis initialized (localhost:{port}, TLS, standalone)"),
+        "{}",
+        server.log()
+    );
+}
+
+#[test]
+fn a_value_outlives_its_server_and_is_sealed_when_a_key_is_given() {
+    let redis = RedisServer::start();
+    let url = format!("redis://{}", redis.address());
+    let home = Home::new();
+    let sealed = [
+        ("REDIS_URL", url.as_str()),
+        ("CACHE_ENCRYPTION_KEY", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="),
+    ];
+    let mut server = home.serve_with(&sealed);
+    let key = server.first_key();
+    let client = server.client(&key);
+    until_health(&client, "redis", "connected");
+    client.batch(&native(&call(1))).expect(202);
+    let first = client.get(OVERVIEW).expect(200);
+    let keys = until_stored(&redis, "nexarch:default:dashboard_overview:*");
+    assert_eq!(keys.len(), 1);
+    let stored = redis.cli(&["--no-raw", "GET", &keys[0]]);
+    assert!(!stored.contains("total_spans"), "sealed: {stored}");
+    assert!(server.terminate().success());
+
+    let server = home.serve_with(&sealed);
+    let client = server.client(&key);
+    until_health(&client, "redis", "connected");
+    let again = client.get(OVERVIEW).expect(200);
+    assert_eq!(tier(&again), "nexarch; hit; detail=redis");
+    assert_eq!((again.body.as_slice(), again.header("ETag")), (first.body.as_slice(), first.header("ETag")));
+    let stats = client.get("/api/v1/cache/stats").ok();
+    let overview = &stats["operations"]["dashboard_overview"];
+    assert_eq!((overview["requests"].as_u64(), overview["hits_redis"].as_u64()), (Some(1), Some(1)));
+
+    // New data: the value there is old now, whatever Redis says.
+    client.batch(&native(&call(2))).expect(202);
+    let fresh = client.get(OVERVIEW).expect(200);
+    assert_eq!(tier(&fresh), "nexarch; fwd=miss; stored");
+    assert_eq!(fresh.ok()["total_spans"], 6);
+}
+
+#[test]
+fn redis_lost_and_back_costs_no_request_and_no_freshness() {
+    let redis = RedisServer::start();
+    let proxy = FaultProxy::start(redis.address());
+    let home = Home::new();
+    let url = format!("redis://{}", proxy.address());
+    let mut server = home.serve_with(&[("REDIS_URL", &url)]);
+    let client = server.first_client();
+    until_health(&client, "redis", "connected");
+    let mut sent: u64 = 0;
+    let mut round = || {
+        sent += 1;
+        client.batch(&native(&call(sent.into()))).expect(202);
+        assert_eq!(client.get(OVERVIEW).ok()["total_spans"], 3 * sent);
+        let invalidated = client.send("DELETE", "/api/v1/cache/invalidate", &[], &Body::None).ok();
+        assert_eq!(invalidated["reach"], "cluster", "this is the only server of its database");
+        assert_eq!(client.get(OVERVIEW).ok()["total_spans"], 3 * sent);
+    };
+    round();
+    for fault in [FaultProxy::freeze_all as fn(&FaultProxy), FaultProxy::refuse, FaultProxy::cut] {
+        fault(&proxy);
+        for _ in 0..20 {
+            round();
+        }
+        proxy.pass();
+        until_health(&client, "redis", "connected");
+        round();
+    }
+    redis.cli(&["FLUSHALL"]);
+    round();
+    let log = server.log();
+    assert!(log.contains("cache: Redis lost (") && log.contains("cache: Redis back after "), "{log}");
+}
+
+#[test]
+fn two_databases_on_one_redis_never_meet() {
+    let redis = RedisServer::start();
+    let url = format!("redis://{}", redis.address());
+    let homes = [Home::new(), Home::new()];
+    let mut servers = homes.each_ref().map(|home| home.serve_with(&[("REDIS_URL", &url)]));
+    let clients = servers.each_mut().map(Server::first_client);
+    for (client, spans) in clients.iter().zip([1_u128, 2]) {
+        until_health(client, "redis", "connected");
+        for id in 1..=spans {
+            client.batch(&native(&call(id))).expect(202);
+        }
+        assert_eq!(tier(&client.get(OVERVIEW)), "nexarch; fwd=miss; stored");
+        assert_eq!(client.get(OVERVIEW).ok()["total_spans"], 3 * u64::try_from(spans).unwrap());
+    }
+    wait::until("a value of each", || {
+        (redis.cli(&["--scan", "--pattern", "nexarch:default:dashboard_overview:*"]).lines().count() == 2)
+            .then_some(())
+    });
+    clients[0].send("DELETE", "/api/v1/cache/invalidate", &[], &Body::None).expect(200);
+    assert_eq!(tier(&clients[1].get(OVERVIEW)), "nexarch; hit; detail=memory", "its entry is still good");
+}
