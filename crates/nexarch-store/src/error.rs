@@ -62,6 +62,16 @@ pub enum OpenError {
         "the database {0} has an older schema, and a server of that version uses it: stop the server first"
     )]
     Older(String),
+    /// The rollups were made by other rules: what they hold could not be taken back exactly.
+    #[error(
+        "the figures in the database were made by rules {found}, this program has rules {known}: use the nexarch that made it, or import the traces anew"
+    )]
+    Rules {
+        /// Rules that made the rollups.
+        found: i64,
+        /// Rules of this program.
+        known: i64,
+    },
     /// A database of something else.
     #[error("{0} is not a Nexarch database")]
     Foreign(String),

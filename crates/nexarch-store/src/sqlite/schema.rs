@@ -10,6 +10,9 @@ use crate::{Error, OpenError};
 /// `PRAGMA application_id` of our files ("NXAR").
 const APPLICATION: i64 = 0x4e58_4152;
 
+/// The rules of inference that made the rollups. Raised when a change makes the same spans contribute differently.
+const RULES: i64 = 1;
+
 /// The steps; step `n` leads to schema `n + 1`, which is `PRAGMA user_version`.
 const STEPS: [&str; 2] = [
     include_str!("../../migrations/sqlite/0001_first.sql"),
@@ -38,7 +41,11 @@ pub(super) async fn prepare(connection: &mut SqliteConnection, path: &Path) -> R
         }
         raw_sql("COMMIT").execute(&mut *connection).await.map_err(failed)?;
     }
-    seed_of(connection).await
+    let row = sqlx::query("SELECT rules FROM meta").fetch_one(&mut *connection).await.map_err(failed)?;
+    match row.try_get(0).map_err(failed)? {
+        RULES => seed_of(connection).await,
+        found => Err(OpenError::Rules { found, known: RULES }),
+    }
 }
 
 /// Writes what makes a database different from any other.

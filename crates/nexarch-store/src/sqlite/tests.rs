@@ -56,6 +56,11 @@ fn order_and_split_do_not_matter_to_traces_that_are_settled() {
     property::order_and_split_do_not_matter(fresh, options, usize::MAX);
 }
 
+#[test]
+fn any_life_adds_up() {
+    suite::aging::any_life_adds_up(fresh);
+}
+
 #[tokio::test]
 async fn one_owner_and_any_number_of_guests() {
     let (url, _dir) = fresh();
@@ -171,7 +176,7 @@ async fn two_databases_have_two_epochs() {
 
 #[tokio::test]
 async fn a_newer_schema_is_refused_and_a_foreign_file_too() {
-    for (sql, newer) in [("PRAGMA user_version = 999", true), ("PRAGMA application_id = 7", false)] {
+    for sql in ["PRAGMA user_version = 999", "PRAGMA application_id = 7", "UPDATE meta SET rules = 7"] {
         let (url, _dir) = fresh();
         open(&url, Role::Guest).await.close().await;
         let mut raw = SqliteConnection::connect(&url).await.unwrap();
@@ -179,8 +184,9 @@ async fn a_newer_schema_is_refused_and_a_foreign_file_too() {
         raw.close().await.unwrap();
         let refused = crate::open(&url, options(Role::Guest)).await.map(|_| ()).unwrap_err();
         match refused {
-            OpenError::Newer { found: 999, known } => assert!(newer && known < 999),
-            OpenError::Foreign(_) => assert!(!newer),
+            OpenError::Newer { found: 999, known } => assert!(sql.contains("user_version") && known < 999),
+            OpenError::Foreign(_) => assert!(sql.contains("application_id")),
+            OpenError::Rules { found: 7, known: 1 } => assert!(sql.contains("rules")),
             other => panic!("{other:?}"),
         }
     }

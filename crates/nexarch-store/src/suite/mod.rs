@@ -6,6 +6,7 @@
 // A test that meets the unexpected stops there; so every function here may panic.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+pub mod aging;
 pub mod clock;
 pub mod durability;
 pub mod ingest;

@@ -15,6 +15,7 @@ mod freshness;
 mod grpc;
 mod hostile;
 mod import;
+mod life;
 mod lifecycle;
 mod limits;
 mod native;
