@@ -1,5 +1,8 @@
 //! What a hit in Redis costs beside a bare multiplexed connection of the client library with the same pipeline buffer:
 //! the same server, keys and runtime, in turns. `cargo bench -p nexarch-cache --bench redis_hit`.
+//!
+//! Beside the rate there is the processor time that this process (not the server) spends on a hit: what others do on
+//! the machine does not count in it.
 
 use nexarch_cache::{RedisConfig, RedisRemote, Remote};
 use nexarch_testkit::RedisServer;
@@ -23,21 +26,28 @@ fn keys() -> Arc<Vec<String>> {
     Arc::new((0..KEYS).map(|n| format!("bench:acme:dashboard_overview:{n:032x}")).collect())
 }
 
-/// Hits a second, with `tasks` callers at once.
-async fn rate<F, Fut>(tasks: usize, caller: F) -> f64
+/// Microseconds that this process has had a processor.
+fn processor() -> f64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    now.tv_sec as f64 * 1e6 + now.tv_nsec as f64 / 1e3
+}
+
+/// Hits a second, and microseconds of processor for one, with `tasks` callers at once.
+async fn rate<F, Fut>(tasks: usize, caller: F) -> (f64, f64)
 where
     F: Fn(usize) -> Fut,
     Fut: Future<Output = usize> + Send + 'static,
 {
     let tracker = TaskTracker::new();
-    let began = Instant::now();
+    let (began, spent) = (Instant::now(), processor());
     let all: Vec<_> = (0..tasks).map(|task| tracker.spawn(caller(task))).collect();
     let mut bytes = 0;
     for task in all {
         bytes += task.await.expect("a task");
     }
-    assert_eq!(bytes, HITS / tasks * tasks * BODY);
-    (HITS / tasks * tasks) as f64 / began.elapsed().as_secs_f64()
+    let hits = HITS / tasks * tasks;
+    assert_eq!(bytes, hits * BODY);
+    (hits as f64 / began.elapsed().as_secs_f64(), (processor() - spent) / hits as f64)
 }
 
 async fn bare(connection: MultiplexedConnection, keys: Arc<Vec<String>>, first: usize, hits: usize) -> usize {
@@ -60,9 +70,23 @@ async fn ours(remote: Arc<RedisRemote>, keys: Arc<Vec<String>>, first: usize, hi
     bytes
 }
 
-fn spread(mut rates: Vec<f64>) -> String {
-    rates.sort_by(f64::total_cmp);
-    format!("{:8.0}/s  ({:.0} to {:.0})", rates[TURNS / 2], rates[0], rates[TURNS - 1])
+/// Low, median and high.
+fn spread(values: impl Iterator<Item = f64>) -> [f64; 3] {
+    let mut values: Vec<_> = values.collect();
+    values.sort_by(f64::total_cmp);
+    [values[0], values[TURNS / 2], values[TURNS - 1]]
+}
+
+fn print(name: &str, own: &[(f64, f64)], bare: &[(f64, f64)]) {
+    let [low, rate, high] = spread(own.iter().map(|turn| turn.0));
+    let [_, spent, _] = spread(own.iter().map(|turn| turn.1));
+    let pairs = || own.iter().zip(bare);
+    let [worst, ratio, best] = spread(pairs().map(|(own, bare)| own.0 / bare.0));
+    let [least, cost, most] = spread(pairs().map(|(own, bare)| own.1 / bare.1));
+    println!(
+        "  {name:24} {rate:8.0}/s ({low:.0} to {high:.0})  {ratio:.2} of bare ({worst:.2} to {best:.2})"
+    );
+    println!("  {:24} {spent:8.1} us of processor  {cost:.2} of bare ({least:.2} to {most:.2})", "");
 }
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
@@ -88,26 +112,19 @@ async fn main() {
     }
     for tasks in IN_FLIGHT {
         let mut theirs = Vec::new();
-        let mut own: Vec<_> =
-            remotes.iter().map(|(n, remote)| (*n, remote, Vec::new(), Vec::new())).collect();
+        let mut own: Vec<_> = remotes.iter().map(|(n, remote)| (*n, remote, Vec::new())).collect();
         for _ in 0..TURNS {
             let caller = |task| bare(connection.clone(), Arc::clone(&keys), task * 37, HITS / tasks);
             theirs.push(rate(tasks, caller).await);
-            for (_, remote, rates, ratios) in &mut own {
+            for (_, remote, turns) in &mut own {
                 let caller = |task| ours(Arc::clone(remote), Arc::clone(&keys), task * 37, HITS / tasks);
-                rates.push(rate(tasks, caller).await);
-                ratios.push(rates[rates.len() - 1] / theirs[theirs.len() - 1]);
+                turns.push(rate(tasks, caller).await);
             }
         }
         println!("{tasks} in flight, GET of 4 KiB");
-        println!("  bare redis-rs            {}", spread(theirs));
-        for (n, _, rates, mut ratios) in own {
-            ratios.sort_by(f64::total_cmp);
-            let (low, median, high) = (ratios[0], ratios[TURNS / 2], ratios[TURNS - 1]);
-            println!(
-                "  nexarch, {n} connection(s) {}  ratio {median:.2} ({low:.2} to {high:.2})",
-                spread(rates)
-            );
+        print("bare redis-rs", &theirs, &theirs);
+        for (n, _, turns) in own {
+            print(&format!("nexarch, {n} connection(s)"), &turns, &theirs);
         }
     }
     stop.cancel();
