@@ -83,9 +83,9 @@ mod tests {
 
     #[test]
     fn midnight_is_never_now() {
-        assert_eq!(until_midnight(0), Duration::from_secs(86_400));
+        assert_eq!(until_midnight(0), Duration::from_hours(24));
         assert_eq!(until_midnight(DAY_US - 1), Duration::from_secs(1));
-        assert_eq!(until_midnight(DAY_US + 1), Duration::from_secs(86_400));
+        assert_eq!(until_midnight(DAY_US + 1), Duration::from_hours(24));
         assert_eq!((day(DAY_US - 1), day(DAY_US)), (0, 1));
     }
 }

@@ -38,7 +38,7 @@ async fn upkeep_beside_another_writer_loses_nothing() {
         tokio::join!(write(&*server, "server"), write(&*import, "import"));
         writing.store(false, Ordering::SeqCst);
     };
-    let keep = crate::Retention { spans: std::time::Duration::from_secs(14 * 86_400), ..RETENTION };
+    let keep = crate::Retention { spans: std::time::Duration::from_hours(14 * 24), ..RETENTION };
     let upkeep = async {
         let (mut rounds, mut from) = (0, crate::Place::default());
         while writing.load(Ordering::SeqCst) {
