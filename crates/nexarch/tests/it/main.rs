@@ -15,6 +15,8 @@ mod freshness;
 mod grpc;
 mod hostile;
 mod import;
+mod import_formats;
+mod import_hostile;
 mod life;
 mod lifecycle;
 mod limits;
