@@ -2,6 +2,7 @@
 
 mod bench;
 mod cargo;
+mod fuzz;
 mod node;
 mod packages;
 mod python;
@@ -18,7 +19,8 @@ const HELP: &str = "\
 Development commands. Each exits 0 when every step passed and 1 when one failed.
 
   cargo xtask test [-- ARGS]      every ordinary test; installs or names the Debian packages it needs
-  cargo xtask proof [NAME]        longer proofs: properties (every property test with 50 times the cases)
+  cargo xtask proof [NAME]        longer proofs: properties (every property test with 50 times the cases), fuzz (the
+                                  readers of spans against damaged files, a minute each)
   cargo xtask bench [NAME]        the numbers of docs/performance.md, all or one (build: only by its name)
   cargo xtask ci                  fmt, clippy, deny, docs, test: what .ci/run calls
   cargo xtask fmt                 formatting, checked only
@@ -60,7 +62,12 @@ fn run(args: &[String]) -> Result<bool> {
             report.step("docs", cargo::docs);
             test(&mut report, &[]);
         }
-        ["proof"] | ["proof", "properties"] => report.step("properties", cargo::properties),
+        ["proof"] => {
+            report.step("properties", cargo::properties);
+            report.step("fuzz", fuzz::all);
+        }
+        ["proof", "properties"] => report.step("properties", cargo::properties),
+        ["proof", "fuzz"] => report.step("fuzz", fuzz::all),
         ["bench"] => report.step("bench", || bench::bench(None)),
         ["bench", name] => report.step("bench", || bench::bench(Some(name))),
         ["fmt"] => report.step("fmt", cargo::fmt),

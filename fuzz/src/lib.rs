@@ -1,0 +1,49 @@
+//! The readers of spans as functions of any bytes. Each panics when a promise is broken: an error or a partial success,
+//! in memory that the size of the input bounds.
+
+use bytes::Bytes;
+use nexarch_core::{
+    facts::Facts,
+    infer::contribution,
+    jaeger,
+    otlp::{
+        DecodeError, Decoded, EXPANSION_BASE, MAX_EXPANSION, Rules, decode_json, decode_protobuf,
+        encode_protobuf,
+    },
+    span::Span,
+    zipkin,
+};
+
+/// OTLP protobuf.
+pub fn otlp_protobuf(data: &[u8]) {
+    check(data, decode_protobuf);
+}
+
+/// OTLP/JSON.
+pub fn otlp_json(data: &[u8]) {
+    check(data, decode_json);
+}
+
+/// Zipkin v2 JSON.
+pub fn zipkin(data: &[u8]) {
+    check(data, zipkin::decode);
+}
+
+/// Jaeger UI JSON.
+pub fn jaeger(data: &[u8]) {
+    check(data, jaeger::decode);
+}
+
+fn check(data: &[u8], reader: fn(&Bytes, &Rules) -> Result<Decoded, DecodeError>) {
+    let Ok(decoded) = reader(&Bytes::copy_from_slice(data), &Rules::default()) else { return };
+    assert_eq!(decoded.received, decoded.spans.len() + decoded.rejected_total);
+    assert!(decoded.spans.len() * size_of::<Span>() <= data.len() * MAX_EXPANSION + EXPANSION_BASE);
+    for span in &decoded.spans {
+        assert!(span.end_ns.is_none_or(|end| end >= span.start_ns));
+        assert_ne!(span.parent_span_id, Some(span.span_id));
+    }
+    // What was accepted goes on its way: to the map, and out again.
+    contribution(&Facts::of_all(&decoded.spans));
+    let again = decode_protobuf(&encode_protobuf(&decoded.spans).into(), &Rules::default());
+    assert_eq!(again.map(|again| again.spans.len()), Ok(decoded.spans.len()));
+}
