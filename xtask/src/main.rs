@@ -5,6 +5,7 @@ mod cargo;
 mod fuzz;
 mod node;
 mod packages;
+mod proof;
 mod python;
 mod report;
 mod tools;
@@ -19,8 +20,9 @@ const HELP: &str = "\
 Development commands. Each exits 0 when every step passed and 1 when one failed.
 
   cargo xtask test [-- ARGS]      every ordinary test; installs or names the Debian packages it needs
-  cargo xtask proof [NAME]        longer proofs: properties (every property test with 50 times the cases), fuzz (the
-                                  readers of spans against damaged files, a minute each)
+  cargo xtask proof [NAME]        longer proofs, all or one: properties (every property test with 50 times the cases),
+                                  fuzz (the readers of foreign bytes against damaged files, a minute each), cache (its
+                                  model, schedules, real servers and nodes; prints what was explored)
   cargo xtask bench [NAME]        the numbers of docs/performance.md, all or one (build: only by its name)
   cargo xtask ci                  fmt, clippy, deny, docs, test: what .ci/run calls
   cargo xtask fmt                 formatting, checked only
@@ -65,9 +67,11 @@ fn run(args: &[String]) -> Result<bool> {
         ["proof"] => {
             report.step("properties", cargo::properties);
             report.step("fuzz", fuzz::all);
+            cache_proof(&mut report);
         }
         ["proof", "properties"] => report.step("properties", cargo::properties),
         ["proof", "fuzz"] => report.step("fuzz", fuzz::all),
+        ["proof", "cache"] => cache_proof(&mut report),
         ["bench"] => report.step("bench", || bench::bench(None)),
         ["bench", name] => report.step("bench", || bench::bench(Some(name))),
         ["fmt"] => report.step("fmt", cargo::fmt),
@@ -78,6 +82,13 @@ fn run(args: &[String]) -> Result<bool> {
         _ => bail!("unknown command `{}`; see `cargo xtask help`", words.join(" ")),
     }
     Ok(report.finish())
+}
+
+fn cache_proof(report: &mut Report) {
+    report.step("packages", packages::ensure);
+    if report.all_passed_since("packages") {
+        proof::cache(report);
+    }
 }
 
 /// What the tests need comes first: without it they would only fail later and less clearly.

@@ -74,10 +74,13 @@ impl Cache {
     fn raise_own(&self, scope: &Scope, commit: &Commit) {
         let inner = &self.inner;
         let tenant = inner.tenants.get_or_create(scope);
-        inner.raise(&tenant, &commit.versions);
+        let parts = inner.parts(&commit.versions);
+        let behind = tenant.mirror.behind(&parts);
+        tenant.mirror.raise(&parts);
         // Before the first read the epoch is not known, and so nothing is complete.
         if let Some(asked) = commit.read_at
             && tenant.mirror.epoch() != Epoch::default()
+            && !behind
         {
             tenant.mirror.complete(commit.versions.clock, asked);
         }

@@ -74,9 +74,14 @@ struct Book {
     overtaking: u64,
 }
 
-/// Names one read of the authority: what was heard before it was sent ends with its answer.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Sent(u64);
+/// One read of the authority that was sent: what was heard before ends with its answer, and what was committed before
+/// is in it.
+#[derive(Clone, Debug)]
+pub(crate) struct Sent {
+    number: u64,
+    clock: u64,
+    versions: Box<[u64]>,
+}
 
 /// What a read needs, and the version up to which that is complete.
 #[derive(Clone, Copy, Debug)]
@@ -120,6 +125,15 @@ impl Mirror {
         self.write(Part::Operation(operation), |book| book.known = book.known.max(version));
     }
 
+    /// Raises what is known: of the whole scope, of data, then of the operations by index.
+    pub(crate) fn raise(&self, versions: &[u64]) {
+        let mut books = lock(&self.books);
+        for (book, version) in books.iter_mut().zip(versions) {
+            book.known = book.known.max(*version);
+        }
+        self.publish(&mut books);
+    }
+
     /// A message of this epoch says that `part` has reached `version`. Vouches for nothing: neither `known` nor the
     /// lease moves.
     #[allow(dead_code, reason = "messages come with the shared tier")]
@@ -140,23 +154,25 @@ impl Mirror {
             book.heard = book.heard.max(book.overtaking);
             book.overtaking = 0;
         }
-        Sent(books.sent)
+        let versions: Box<[u64]> = books.iter_mut().map(|book| book.known).collect();
+        // A computation may have seen what no whole read did: it is committed all the same.
+        let clock = versions.iter().copied().max().unwrap_or(0).max(self.known());
+        Sent { number: books.sent, clock, versions }
     }
 
     /// The read that was named `sent` has raised the parts: it knows better than what was heard before it.
-    pub(crate) fn answered(&self, sent: Sent) {
+    pub(crate) fn answered(&self, sent: &Sent) {
         let mut books = lock(&self.books);
-        if books.sent != sent.0 {
-            return;
+        if books.sent == sent.number {
+            books.iter_mut().for_each(|book| book.heard = 0);
+            self.publish(&mut books);
         }
-        books.tenant.heard = 0;
-        books.data.heard = 0;
-        self.tenant.store(books.tenant.needed(), Ordering::SeqCst);
-        self.data.store(books.data.needed(), Ordering::SeqCst);
-        for (book, part) in books.operations.iter_mut().zip(&self.operations) {
-            book.heard = 0;
-            part.store(book.needed(), Ordering::SeqCst);
-        }
+    }
+
+    /// Whether versions that were read under the lock of the scope's row are behind what is known here in any part: a
+    /// later transaction was faster, or the database was set back. Either way they vouch for nothing.
+    pub(crate) fn behind(&self, versions: &[u64]) -> bool {
+        lock(&self.books).iter_mut().zip(versions).any(|(book, version)| *version < book.known)
     }
 
     /// Every version up to `clock` has been raised here; they were asked for at `sent`. Called after the parts
@@ -168,13 +184,6 @@ impl Mirror {
 
     pub(crate) fn known(&self) -> u64 {
         self.known.load(Ordering::SeqCst)
-    }
-
-    /// The newest version that is surely committed: what was read whole, or seen by a computation beyond that. An
-    /// authority whose clock is behind it was set back.
-    pub(crate) fn committed(&self) -> u64 {
-        let newest = lock(&self.books).iter_mut().map(|book| book.known).max().unwrap_or(0);
-        newest.max(self.known())
     }
 
     /// Whether the parts were ever read whole.
@@ -236,6 +245,14 @@ impl Mirror {
         books.chain([self.epoch.get(), self.known(), self.asof.load(Ordering::SeqCst)]).collect()
     }
 
+    /// Shows hits what the books say.
+    fn publish(&self, books: &mut Books) {
+        let parts = [&self.tenant, &self.data].into_iter().chain(&self.operations);
+        for (book, part) in books.iter_mut().zip(parts) {
+            part.store(book.needed(), Ordering::SeqCst);
+        }
+    }
+
     fn write(&self, part: Part, set: impl FnOnce(&mut Book)) {
         let mut books = lock(&self.books);
         let (book, needed) = match part {
@@ -268,7 +285,25 @@ impl Clone for Mirror {
     }
 }
 
+impl Sent {
+    /// Whether an answer is of a database that was set back: it lacks something that was committed before it was asked
+    /// for. The clock alone does not show it, when changes went on before anybody looked.
+    pub(crate) fn lacks(&self, clock: u64, versions: &[u64]) -> bool {
+        clock < self.clock || versions.iter().zip(&self.versions).any(|(now, then)| now < then)
+    }
+}
+
+#[cfg(test)]
+#[allow(dead_code, reason = "what the exhaustive model tells states by; it compiles this file")]
+impl Sent {
+    /// What it was sent under.
+    pub(crate) fn picture(&self) -> (u64, &[u64]) {
+        (self.clock, &self.versions)
+    }
+}
+
 impl Books {
+    /// In the order of [`Mirror::raise`].
     fn iter_mut(&mut self) -> impl Iterator<Item = &mut Book> {
         [&mut self.tenant, &mut self.data].into_iter().chain(&mut self.operations)
     }

@@ -6,7 +6,7 @@ use crate::clock::{BootTime, Clock};
 use crate::error::{BoxError, Error, SharedError};
 use crate::fence::Epoch;
 use crate::key::Scope;
-use crate::mirror::Trust;
+use crate::mirror::{Sent, Trust};
 use crate::promise::Promise;
 use crate::stats::Cause;
 use crate::sync::lock;
@@ -168,11 +168,10 @@ impl Inner {
             // meanwhile may have missed an announcement that this read misses too.
             let sent = self.clock.boot();
             let tenants: Vec<_> = scopes.iter().map(|scope| self.tenants.get(scope)).collect();
-            let known =
-                |tenant: &Option<Arc<Tenant>>| tenant.as_ref().map_or(0, |tenant| tenant.mirror.committed());
-            let known: Vec<_> = tenants.iter().map(known).collect();
-            let marks: Vec<_> =
-                tenants.iter().map(|tenant| tenant.as_ref().map(|tenant| tenant.mirror.sending())).collect();
+            let asked: Vec<Option<(Arc<Tenant>, Sent)>> = tenants
+                .into_iter()
+                .map(|tenant| tenant.map(|t| (Arc::clone(&t), t.mirror.sending())))
+                .collect();
             let epoch = self.tenants.epoch();
 
             let read = self.authority.read(scopes).await?;
@@ -181,13 +180,13 @@ impl Inner {
                     format!("{} scopes asked for, {} answered", scopes.len(), read.scopes.len()).into()
                 );
             }
-            if self.set_back(epoch, &read, &known).await? {
+            if self.set_back(epoch, &read, &asked).await? {
                 continue;
             }
-            for ((tenant, mark), versions) in tenants.iter().zip(marks).zip(&read.scopes) {
+            for (asked, versions) in asked.iter().zip(&read.scopes) {
                 // Forgotten meanwhile, and not brought back by this.
-                let (Some(tenant), Some(mark)) = (tenant, mark) else { continue };
-                self.raise(tenant, versions);
+                let Some((tenant, mark)) = asked else { continue };
+                tenant.mirror.raise(&self.parts(versions));
                 tenant.mirror.answered(mark);
                 tenant.mirror.complete(versions.clock, sent);
             }
@@ -199,9 +198,19 @@ impl Inner {
 
     /// Whether the answer is of another database than `epoch`, or of this one at an earlier time. If so nothing
     /// is known any more, and has to be read again: what was announced until now may have been lost with it.
-    async fn set_back(&self, epoch: Epoch, read: &TruthRead, known: &[u64]) -> Result<bool, BoxError> {
+    async fn set_back(
+        &self,
+        epoch: Epoch,
+        read: &TruthRead,
+        asked: &[Option<(Arc<Tenant>, Sent)>],
+    ) -> Result<bool, BoxError> {
         let mut now = read.epoch;
-        if now == epoch && read.scopes.iter().zip(known).any(|(versions, known)| versions.clock < *known) {
+        let lacks = |(versions, asked): (&ScopeVersions, &Option<(Arc<Tenant>, Sent)>)| {
+            // Where nobody knows what others write, parts come from others, too.
+            let parts = if self.knows_all { self.parts(versions) } else { Vec::new() };
+            asked.as_ref().is_some_and(|(_, sent)| sent.lacks(versions.clock, &parts))
+        };
+        if now == epoch && read.scopes.iter().zip(asked).any(lacks) {
             now = self.authority.replace_epoch(epoch).await?;
         }
         if now == Epoch::default() {
@@ -218,15 +227,17 @@ impl Inner {
         Ok(true)
     }
 
-    /// Raises a mirror to what a transaction or a statement saw.
-    pub(crate) fn raise(&self, tenant: &Tenant, versions: &ScopeVersions) {
-        tenant.mirror.raise_tenant(versions.all);
-        tenant.mirror.raise_data(versions.data);
+    /// Versions in the order of a mirror.
+    pub(crate) fn parts(&self, versions: &ScopeVersions) -> Vec<u64> {
+        let mut parts = vec![0; 2 + self.operations.len()];
+        parts[0] = versions.all;
+        parts[1] = versions.data;
         for (name, version) in &versions.operations {
             if let Some(operation) = self.operations.find(name) {
-                tenant.mirror.raise_operation(operation.index(), *version);
+                parts[2 + operation.index()] = *version;
             }
         }
+        parts
     }
 }
 

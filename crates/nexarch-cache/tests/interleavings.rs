@@ -41,6 +41,8 @@ use std::sync::Arc;
 const EPOCH: Epoch = Epoch::new(7);
 /// Schedules of each check. Over repeated runs, each mistake showed within 750 of them.
 const SCHEDULES: usize = 5_000;
+/// How many times more of them a proof runs where nothing is to be found.
+const PROOF: usize = 30;
 /// Changes of priority within one schedule. With 4, the longest chain (`FenceOnArrival`) took up to 5,000 schedules,
 /// and purely random ones missed `AcknowledgeFirst` in 10,000.
 const DEPTH: usize = 20;
@@ -184,7 +186,7 @@ impl Miniature {
         }
         let mirror = self.mirror();
         mirror.raise_data(version);
-        mirror.answered(sent);
+        mirror.answered(&sent);
         mirror.complete(version, BootTime::from_nanos(1));
     }
 
@@ -321,6 +323,15 @@ fn turn(mistake: Mistake) {
     assert_eq!(world.flights.len(), 0);
 }
 
+/// `NEXARCH_PROOF` asks for the longer run.
+fn schedules() -> usize {
+    #[expect(clippy::disallowed_methods, reason = "how long a test runs is not configuration of the product")]
+    let proof = std::env::var_os("NEXARCH_PROOF").is_some();
+    let schedules = if proof { SCHEDULES * PROOF } else { SCHEDULES };
+    println!("{schedules} schedules");
+    schedules
+}
+
 fn fails(check: impl FnOnce()) -> bool {
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| ()));
@@ -331,8 +342,8 @@ fn fails(check: impl FnOnce()) -> bool {
 
 #[test]
 fn the_protocol_holds_in_every_schedule_and_its_known_mistakes_do_not() {
-    shuttle::check_random(|| run(Mistake::None, THREADS), SCHEDULES);
-    shuttle::check_pct(|| run(Mistake::None, THREADS), SCHEDULES, DEPTH);
+    shuttle::check_random(|| run(Mistake::None, THREADS), schedules());
+    shuttle::check_pct(|| run(Mistake::None, THREADS), schedules(), DEPTH);
     for mistake in [
         Mistake::AcknowledgeFirst,
         Mistake::LabelAfterwards,
@@ -347,8 +358,8 @@ fn the_protocol_holds_in_every_schedule_and_its_known_mistakes_do_not() {
 
 #[test]
 fn no_message_true_or_false_makes_a_read_older() {
-    shuttle::check_random(|| run(Mistake::None, GOSSIP), SCHEDULES);
-    shuttle::check_pct(|| run(Mistake::None, GOSSIP), SCHEDULES, DEPTH);
+    shuttle::check_random(|| run(Mistake::None, GOSSIP), schedules());
+    shuttle::check_pct(|| run(Mistake::None, GOSSIP), schedules(), DEPTH);
     let check = || shuttle::check_pct(|| run(Mistake::FlyByHearsay, GOSSIP), SCHEDULES, DEPTH);
     assert!(fails(check), "the check does not find a flight under hearsay");
 }
@@ -356,7 +367,7 @@ fn no_message_true_or_false_makes_a_read_older() {
 /// A chain too long to be met by chance in the larger miniature.
 #[test]
 fn a_flight_suits_all_who_join_it_while_its_turn_comes() {
-    shuttle::check_pct(|| turn(Mistake::None), SCHEDULES, TURNS);
+    shuttle::check_pct(|| turn(Mistake::None), schedules(), TURNS);
     for mistake in [Mistake::FenceOnArrival, Mistake::FenceBeforeClosing] {
         let check = || shuttle::check_pct(move || turn(mistake), SCHEDULES, TURNS);
         assert!(fails(check), "the check does not find {mistake:?}");
@@ -433,13 +444,13 @@ fn hearsay_lowers_nothing_and_ends() {
         }
         let sent = world.mirror().sending();
         world.mirror().hear(Part::Data, 7);
-        world.mirror().answered(sent);
+        world.mirror().answered(&sent);
         assert_eq!(world.need().data, 7, "it came after the read was sent");
         world.truth_read();
         assert_eq!(world.need(), Fence { epoch: EPOCH, tenant: 0, operation: 0, data: 3 });
     };
-    shuttle::check_random(check, SCHEDULES);
-    shuttle::check_pct(check, SCHEDULES, TURNS);
+    shuttle::check_random(check, schedules());
+    shuttle::check_pct(check, schedules(), TURNS);
 }
 
 /// A read of versions that is trusted has raised all it vouches for.
@@ -475,5 +486,5 @@ fn trust_is_never_ahead_of_the_versions_it_vouches_for() {
         }
         raiser.join().unwrap();
     };
-    shuttle::check_random(check, SCHEDULES);
+    shuttle::check_random(check, schedules());
 }

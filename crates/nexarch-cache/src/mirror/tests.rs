@@ -72,7 +72,7 @@ fn a_read_that_was_sent_after_it_ends_a_false_message() {
     let sent = mirror.sending();
     assert_eq!(needed(&mirror), [u64::MAX; 3]);
     raise(&mirror, 6);
-    mirror.answered(sent);
+    mirror.answered(&sent);
     assert_eq!(needed(&mirror), [6; 3]);
     assert!(!mirror.in_doubt());
 }
@@ -83,10 +83,10 @@ fn a_message_that_overtakes_a_read_outlives_its_answer() {
     let sent = mirror.sending();
     mirror.hear(Part::Data, 6);
     raise(&mirror, 5);
-    mirror.answered(sent);
+    mirror.answered(&sent);
     assert_eq!(needed(&mirror), [5, 5, 6]);
     let next = mirror.sending();
-    mirror.answered(next);
+    mirror.answered(&next);
     assert_eq!(needed(&mirror), [5, 5, 5], "the second was sent after it");
 }
 
@@ -99,7 +99,7 @@ fn a_false_message_is_not_carried_on_by_true_ones() {
         let sent = mirror.sending();
         mirror.hear(Part::Data, version);
         mirror.raise_data(version - 1);
-        mirror.answered(sent);
+        mirror.answered(&sent);
         assert_eq!(needed(&mirror)[2], version);
     }
 }
@@ -112,9 +112,9 @@ fn a_read_without_an_answer_ends_nothing_and_the_next_ends_both() {
     mirror.hear(Part::Data, 7);
     let next = mirror.sending();
     mirror.hear(Part::Data, 6);
-    mirror.answered(lost);
+    mirror.answered(&lost);
     assert_eq!(needed(&mirror)[2], 8, "it was given up; what it would end is the next one's");
-    mirror.answered(next);
+    mirror.answered(&next);
     assert_eq!(needed(&mirror)[2], 6);
 }
 
@@ -125,6 +125,30 @@ fn what_was_heard_and_then_known_is_no_doubt() {
     mirror.raise_data(8);
     assert!(!mirror.in_doubt());
     assert_eq!(certain(&mirror), [5, 5, 8]);
+}
+
+#[test]
+fn an_answer_that_lacks_what_was_committed_before_it_was_asked_for_shows() {
+    let mirror = mirror();
+    mirror.raise_data(8);
+    let sent = mirror.sending();
+    mirror.raise_data(9);
+    mirror.hear(Part::Tenant, 12);
+    let lacks = |clock, parts: [u64; 4]| sent.lacks(clock, &parts);
+    assert!(!lacks(8, [5, 8, 5, 5]), "what came or was heard after it was sent is not missed");
+    assert!(lacks(7, [5, 8, 5, 5]), "a computation saw 8, whatever was read whole");
+    assert!(lacks(10, [10, 7, 5, 5]), "a later change does not hide it");
+    assert!(lacks(10, [10, 8, 5, 4]));
+}
+
+#[test]
+fn versions_behind_what_is_known_vouch_for_nothing() {
+    let mirror = mirror();
+    assert!(!mirror.behind(&[5, 5, 5, 5]) && !mirror.behind(&[6, 5, 5, 5]));
+    assert!(mirror.behind(&[6, 4, 5, 5]));
+    mirror.raise(&[7, 4, 5, 9]);
+    assert_eq!(parts(mirror.certain(1, true).fence), [7, 9, 5]);
+    assert_eq!(needed(&mirror), [7, 5, 5]);
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -168,7 +192,7 @@ proptest! {
                 }
                 Step::Answer => {
                     if let Some(sent) = running.take() {
-                        mirror.answered(sent);
+                        mirror.answered(&sent);
                         heard.retain(|(came, _)| *came >= sends);
                     }
                 }

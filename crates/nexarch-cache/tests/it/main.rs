@@ -12,6 +12,7 @@ mod flights;
 mod game;
 mod lease;
 mod model;
+mod mutated;
 mod others;
 mod race;
 mod restore;

@@ -1,7 +1,7 @@
 //! The database is set back or replaced, or a scope is deleted.
 
 use crate::support::{Gate, scope, settle, text, world};
-use nexarch_cache::{Directives, Epoch, Fence, Outcome, Read};
+use nexarch_cache::{Cause, Directives, Epoch, Fence, Invalidation, Outcome, Read};
 use std::time::Duration;
 
 #[test]
@@ -73,6 +73,24 @@ async fn a_clock_behind_what_a_computation_saw_is_a_restore() {
     let lost = world.read(world.overview).await.unwrap();
     assert_eq!(text(&lost), world.now());
     world.db.lock().scopes = backup;
+    world.clock.advance(Duration::from_secs(2));
+    let after = world.read(world.overview).await.unwrap();
+    assert_eq!(text(&after), world.now());
+    assert_eq!(world.db.lock().epoch, 1007, "replaced");
+}
+
+/// The clock alone would not tell: it is ahead again.
+#[tokio::test]
+async fn changes_that_go_on_after_a_restore_do_not_hide_it() {
+    let world = world(false);
+    world.read(world.services).await.unwrap();
+    let backup = world.db.lock().scopes.clone();
+    world.ingest();
+    let lost = world.read(world.overview).await.unwrap();
+    assert_eq!(text(&lost), world.now());
+    world.db.lock().scopes = backup;
+    let services = Invalidation::Operations(vec!["services".into()]);
+    world.cache.invalidate(&world.acme, services, Cause::Manual).await.unwrap();
     world.clock.advance(Duration::from_secs(2));
     let after = world.read(world.overview).await.unwrap();
     assert_eq!(text(&after), world.now());

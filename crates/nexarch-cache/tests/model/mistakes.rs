@@ -16,6 +16,10 @@ pub enum Mistake {
     PromotedReplica,
     /// A clock is compared with what was read whole, and not with what a computation saw beyond that.
     SeenIsNotCommitted,
+    /// Only clocks are compared; changes that go on hide that others are lost.
+    ClockAlone,
+    /// What a transaction read is taken for whole though it lacks what is known.
+    AnnouncedIsWhole,
     /// The label is read after computing.
     LabelAfterwards,
     /// Fences are not compared when a flight is joined.
@@ -50,6 +54,8 @@ const FOUND: &[(Mistake, Scenario, &str)] = &[
     (Mistake::TrustByHeartbeat, scenario::SILENCE, "stale"),
     (Mistake::PromotedReplica, scenario::SET_BACK_ONCE, "a read failed"),
     (Mistake::SeenIsNotCommitted, scenario::SET_BACK_ONCE, "lost future"),
+    (Mistake::ClockAlone, scenario::SET_BACK_UNSEEN, "a read failed"),
+    (Mistake::AnnouncedIsWhole, scenario::SET_BACK_UNSEEN, "a read failed"),
     (Mistake::LabelAfterwards, scenario::FLIGHTS, "stale"),
     (Mistake::JoinBlindly, scenario::FLIGHTS, "stale"),
     (Mistake::FenceOnArrival, scenario::FLIGHTS_OF_DATA, "stale"),

@@ -43,7 +43,7 @@ pub struct TruthRead {
     pub sent: u64,
     pub tenant: usize,
     pub mark: Sent,
-    /// What was surely committed, and the epoch, when it was sent.
+    /// The clock of the last whole read and the epoch when it was sent.
     pub known: u64,
     pub epoch: Epoch,
     /// None when the database is away.
@@ -58,9 +58,9 @@ pub struct Answer {
 }
 
 impl Hash for TruthRead {
-    /// Without the mark: the mirror's latest is meant, whatever its number.
+    /// Without the mark's number: the mirror's latest is meant.
     fn hash<H: Hasher>(&self, state: &mut H) {
-        (self.sent, self.tenant, self.known, self.epoch, &self.answer).hash(state);
+        (self.sent, self.tenant, self.known, self.epoch, &self.answer, self.mark.picture()).hash(state);
     }
 }
 
@@ -108,9 +108,7 @@ impl Node {
     }
 }
 
-/// Raises a mirror to what a transaction or a statement saw.
-pub fn raise(mirror: &Mirror, versions: Versions) {
-    mirror.raise_tenant(versions[0]);
-    mirror.raise_operation(0, versions[1]);
-    mirror.raise_data(versions[2]);
+/// Versions in the order of a mirror.
+pub fn in_order([tenant, operation, data]: Versions) -> [u64; 3] {
+    [tenant, data, operation]
 }

@@ -62,6 +62,7 @@ pub struct Reader {
     pub stage: Stage,
     pub began: u64,
     pub owed: Versions,
+    pub told: Versions,
     /// The readers whose computations had begun.
     pub computed_before: u8,
     pub minimum: u64,
@@ -97,6 +98,7 @@ impl Reader {
             stage: Stage::Idle,
             began: 0,
             owed: [0; 3],
+            told: [0; 3],
             computed_before: 0,
             minimum: 0,
             trusted: false,
@@ -130,6 +132,7 @@ impl World {
         let reader = Reader {
             began: self.now,
             owed: self.debt.owed(spec, self.now, minimum),
+            told: self.debt.told(spec),
             computed_before,
             minimum,
             trusted,

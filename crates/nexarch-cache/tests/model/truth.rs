@@ -5,9 +5,9 @@
 use crate::fence::Epoch;
 use crate::mirror::Mirror;
 use crate::mistakes::Mistake;
-use crate::node::{Answer, TruthRead, raise};
+use crate::node::{Answer, TruthRead, in_order};
 use crate::read::{Ask, Stage};
-use crate::world::{World, moment};
+use crate::world::{Versions, World, moment};
 
 impl World {
     /// A read is sent: it will do for all who ask by now.
@@ -27,10 +27,9 @@ impl World {
             clock: database.clock,
             versions: database.versions,
         });
-        let clock_only = self.is(Mistake::SeenIsNotCommitted);
         let node = &mut self.nodes[node];
         let mirror = &node.tenant().mirror;
-        let known = if clock_only { mirror.known() } else { mirror.committed() };
+        let known = mirror.known();
         let (mark, epoch) = (mirror.sending(), mirror.epoch());
         node.truth = Some(TruthRead { sent, tenant: node.current(), mark, known, epoch, answer });
     }
@@ -42,10 +41,7 @@ impl World {
             self.answered(node, Ask::Failed);
             return Ok(());
         };
-        if epoch == truth.epoch
-            && clock < self.least_clock(node, &truth)
-            && !self.is(Mistake::PromotedReplica)
-        {
+        if epoch == truth.epoch && self.lacks(node, &truth, clock, versions) {
             if self.debt.set_back.is_none() {
                 return Err("a restore was seen that never was".into());
             }
@@ -67,21 +63,24 @@ impl World {
         if overwrite {
             tenant.mirror = Mirror::new(epoch, 1);
         }
-        raise(&tenant.mirror, versions);
-        tenant.mirror.answered(truth.mark);
+        tenant.mirror.raise(&in_order(versions));
+        tenant.mirror.answered(&truth.mark);
         tenant.mirror.complete(clock, moment(read_at));
         self.answered(node, Ask::Answered);
         Ok(())
     }
 
-    /// Below this clock an answer says that the database was set back.
-    fn least_clock(&self, node: usize, truth: &TruthRead) -> u64 {
-        if self.is(Mistake::OvertakenIsRestore) {
+    /// Whether the answer says that the database was set back.
+    fn lacks(&self, node: usize, truth: &TruthRead, clock: u64, versions: Versions) -> bool {
+        let mirror = &self.nodes[node].tenants[truth.tenant].mirror;
+        match self.mistake {
+            Mistake::PromotedReplica => false,
+            Mistake::SeenIsNotCommitted => clock < truth.known,
+            Mistake::ClockAlone => truth.mark.lacks(clock, &[]),
             // What was heard or announced meanwhile counts as known, too.
-            let mirror = &self.nodes[node].tenants[truth.tenant].mirror;
-            return mirror.known().max(mirror.need(0, true).fence.newest());
+            Mistake::OvertakenIsRestore => clock < mirror.known().max(mirror.need(0, true).fence.newest()),
+            _ => truth.mark.lacks(clock, &in_order(versions)),
         }
-        truth.known
     }
 
     fn replace_epoch(&mut self, seen: Epoch) -> Epoch {

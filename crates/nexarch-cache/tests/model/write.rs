@@ -3,7 +3,7 @@
 
 use crate::fence::Epoch;
 use crate::mistakes::Mistake;
-use crate::node::{Node, raise};
+use crate::node::{Node, in_order};
 use crate::read::Stage;
 use crate::world::{DATA, HUGE, Message, PARTS, World, Writer, moment};
 
@@ -56,8 +56,10 @@ impl World {
 
     fn announce(&mut self, writer: &Writer) {
         let mirror = &self.nodes[writer.node].tenant().mirror;
-        raise(mirror, writer.versions);
-        if mirror.epoch() != Epoch::default() {
+        let versions = in_order(writer.versions);
+        let behind = mirror.behind(&versions) && !self.is(Mistake::AnnouncedIsWhole);
+        mirror.raise(&versions);
+        if mirror.epoch() != Epoch::default() && !behind {
             mirror.complete(writer.clock, moment(writer.asked));
         }
         let epoch = mirror.epoch().get();
@@ -99,7 +101,7 @@ impl World {
             Mistake::HearsayIsKnown => {
                 let mut versions = [0; 3];
                 versions[message.part] = message.version;
-                raise(mirror, versions);
+                mirror.raise(&in_order(versions));
             }
             Mistake::MessageExtendsLease => mirror.complete(0, moment(self.now)),
             _ => {}
@@ -143,6 +145,7 @@ impl World {
         self.debt.lose(clock, self.now);
         for reader in &mut self.readers {
             reader.owed = self.debt.cap(&reader.owed);
+            reader.told = self.debt.cap(&reader.told);
         }
     }
 }

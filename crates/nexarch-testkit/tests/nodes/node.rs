@@ -1,0 +1,133 @@
+//! One node: its own view of the file, its own way to Redis, its own memory.
+
+use crate::authority::{Shared, guest, versions};
+use crate::ledger::{Ledger, Seen};
+use nexarch_cache::{
+    BoxError, Cache, Cause, Changed, Commit, Computed, Directives, Invalidation, Operation, Read,
+    RedisConfig, RedisRemote, Remote, Scope,
+};
+use nexarch_core::ids::TenantId;
+use nexarch_store::{Batch, Store, suite::spans};
+use nexarch_testkit::{FaultProxy, PATIENCE};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Long: nothing here becomes fresh by expiring.
+const TTL: Duration = Duration::from_hours(1);
+
+pub(crate) struct Node {
+    pub(crate) index: usize,
+    pub(crate) cache: Cache,
+    pub(crate) proxy: FaultProxy,
+    pub(crate) remote: Arc<RedisRemote>,
+    pub(crate) computations: Arc<AtomicU64>,
+    store: Arc<dyn Store>,
+    ledger: Arc<Ledger>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Node {
+    pub(crate) async fn start(index: usize, url: &str, redis: &str, ledger: &Arc<Ledger>) -> Arc<Self> {
+        let store = guest(url).await;
+        let proxy = FaultProxy::start(redis);
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        let config = RedisConfig::new("127.0.0.1").port(proxy.port()).namespace("test");
+        let remote = RedisRemote::start(config, &tasks, &stop).expect("a remote");
+        let cache = Cache::builder(Arc::new(Shared(Arc::clone(&store))))
+            .operations([Operation::new("overview", TTL)])
+            .namespace("test")
+            .remote(remote.clone())
+            .build(tasks.clone())
+            .expect("a cache");
+        tasks.spawn(cache.clone().run(stop.clone()));
+        let (ledger, computations) = (Arc::clone(ledger), Arc::default());
+        Arc::new(Self { index, cache, proxy, remote, computations, store, ledger, tasks, stop })
+    }
+
+    pub(crate) fn scope() -> Scope {
+        Scope::new("acme").expect("a name")
+    }
+
+    /// A read of one key, judged; what it saw.
+    pub(crate) async fn read(&self, key: usize, min_version: u64) -> Seen {
+        let mut owed = self.ledger.owed(self.index);
+        owed.data = owed.data.max(min_version);
+        let operation = self.cache.operation("overview").expect("an operation");
+        let params = format!("key={key}");
+        let directives = Directives { min_version, ..Directives::default() };
+        let read = Read::new(operation, &params).directives(directives);
+        let answer = self.cache.get_or_compute(&Self::scope(), read, self.compute()).await;
+        let answer = answer.unwrap_or_else(|error| panic!("node {}: {error}", self.index));
+        let seen = Seen::of_body(answer.body());
+        assert!(
+            seen.covers(owed),
+            "node {}: {seen:?} served, {owed:?} owed; {:?}, label {:?}",
+            self.index,
+            answer.outcome(),
+            answer.label()
+        );
+        seen
+    }
+
+    fn compute(
+        &self,
+    ) -> impl FnOnce(
+        nexarch_cache::Fence,
+    ) -> futures_util::future::BoxFuture<'static, Result<Computed, BoxError>>
+    + Send
+    + use<> {
+        let (store, ledger, computations) =
+            (Arc::clone(&self.store), Arc::clone(&self.ledger), Arc::clone(&self.computations));
+        move |_fence| {
+            Box::pin(async move {
+                computations.fetch_add(1, SeqCst);
+                let invalidations = ledger.invalidations();
+                let snapshot = store.snapshot(&tenant()).await?;
+                let data = snapshot.data_version();
+                Ok(Computed::new(Seen { data, invalidations }.to_body()).with_data_version(data))
+            })
+        }
+    }
+
+    /// One new span, as an ingest: committed, announced, acknowledged. Its version.
+    pub(crate) async fn commit(&self, number: u64) -> u64 {
+        let asked = self.cache.now();
+        let batch = Batch { tenant: tenant(), spans: vec![spans::span(number, number, number * 1_000_000)] };
+        let mut appended = self.store.append(vec![batch]).await.expect("a transaction");
+        let appended = appended.remove(0).expect("a batch");
+        let data = appended.versions.data;
+        let commit = Commit::new(Changed::Data, Cause::Ingest, versions(appended.versions)).read_at(asked);
+        self.cache.announce(&Self::scope(), &commit);
+        self.ledger.commit(self.index, data);
+        data
+    }
+
+    pub(crate) async fn invalidate(&self) {
+        let invalidated = self.cache.invalidate(&Self::scope(), Invalidation::All, Cause::Manual).await;
+        invalidated.expect("an acknowledgement");
+        self.ledger.invalidation(self.index);
+    }
+
+    /// Waits until Redis is usable from here, or is not.
+    pub(crate) async fn connected(&self, is: bool) {
+        let mut status = self.remote.status();
+        let wait = status.wait_for(|status| (status.values && status.messages) == is);
+        let waited = tokio::time::timeout(PATIENCE, wait).await.map(|status| status.is_ok());
+        assert!(waited == Ok(true), "node {}: {:?}", self.index, *self.remote.status().borrow());
+    }
+
+    pub(crate) async fn end(&self) {
+        self.stop.cancel();
+        self.tasks.close();
+        tokio::time::timeout(PATIENCE, self.tasks.wait()).await.expect("tasks that end");
+        self.store.close().await;
+    }
+}
+
+pub(crate) fn tenant() -> TenantId {
+    "acme".parse().expect("a tenant")
+}

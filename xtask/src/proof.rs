@@ -1,0 +1,44 @@
+//! The longer proofs of the cache. What each explored is printed by the tests themselves; these are the commands.
+
+use anyhow::Result;
+
+use crate::{
+    report::Report,
+    workspace::{command, run},
+};
+
+/// What asks the tests for their longer run; each names its bounds beside its short ones.
+const LONGER: &str = "NEXARCH_PROOF";
+
+/// Cases of each property test; the ordinary run uses the tests' own numbers.
+const PROPERTY_CASES: &str = "5000";
+
+/// A proof: its name, and what cargo is to test.
+const PROOFS: &[(&str, &[&str])] = &[
+    // Every order of the protocol's steps, up to 2,000,000 states a scenario, and every known mistake.
+    ("model", &["-p", "nexarch-cache", "--test", "model"]),
+    // Schedules of threads on the very mirror and flights: 30 times as many.
+    ("interleavings", &["-p", "nexarch-cache", "--test", "interleavings"]),
+    // Against plain models, with faults by script.
+    ("properties", &["-p", "nexarch-cache", "--lib", "--test", "it"]),
+    // Real servers in every state, one client.
+    ("redis", &["-p", "nexarch-cache", "--test", "redis"]),
+    // Real servers in every state, three nodes: 30 times as many changes.
+    ("nodes", &["-p", "nexarch-testkit", "--test", "nodes"]),
+];
+
+/// Runs the proofs one after the other, built as the product is.
+pub(crate) fn cache(report: &mut Report) {
+    for (name, selection) in PROOFS {
+        report.step(name, || one(selection));
+    }
+}
+
+fn one(selection: &[&str]) -> Result<()> {
+    run(command("cargo")
+        .args(["test", "--locked", "--release"])
+        .args(selection)
+        .args(["--", "--nocapture", "--test-threads", "1"])
+        .env("PROPTEST_CASES", PROPERTY_CASES)
+        .env(LONGER, "1"))
+}
