@@ -27,11 +27,23 @@ const PROOFS: &[(&str, &[&str])] = &[
     ("nodes", &["-p", "nexarch-testkit", "--test", "nodes"]),
 ];
 
+/// Games of the simulator, and seconds of virtual time of each.
+const GAMES: &str = "200";
+const SECONDS: &str = "60";
+
 /// Runs the proofs one after the other, built as the product is.
 pub(crate) fn cache(report: &mut Report) {
     for (name, selection) in PROOFS {
         report.step(name, || one(selection));
     }
+    report.step("simulator", simulator);
+}
+
+/// Several nodes and a script of faults in virtual time, by seed; a broken guarantee says which seed replays it.
+fn simulator() -> Result<()> {
+    run(command("cargo")
+        .args(["run", "--locked", "--release", "-p", "nexarch-cache", "--features", "testing"])
+        .args(["--example", "simulate", "--", "--seed", "1", "--seeds", GAMES, "--seconds", SECONDS]))
 }
 
 fn one(selection: &[&str]) -> Result<()> {

@@ -116,7 +116,7 @@ fn damaged_addresses_are_read_without_panic_and_errors_keep_the_secret() {
                 assert_eq!(again.map(|again| again.url()).ok(), Some(config.url()), "{damaged:?}");
             }
             Err(error) => {
-                assert!(!format!("{error} {error:?}").contains("s3cr3tword"), "{damaged:?}: {error}")
+                assert!(!format!("{error} {error:?}").contains("s3cr3tword"), "{damaged:?}: {error}");
             }
         }
     }

@@ -36,11 +36,12 @@ impl Node {
         let proxy = FaultProxy::start(redis);
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let config = RedisConfig::new("127.0.0.1").port(proxy.port()).namespace("test");
-        let remote = RedisRemote::start(config, &tasks, &stop).expect("a remote");
+        let remote = RedisRemote::start(&config, &tasks, &stop).expect("a remote");
         let cache = Cache::builder(Arc::new(Shared(Arc::clone(&store))))
             .operations([Operation::new("overview", TTL)])
             .namespace("test")
             .remote(remote.clone())
+            .check_staleness(1)
             .build(tasks.clone())
             .expect("a cache");
         tasks.spawn(cache.clone().run(stop.clone()));
@@ -125,6 +126,9 @@ impl Node {
         self.tasks.close();
         tokio::time::timeout(PATIENCE, self.tasks.wait()).await.expect("tasks that end");
         self.store.close().await;
+        // The cache's own checker looked at the same answers, with a record of its own.
+        let checked = self.cache.checked().expect("the checker is on");
+        assert!(checked.checked > 0 && checked.stale == 0, "node {}: {checked:?}", self.index);
     }
 }
 

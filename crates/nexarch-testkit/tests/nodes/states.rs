@@ -118,7 +118,7 @@ async fn full() {
     let limit = |bytes: &'static str| {
         move |c: &mut Cluster| assert_eq!(c.redis.cli(&["CONFIG", "SET", "maxmemory", bytes]), "OK")
     };
-    survives(RedisServer::builder().max_memory(0, "noeviction").start(), Felt::Lost, limit("1"), limit("0"))
+    survives(RedisServer::builder().max_memory(0, "noeviction").start(), Felt::Borne, limit("1"), limit("0"))
         .await;
 }
 
