@@ -20,6 +20,9 @@ use crate::{
 /// a hostile sender must not make those large.
 pub const MAX_FACT_BYTES: usize = 256;
 
+/// Bit of [`Facts::remote`]: the span says how many it stands for (`tracestate` with `ot=th`, rule R11).
+pub const SAMPLING_KNOWN: u8 = 4;
+
 /// The hot part of a span: everything that the map, the metrics and R1 look at, and nothing else.
 ///
 /// A pure function of the span, so that a trace can be inferred again without reading attributes.
@@ -31,7 +34,8 @@ pub struct Facts {
     pub span_id: SpanId,
     /// `None` for a root.
     pub parent_span_id: Option<SpanId>,
-    /// Bits 8 and 9 of the OTLP flags (is the parent remote, and is that known), shifted to bits 0 and 1.
+    /// Bits 8 and 9 of the OTLP flags (is the parent remote, and is that known), shifted to bits 0 and 1; and
+    /// [`SAMPLING_KNOWN`].
     pub remote: u8,
     /// Role in a call.
     pub kind: Kind,

@@ -141,6 +141,8 @@ pub struct Graph {
     pub edges: Vec<Edge>,
     /// Nodes that the caps folded into "other".
     pub folded_nodes: usize,
+    /// Edges that lead to "other" because there are too many.
+    pub folded_edges: usize,
 }
 
 /// Builds the graph of an environment, or of all together (`None`). An edge between two environments belongs to both.
@@ -269,7 +271,7 @@ impl Building<'_> {
         let mut nodes: Vec<(NodeKey, Node)> = self.nodes;
         identity::make_unique(&mut nodes, table);
         let mut graph =
-            Graph { nodes: nodes.into_iter().map(|(_, node)| node).collect(), edges, folded_nodes: 0 };
+            Graph { nodes: nodes.into_iter().map(|(_, node)| node).collect(), edges, ..Graph::default() };
         graph.measure();
         caps::apply(&mut graph);
         graph.sort();

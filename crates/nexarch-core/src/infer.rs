@@ -32,7 +32,8 @@ use calls::Seen;
 use trace::Trace;
 
 use crate::{
-    facts::Facts,
+    attributes::UNKNOWN_SERVICE,
+    facts::{Facts, SAMPLING_KNOWN},
     rollup::{Delta, Key, Note, Table, cell::Cell},
     span::Kind,
 };
@@ -65,6 +66,11 @@ struct Inference<'a> {
     covered: Vec<bool>,
     /// Calls that something of another service hangs below, and one such span.
     answered: Vec<Option<usize>>,
+}
+
+/// Is it what an SDK calls a service that nobody named: `unknown_service`, alone or with the name of the program?
+fn is_unnamed(service: &str) -> bool {
+    service.strip_prefix(UNKNOWN_SERVICE).is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
 }
 
 /// What one span, or call, adds to a cell.
@@ -106,6 +112,12 @@ impl Inference<'_> {
             self.count(Key::Spans(service), sample);
             if facts.kind == Kind::Unspecified {
                 self.count(Key::Note(Note::Kindless, service), sample);
+            }
+            if facts.remote & SAMPLING_KNOWN != 0 {
+                self.count(Key::Note(Note::Sampled, service), sample);
+            }
+            if is_unnamed(&facts.service) {
+                self.count(Key::Note(Note::Nameless, service), sample);
             }
         }
     }

@@ -4,6 +4,8 @@
 //! can be replayed, fuzzed and tested by property.
 
 pub mod attributes;
+mod cut;
+pub mod diagnostics;
 pub mod export;
 pub mod facts;
 mod foreign;
@@ -13,6 +15,7 @@ pub mod ids;
 pub mod infer;
 pub mod jaeger;
 pub mod layout;
+pub mod limits;
 pub mod native;
 pub mod otlp;
 pub mod overview;

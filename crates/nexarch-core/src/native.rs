@@ -39,7 +39,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     Text,
-    otlp::{Budget, Flags, Rules},
+    otlp::{Budget, Flags, Reason, Rules},
     span::{Resource, Scope, Span, Value},
 };
 
@@ -110,6 +110,30 @@ pub fn decode_batch(body: &[u8], rules: &Rules) -> Result<Batch, NativeError> {
     Ok(batch)
 }
 
+/// What a rejected span counts as; of one that was sent alone.
+pub fn flags_of(error: &NativeError) -> Flags {
+    let mut flags = Flags::default();
+    if let NativeError::Span(error) = error {
+        reject(&mut flags, error);
+    }
+    flags
+}
+
+/// An error names its field first.
+fn reject(flags: &mut Flags, error: &str) {
+    let (field, words) = error.split_once(": ").unwrap_or_default();
+    let is = |reason: Reason| field == "start_time" && words == reason.to_string();
+    if matches!(field, "trace_id" | "span_id" | "parent_span_id") {
+        flags.rejected_id += 1;
+    } else if is(Reason::Future) {
+        flags.rejected_future += 1;
+    } else if is(Reason::Expired) {
+        flags.rejected_expired += 1;
+    } else {
+        flags.rejected_malformed += 1;
+    }
+}
+
 fn not_json(error: &serde_json::Error) -> NativeError {
     NativeError::Body(shortened(format!("the body is not JSON: {error}")))
 }
@@ -174,6 +198,7 @@ impl<'de> Visitor<'de> for &mut Items<'_> {
                 Ok(span) => self.batch.spans.push(span),
                 Err(error) => {
                     self.batch.failed += 1;
+                    reject(&mut self.reader.flags, &error);
                     if self.batch.errors.len() < MAX_KEPT_ERRORS {
                         self.batch.errors.push(ItemError { index, error });
                     }

@@ -8,13 +8,17 @@
 
 pub mod cell;
 mod codec;
+mod fold;
 pub mod key;
 mod table;
 mod wire;
 
 use rustc_hash::FxHashMap;
 
+use crate::limits::MAX_READ_CELLS;
 pub use cell::Cell;
+pub(crate) use fold::OTHER;
+use fold::{Moved, Negative};
 pub use key::{Class, Key, NodeKey, Note, Via};
 pub(crate) use table::Table;
 
@@ -41,6 +45,12 @@ impl Delta {
         self.table.merge(&other.table, -1);
     }
 
+    /// Folds names beyond the limits of [`crate::limits`] into "(other)"; sums stay as they are. Cells that take
+    /// something back keep their name.
+    pub fn bound(&mut self) {
+        fold::fold(&mut self.table, Negative::Keep);
+    }
+
     /// One self-contained blob per touched minute (minutes since the Unix epoch), in order.
     pub fn encode(&self) -> Vec<(u32, Vec<u8>)> {
         let mut cells: Vec<(u32, Key, &Cell)> =
@@ -63,7 +73,8 @@ impl PartialEq for Delta {
 }
 
 /// Adds up the blobs of one minute (or of several that become one) into one; the result is empty when all cells
-/// cancel out. An empty blob is the blob without cells.
+/// cancel out. An empty blob is the blob without cells. What is over the limits of [`crate::limits`] is folded; the
+/// blobs must be all that there are of their minutes, or the oldest ones.
 pub fn merge(blobs: &[&[u8]]) -> Result<Vec<u8>, Corrupt> {
     let rollup = Rollup::fold(blobs.iter().map(|&blob| (0, blob)))?;
     let cells = rollup.table.cells.iter().map(|(&(_, key), cell)| (key, cell));
@@ -84,6 +95,7 @@ impl Rollup {
     pub fn fold<'a>(blobs: impl IntoIterator<Item = (u32, &'a [u8])>) -> Result<Self, Corrupt> {
         let mut table = Table::default();
         let mut seen = LastSeen::default();
+        let mut room = MAX_READ_CELLS;
         for (minute, blob) in blobs {
             seen.turn_to(minute);
             codec::decode(&mut table, blob, &mut |table, key, cell| {
@@ -92,6 +104,15 @@ impl Rollup {
                 }
                 table.merge_cell(0, key, cell, 1);
             })?;
+            if table.cells.len() > room {
+                if let Some(moved) = fold::fold(&mut table, Negative::Fold) {
+                    seen.follow(&moved);
+                }
+                room = room.max(2 * table.cells.len());
+            }
+        }
+        if let Some(moved) = fold::fold(&mut table, Negative::Fold) {
+            seen.follow(&moved);
         }
         Ok(Self { table, last_seen: seen.finish() })
     }
@@ -104,13 +125,19 @@ impl Rollup {
         wanted: impl Fn(&Table, Key) -> bool,
     ) -> Result<Self, Corrupt> {
         let mut table = Table::default();
+        let mut room = MAX_READ_CELLS;
         for (minute, blob) in blobs {
             codec::decode(&mut table, blob, &mut |table, key, cell| {
                 if wanted(table, key) {
                     table.merge_cell(bucket(minute), key, cell, 1);
                 }
             })?;
+            if table.cells.len() > room {
+                fold::fold(&mut table, Negative::Fold);
+                room = room.max(2 * table.cells.len());
+            }
         }
+        fold::fold(&mut table, Negative::Fold);
         Ok(Self { table, last_seen: FxHashMap::default() })
     }
 
@@ -151,6 +178,22 @@ impl LastSeen {
         }
     }
 
+    /// Nodes have new numbers, and some have become one.
+    fn follow(&mut self, moved: &Moved) {
+        let place = |node: u32| moved.get(&node).copied();
+        for (node, count) in std::mem::take(&mut self.counts) {
+            if let Some(node) = place(node) {
+                self.add(node, count);
+            }
+        }
+        for (node, minute) in std::mem::take(&mut self.newest) {
+            if let Some(node) = place(node) {
+                let newest = self.newest.entry(node).or_default();
+                *newest = minute.max(*newest);
+            }
+        }
+    }
+
     fn finish(mut self) -> FxHashMap<u32, u32> {
         self.settle();
         self.newest
@@ -169,5 +212,7 @@ impl LastSeen {
 #[error("corrupt rollup: {0}")]
 pub struct Corrupt(pub &'static str);
 
+#[cfg(test)]
+mod flood;
 #[cfg(test)]
 mod tests;

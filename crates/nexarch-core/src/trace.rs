@@ -10,6 +10,7 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 use crate::{
     facts::Facts,
     ids::{SpanId, TraceId},
+    limits::{MAX_TRACE_BYTES, MAX_TRACE_SPANS},
     span::{Attributes, Kind, Span, Status, Value},
 };
 
@@ -30,7 +31,9 @@ pub struct Trace {
     pub error_count: usize,
     /// Names of the services in it, sorted.
     pub services: Vec<String>,
-    /// The spans, by start, then by id.
+    /// Not all spans are listed, because the answer would be too large; `span_count` and the rest are of all.
+    pub truncated: bool,
+    /// The spans, by start, then by id; the first ones when `truncated`.
     pub spans: Vec<TraceSpan>,
 }
 
@@ -107,16 +110,25 @@ impl Trace {
         ordered.sort_by_key(|(span, _)| (span.start_ns, span.span_id, span.kind));
         let start = ordered.first().map_or(0, |(span, _)| span.start_ns);
         let end = ordered.iter().map(|(span, _)| span.end_ns.unwrap_or(span.start_ns)).max().unwrap_or(start);
-        let shown: Vec<TraceSpan> =
-            ordered.into_iter().map(|(span, facts)| TraceSpan::new(span, &facts)).collect();
-        let services: BTreeSet<&str> = shown.iter().map(|span| span.service_name.as_str()).collect();
+        let services: BTreeSet<String> = ordered.iter().map(|(_, facts)| facts.service.to_string()).collect();
+        let span_count = ordered.len();
+        let mut room = MAX_TRACE_BYTES;
+        let fits = |(span, _): &(&Span, Facts)| {
+            let size = size(span);
+            let fits = size <= room;
+            room = room.saturating_sub(size);
+            fits
+        };
+        let listed = ordered.into_iter().take(MAX_TRACE_SPANS).take_while(fits);
+        let shown: Vec<TraceSpan> = listed.map(|(span, facts)| TraceSpan::new(span, &facts)).collect();
         Self {
             trace_id,
             start: moment(start),
             duration_ms: milliseconds(end - start),
-            span_count: shown.len(),
+            span_count,
+            truncated: shown.len() < span_count,
             error_count: spans.iter().filter(|span| span.status == Status::Error).count(),
-            services: services.into_iter().map(str::to_owned).collect(),
+            services: services.into_iter().collect(),
             spans: shown,
         }
     }
@@ -153,6 +165,27 @@ impl TraceSpan {
             events: span.events.iter().map(event).collect(),
             links: span.links.iter().map(link).collect(),
         }
+    }
+}
+
+/// About how many bytes a span takes in the answer. Its resource is part of it, whoever shares it.
+fn size(span: &Span) -> usize {
+    let list = |list: &Attributes| -> usize {
+        list.iter().map(|(key, value)| key.len() + 8 + value_size(value)).sum()
+    };
+    let events: usize = span.events.iter().map(|event| 64 + event.name.len() + list(&event.attributes)).sum();
+    let links: usize = span.links.iter().map(|link| 96 + list(&link.attributes)).sum();
+    let own = 256 + span.name.len() + span.status_message.len() + list(&span.attributes);
+    own + list(&span.resource.attributes) + events + links
+}
+
+fn value_size(value: &Value) -> usize {
+    match value {
+        Value::Str(text) => text.len(),
+        Value::Bytes(bytes) => 2 * bytes.len(),
+        Value::Array(values) => values.iter().map(|value| 1 + value_size(value)).sum(),
+        Value::Map(pairs) => pairs.iter().map(|(key, value)| key.len() + 4 + value_size(value)).sum(),
+        Value::Null | Value::Bool(_) | Value::Int(_) | Value::Double(_) => 8,
     }
 }
 
@@ -211,5 +244,45 @@ impl Serialize for Shown<'_> {
                 map.end()
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        otlp::{Encoding, Rules, decode},
+        span::attribute,
+    };
+
+    fn spans(count: usize, text: usize) -> Vec<Span> {
+        let body = serde_json::json!({"resourceSpans": [{"scopeSpans": [{"spans": [{
+            "traceId": "0102030405060708090a0b0c0d0e0f10", "spanId": "0102030405060708", "name": "op",
+            "startTimeUnixNano": "1000", "endTimeUnixNano": "3000",
+            "attributes": [{"key": "k", "value": {"stringValue": "x".repeat(text)}}],
+        }]}]}]});
+        let decoded = decode(&body.to_string().into(), Encoding::Json, &Rules::default()).unwrap();
+        let span = &decoded.spans[0];
+        assert!(attribute(&span.attributes, "k").is_some());
+        (0..count as u64)
+            .map(|at| Span { start_ns: 1_000 + at, end_ns: Some(9_000_000), ..span.clone() })
+            .collect()
+    }
+
+    #[test]
+    fn an_answer_is_bounded_in_spans_and_bytes_and_says_so() {
+        let id = spans(1, 1)[0].trace_id;
+        let small = Trace::new(id, &spans(50, 10));
+        assert_eq!((small.truncated, small.spans.len(), small.span_count), (false, 50, 50));
+        let many = Trace::new(id, &spans(MAX_TRACE_SPANS + 1, 10));
+        assert_eq!(
+            (many.truncated, many.spans.len(), many.span_count),
+            (true, MAX_TRACE_SPANS, MAX_TRACE_SPANS + 1)
+        );
+        assert_eq!(many.spans[0].start_time, moment(1_000), "the first ones");
+        let heavy = Trace::new(id, &spans(2_000, 60_000));
+        assert!(heavy.truncated && heavy.spans.len() < 600, "{}", heavy.spans.len());
+        assert_eq!(heavy.span_count, 2_000);
+        assert!(serde_json::to_vec(&heavy).unwrap().len() < MAX_TRACE_BYTES + (1 << 20));
     }
 }

@@ -2,7 +2,7 @@
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{Facts, MAX_FACT_BYTES, RemoteKind, address::host, content};
+use super::{Facts, MAX_FACT_BYTES, RemoteKind, SAMPLING_KNOWN, address::host, content};
 use crate::{
     Text,
     attributes::{Known, Slots, UNKNOWN_SERVICE},
@@ -57,7 +57,8 @@ pub(super) fn extract(span: &Span, sender: &Sender, scope: u64) -> Facts {
         trace_id: span.trace_id,
         span_id: span.span_id,
         parent_span_id: span.parent_span_id,
-        remote: ((span.flags >> 8) & 0b11) as u8,
+        remote: ((span.flags >> 8) & 0b11) as u8
+            | if weight::threshold(&span.trace_state).is_some() { SAMPLING_KNOWN } else { 0 },
         kind: span.kind,
         error: span.status == Status::Error,
         start_ns: span.start_ns,

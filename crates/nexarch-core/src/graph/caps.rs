@@ -3,7 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet, btree_map::Entry};
 
 use super::{Edge, Graph, Node, NodeType, identity::id};
-use crate::{Text, rollup::Cell};
+use crate::{
+    Text,
+    limits::MAX_MAP_EDGES,
+    rollup::{Cell, OTHER},
+};
 
 /// Most nodes of a type (all environments). Externals are the ones that grow without end.
 fn cap(kind: NodeType) -> usize {
@@ -39,9 +43,37 @@ pub(super) fn apply(graph: &mut Graph) {
             fold(graph, at, other);
         }
     }
-    if graph.folded_nodes > 0 {
+    thin(graph, &place, &mut others);
+    if graph.folded_nodes + graph.folded_edges > 0 {
         unclash(graph, &others.into_values().collect());
         graph.edges = redirect(std::mem::take(&mut graph.edges), &place);
+    }
+}
+
+/// Sends the edges over the limit, the least used ones, to the other nodes of their target's type.
+fn thin(graph: &mut Graph, place: &[usize], others: &mut BTreeMap<(NodeType, Option<Text>), usize>) {
+    if graph.edges.len() <= MAX_MAP_EDGES {
+        return;
+    }
+    let id = |at: usize| &graph.nodes[at].id;
+    let rank = |edge: &Edge| {
+        let ends = (id(edge.source).clone(), id(edge.target).clone());
+        (std::cmp::Reverse(edge.calls.calls()), ends, edge.protocol.clone())
+    };
+    let mut order: Vec<usize> = (0..graph.edges.len()).collect();
+    order.sort_by_cached_key(|&at| rank(&graph.edges[at]));
+    for at in order.split_off(MAX_MAP_EDGES) {
+        let target = graph.edges[at].target;
+        // Nodes that were folded have only the place that they went to.
+        let of = &graph.nodes[place.get(target).copied().unwrap_or(target)];
+        let (kind, environment) = (of.kind, of.environment.clone());
+        let other = *others.entry((kind, environment.clone())).or_insert_with(|| {
+            graph.nodes.push(other(kind, environment));
+            graph.nodes.len() - 1
+        });
+        graph.edges[at].target = other;
+        graph.edges[at].protocol = Text::from_static(OTHER);
+        graph.folded_edges += 1;
     }
 }
 
@@ -97,7 +129,9 @@ fn unclash(graph: &mut Graph, others: &BTreeSet<usize>) {
 fn redirect(edges: Vec<Edge>, place: &[usize]) -> Vec<Edge> {
     let mut merged: BTreeMap<(usize, usize, Text), Edge> = BTreeMap::new();
     for mut edge in edges {
-        (edge.source, edge.target) = (place[edge.source], place[edge.target]);
+        // Nodes made here are where they are.
+        let placed = |at: usize| place.get(at).copied().unwrap_or(at);
+        (edge.source, edge.target) = (placed(edge.source), placed(edge.target));
         if edge.source == edge.target {
             continue;
         }

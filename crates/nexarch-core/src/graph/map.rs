@@ -136,6 +136,8 @@ pub struct GraphStats {
     pub avg_degree: Option<f64>,
     /// Nodes that were folded into "other …" because there are too many of their type.
     pub folded_nodes: usize,
+    /// Edges that lead to "other …" because there are too many.
+    pub folded_edges: usize,
 }
 
 /// The map of a window.
@@ -176,6 +178,7 @@ fn stats(graph: &Graph, pairs: Vec<(usize, usize)>) -> GraphStats {
         is_dag: toposort(&calls, None).is_ok(),
         avg_degree: ratio((nodes > 0).then(|| 2.0 * edges as f64 / nodes as f64)),
         folded_nodes: graph.folded_nodes,
+        folded_edges: graph.folded_edges,
     }
 }
 

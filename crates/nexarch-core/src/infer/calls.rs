@@ -14,6 +14,10 @@ use crate::{
     span::{Kind, Side},
 };
 
+/// A server half may start so much before its client half without being worth a word, nanoseconds: clocks that are
+/// kept in step differ by less than a millisecond.
+const SKEW_NS: u64 = 1_000_000;
+
 /// What one trace says of who reached whom.
 #[derive(Default)]
 pub(super) struct Seen {
@@ -65,6 +69,9 @@ impl Inference<'_> {
         }
         if is_root {
             self.entry(span);
+        } else if caller.is_none_or(|at| self.trace.side(at) != Side::Out) {
+            let note = Key::Note(Note::Unreached, self.trace.service[span]);
+            self.count(note, Sample::of(facts).untimed());
         }
         if facts.kind == Kind::Consumer && self.receive(span, caller, seen) {
             return;
@@ -92,6 +99,11 @@ impl Inference<'_> {
     fn pair(&mut self, client: usize, server: usize, seen: &mut Seen) {
         self.answer(client, server);
         let (c, s) = (self.trace.spans[client], self.trace.spans[server]);
+        let one_host = c.instance != 0 && c.instance == s.instance;
+        if !one_host && s.start_ns.saturating_add(SKEW_NS) < c.start_ns {
+            let note = Key::Note(Note::Skewed, self.trace.service[server]);
+            self.count(note, Sample::of(s).untimed());
+        }
         if self.trace.service[client] == self.trace.service[server] {
             return;
         }

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::{Reader, fields};
 use crate::{
-    Text, attributes,
+    Text, attributes, cut,
     span::{Kind, Span, Status, Value},
 };
 
@@ -102,7 +102,7 @@ pub(super) fn read(raw: &RawValue, reader: &mut Reader<'_>) -> Result<Span, Stri
     };
     // The fields win over attributes of the same name.
     attributes::resolve(&mut list);
-    Ok(Span {
+    let mut span = Span {
         trace_id,
         span_id,
         parent_span_id: parent.filter(|parent| *parent != span_id),
@@ -119,7 +119,9 @@ pub(super) fn read(raw: &RawValue, reader: &mut Reader<'_>) -> Result<Span, Stri
         links: Vec::new(),
         resource: reader.resource(service),
         scope: reader.scope.clone(),
-    })
+    };
+    reader.flags.cut += cut::span(&mut span);
+    Ok(span)
 }
 
 /// A span that names whom it calls: see the module's words on `downstream`.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Budget, Decoded, Flags, MAX_FUTURE_NS, MAX_KEPT_REJECTIONS, Reason, Rejected, Rules};
 use crate::{
-    Text, attributes,
+    Text, attributes, cut,
     ids::{SpanId, TraceId},
     span::{Attributes, Event, Kind, Link, Resource, Scope, Span, Status},
     weight,
@@ -66,6 +66,10 @@ pub(crate) struct Sender {
 
 impl Sender {
     pub(crate) fn new(resource: Result<Resource, Reason>) -> Self {
+        let resource = resource.map(|mut resource| {
+            cut::attributes(&mut resource.attributes);
+            resource
+        });
         let named = resource.as_ref().is_ok_and(|resource| attributes::names_service(&resource.attributes));
         Self {
             resource: resource.map(Arc::new).map_err(|reason| within("resource", reason)),
@@ -75,6 +79,10 @@ impl Sender {
     }
 
     pub(crate) fn with_scope(&self, scope: Result<Scope, Reason>) -> Self {
+        let scope = scope.map(|mut scope| {
+            cut::attributes(&mut scope.attributes);
+            scope
+        });
         Self { scope: scope.map(Arc::new).map_err(|reason| within("scope", reason)), ..self.clone() }
     }
 }
@@ -120,9 +128,13 @@ impl<'r> Gate<'r> {
         let index = self.decoded.received;
         self.decoded.received += 1;
         match draft.and_then(|draft| self.accept(sender, draft)) {
-            Ok(span) => self.decoded.spans.push(span),
+            Ok(mut span) => {
+                self.decoded.flags.cut += cut::span(&mut span);
+                self.decoded.spans.push(span);
+            }
             Err(reason) => {
                 self.decoded.rejected_total += 1;
+                self.decoded.flags.reject(&reason);
                 if self.decoded.rejected.len() < MAX_KEPT_REJECTIONS {
                     self.decoded.rejected.push(Rejected { index, reason });
                 }

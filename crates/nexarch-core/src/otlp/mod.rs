@@ -156,7 +156,7 @@ pub enum Reason {
     },
 }
 
-/// How often something odd was seen and accepted all the same; what the sender's owner should know (rule R12).
+/// How often something odd was seen, mostly accepted all the same; what the sender's owner should know (rule R12).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Flags {
     /// Spans without a name.
@@ -181,6 +181,16 @@ pub struct Flags {
     pub invalid_link: u64,
     /// Texts that are not UTF-8; the bad bytes were replaced.
     pub replaced_text: u64,
+    /// Attributes, events and links left out and texts shortened, because they were beyond [`crate::limits`].
+    pub cut: u64,
+    /// Spans rejected: an id is none.
+    pub rejected_id: u64,
+    /// Spans rejected: they start more than an hour from now.
+    pub rejected_future: u64,
+    /// Spans rejected: they are older than the retention.
+    pub rejected_expired: u64,
+    /// Spans rejected for anything else about them.
+    pub rejected_malformed: u64,
 }
 
 impl Flags {
@@ -197,6 +207,42 @@ impl Flags {
         self.unnamed_event += other.unnamed_event;
         self.invalid_link += other.invalid_link;
         self.replaced_text += other.replaced_text;
+        self.cut += other.cut;
+        self.rejected_id += other.rejected_id;
+        self.rejected_future += other.rejected_future;
+        self.rejected_expired += other.rejected_expired;
+        self.rejected_malformed += other.rejected_malformed;
+    }
+
+    /// Counts a rejected span by its reason.
+    pub(crate) fn reject(&mut self, reason: &Reason) {
+        match reason {
+            Reason::TraceId | Reason::SpanId | Reason::ParentSpanId => self.rejected_id += 1,
+            Reason::Future => self.rejected_future += 1,
+            Reason::Expired => self.rejected_expired += 1,
+            Reason::TooDeep | Reason::TooManyElements | Reason::Field(_) | Reason::Sender { .. } => {
+                self.rejected_malformed += 1;
+            }
+        }
+    }
+
+    /// Those counts that are kept for the tenant, by name.
+    pub fn counts(&self) -> [(&'static str, u64); 13] {
+        [
+            ("rejected_id", self.rejected_id),
+            ("rejected_future", self.rejected_future),
+            ("rejected_expired", self.rejected_expired),
+            ("rejected_malformed", self.rejected_malformed),
+            ("cut", self.cut),
+            ("no_name", self.no_name),
+            ("end_before_start", self.end_before_start),
+            ("unknown_kind", self.unknown_kind),
+            ("self_parent", self.self_parent),
+            ("repeated_key", self.repeated_key),
+            ("unnamed_event", self.unnamed_event),
+            ("invalid_link", self.invalid_link),
+            ("replaced_text", self.replaced_text),
+        ]
     }
 }
 

@@ -104,12 +104,29 @@ pub enum Note {
     Untargeted = 3,
     /// A span without a kind.
     Kindless = 4,
+    /// A span without a service name, or with the one that an SDK makes up.
+    Nameless = 5,
+    /// A span that says how many it stands for. Most senders say nothing, so that is not worth a cell.
+    Sampled = 6,
+    /// A server half that starts before its client half.
+    Skewed = 7,
+    /// An entry span with a parent, but without a client half.
+    Unreached = 8,
 }
 
 impl Note {
     /// All, by number.
-    pub(super) const ALL: [Self; 5] =
-        [Self::Orphan, Self::LostLocal, Self::Unanswered, Self::Untargeted, Self::Kindless];
+    pub(super) const ALL: [Self; 9] = [
+        Self::Orphan,
+        Self::LostLocal,
+        Self::Unanswered,
+        Self::Untargeted,
+        Self::Kindless,
+        Self::Nameless,
+        Self::Sampled,
+        Self::Skewed,
+        Self::Unreached,
+    ];
 }
 
 /// What a cell counts. Nodes and texts are indices of the table that holds the cell.

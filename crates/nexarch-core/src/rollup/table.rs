@@ -88,6 +88,16 @@ impl Table {
         })
     }
 
+    /// Is a text among those interned?
+    pub(crate) fn knows(&self, text: &str) -> bool {
+        self.text_ids.contains_key(text)
+    }
+
+    /// Are there at most so many cells, nodes and texts?
+    pub(crate) fn is_within(&self, cells: usize, nodes: usize, texts: usize) -> bool {
+        self.cells.len() <= cells && self.nodes.len() <= nodes && self.texts.len() <= texts
+    }
+
     /// The text of an index of this table.
     pub(crate) fn text_of(&self, id: u32) -> &Text {
         &self.texts[id as usize]

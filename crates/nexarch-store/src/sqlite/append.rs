@@ -60,6 +60,7 @@ impl Decided {
     pub(super) fn new(incoming: Incoming, gain: Gain) -> Result<Self, Error> {
         let Gain { rows, mut delta, new_traces, range, known, large, late, .. } = gain;
         let chunks = plan::pack(&rows, &mut delta)?;
+        delta.bound();
         let blobs = delta.encode().into_iter();
         let blobs = blobs.map(|(minute, blob)| Ok((minute, rollup::pack(blob)?)));
         Ok(Self {

@@ -139,6 +139,7 @@ impl Sqlite {
         }
         drop(read);
         let encode = move || {
+            delta.bound();
             let blobs = delta.encode().into_iter();
             blobs.map(|(minute, blob)| Ok((minute, rollup::pack(blob)?))).collect::<Result<Vec<_>, Error>>()
         };
