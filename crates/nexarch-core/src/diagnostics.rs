@@ -55,7 +55,7 @@ impl Missing {
                     }
                 }
                 Key::Operation(_, name) if rollup.table.text_of(name) == OTHER => {
-                    add(&mut this.folded_requests)
+                    add(&mut this.folded_requests);
                 }
                 Key::Call(_, _, to, protocol) if is_other(to) || rollup.table.text_of(protocol) == OTHER => {
                     add(&mut this.folded_calls);
@@ -91,7 +91,9 @@ mod tests {
 
     fn missing(traces: &[&[Facts]]) -> Missing {
         let mut delta = Delta::default();
-        traces.iter().for_each(|trace| delta.add(&contribution(trace)));
+        for trace in traces {
+            delta.add(&contribution(trace));
+        }
         let blobs = delta.encode();
         Missing::of(&Rollup::fold(blobs.iter().map(|(minute, blob)| (*minute, &**blob))).unwrap())
     }

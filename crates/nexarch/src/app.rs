@@ -32,6 +32,7 @@ use crate::{
     },
     lifecycle::{self, Lifecycle},
     limit::Limits,
+    noted::Noted,
     operation, redis, retention, settle,
 };
 
@@ -68,6 +69,8 @@ pub struct App {
     pub node: String,
     /// How long data are kept.
     pub retention: Retention,
+    /// What senders did wrong, until the store keeps it.
+    pub(crate) noted: Noted,
     rejected: Mutex<HashMap<TenantId, u64>>,
     /// When each tenant was created, as last seen.
     tenants: Mutex<HashMap<TenantId, u64>>,
@@ -125,6 +128,7 @@ impl App {
             latency_objective: config.latency_objective,
             node: node_name(),
             retention: Retention { spans: config.retention, rollups: config.rollup_retention },
+            noted: Noted::default(),
             rejected: Mutex::default(),
             tenants: Mutex::default(),
             heavy: Arc::new(Semaphore::new(cores() * HEAVY_PER_CORE)),
@@ -188,8 +192,14 @@ impl App {
         Ok(versions.clock)
     }
 
+    /// Counts what a request held beside good spans.
+    pub fn note(&self, tenant: &TenantId, rejected: u64, flags: &otlp::Flags) {
+        self.note_rejected(tenant, rejected);
+        self.noted.add(tenant, flags);
+    }
+
     /// Counts spans that were refused.
-    pub fn note_rejected(&self, tenant: &TenantId, spans: u64) {
+    fn note_rejected(&self, tenant: &TenantId, spans: u64) {
         let mut rejected = self.rejected.lock().unwrap_or_else(PoisonError::into_inner);
         if spans > 0 && (rejected.len() < MAX_COUNTED_TENANTS || rejected.contains_key(tenant)) {
             *rejected.entry(tenant.clone()).or_default() += spans;

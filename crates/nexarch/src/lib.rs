@@ -15,6 +15,7 @@ pub mod import;
 pub mod ingest;
 pub mod lifecycle;
 pub mod limit;
+mod noted;
 pub mod operation;
 mod redis;
 mod retention;

@@ -1,4 +1,5 @@
-//! The background half of inference: settles large traces when they fall quiet (see `nexarch_store::Store::settle`).
+//! The background half of ingest: settles large traces when they fall quiet (see `nexarch_store::Store::settle`), and
+//! brings counts of refused spans to the store.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,7 +18,7 @@ pub(crate) async fn run(app: Arc<App>) {
     let mut failing = false;
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         let Some(settled) = stop.run_until_cancelled(settle_due(&app, lifecycle::now_us())).await else {
-            return;
+            break;
         };
         if let Err(error) = &settled
             && !failing
@@ -25,6 +26,12 @@ pub(crate) async fn run(app: Arc<App>) {
             tracing::warn!(%error, "large traces cannot be settled now");
         }
         failing = settled.is_err();
+        if let Err(error) = app.noted.flush(&*app.store).await {
+            tracing::warn!(%error, "counts of refused spans wait for the database");
+        }
+    }
+    if let Err(error) = app.noted.flush(&*app.store).await {
+        tracing::warn!(%error, "counts of refused spans are lost");
     }
 }
 

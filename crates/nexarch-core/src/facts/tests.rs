@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::{Facts, MAX_FACT_BYTES, RemoteKind};
+use super::{Facts, MAX_FACT_BYTES, RemoteKind, SAMPLING_KNOWN};
 use crate::{
     otlp::{Rules, decode_json},
     span::{Attributes, Kind, Resource, Span, Status, Value},
@@ -38,12 +38,14 @@ fn what_the_span_itself_says() {
     span.status = Status::Error;
     span.trace_state = "ot=th:c".into();
     let facts = Facts::from(&span);
-    assert_eq!((facts.kind, facts.error, facts.remote), (Kind::Consumer, true, 0b11));
+    assert_eq!((facts.kind, facts.error, facts.remote), (Kind::Consumer, true, 0b11 | SAMPLING_KNOWN));
     assert_eq!((facts.start_ns, facts.duration_ns, facts.weight), (1000, Some(3000), 4 * 256));
     assert_eq!((&*facts.name, facts.parent_span_id), ("op", None));
     span.end_ns = None;
     span.flags = 0x1ff;
-    assert_eq!((Facts::from(&span).duration_ns, Facts::from(&span).remote), (None, 0b01));
+    assert_eq!((Facts::from(&span).duration_ns, Facts::from(&span).remote), (None, 0b01 | SAMPLING_KNOWN));
+    span.trace_state = "ot=rv:6e6d1a75832a2f".into();
+    assert_eq!(Facts::from(&span).remote, 0b01, "no threshold says nothing");
 }
 
 #[test]

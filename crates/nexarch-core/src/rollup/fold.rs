@@ -239,9 +239,9 @@ fn rebuild(
             } else if folded_target && place == 1 && !nodes.contains(&from) {
                 *others.entry(from).or_insert_with(|| other(table, &old, from, keep_environment))
             } else {
-                *moved.entry(from).or_insert_with(|| match nodes.contains(&from) {
-                    true => other(table, &old, from, keep_environment),
-                    false => copy(table, &old, from),
+                let folded = nodes.contains(&from);
+                *moved.entry(from).or_insert_with(|| {
+                    if folded { other(table, &old, from, keep_environment) } else { copy(table, &old, from) }
                 })
             };
         }

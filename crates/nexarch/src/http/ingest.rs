@@ -110,13 +110,14 @@ pub(super) async fn one(State(app): State<Arc<App>>, request: Request<Body>) -> 
     let rules = app.rules(lifecycle::now_ns());
     let decoded = app.decode(bytes.len(), move || native::decode_one(&bytes, &rules)).await?;
     app.limits.spans(&caller.tenant, 1, Instant::now())?;
-    let (span, _) = decoded.map_err(|error| {
-        app.note_rejected(&caller.tenant, 1);
+    let (span, flags) = decoded.map_err(|error| {
+        app.note(&caller.tenant, 1, &native::flags_of(&error));
         match error {
             NativeError::Body(detail) => ApiError::bad_request(detail),
             NativeError::Span(detail) => ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, detail),
         }
     })?;
+    app.note(&caller.tenant, 0, &flags);
     let span_id = span.span_id.to_string();
     let appended = app.ingest.store(&caller, vec![span], held).await?;
     let answer = Json(Accepted { status: "accepted", span_id });
@@ -134,7 +135,7 @@ pub(super) async fn batch(State(app): State<Arc<App>>, request: Request<Body>) -
         .map_err(|error| ApiError::bad_request(error.to_string()))?;
     app.limits.spans(&caller.tenant, decoded.spans.len() + decoded.failed, Instant::now())?;
     let failed = decoded.failed as u64;
-    app.note_rejected(&caller.tenant, failed);
+    app.note(&caller.tenant, failed, &decoded.flags);
     let errors = decoded.errors.into_iter().take(MAX_ERRORS);
     let errors: Vec<_> = errors.map(|item| ItemError { index: item.index, error: item.error }).collect();
     let all_failed = failed > 0 && decoded.spans.is_empty();

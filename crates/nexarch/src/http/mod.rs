@@ -4,6 +4,7 @@ mod cache;
 mod cached;
 mod caller;
 mod dashboard;
+mod diagnostics;
 mod error;
 mod grpc;
 mod health;
@@ -35,6 +36,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/api/v1/ingest", post(ingest::one))
         .route("/api/v1/ingest/batch", post(ingest::batch))
         .route("/api/v1/ingest/stats", get(ingest::stats))
+        .route("/api/v1/ingest/diagnostics", get(diagnostics::diagnostics))
         .route("/api/v1/dashboard/overview", get(dashboard::overview))
         .route("/api/v1/dashboard/architecture-map", get(dashboard::map))
         .route("/api/v1/architecture/current", get(dashboard::map))

@@ -9,7 +9,7 @@ use utoipa::{
     openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme},
 };
 
-use super::{cache, dashboard, health, ingest, otlp, traces};
+use super::{cache, dashboard, diagnostics, health, ingest, otlp, traces};
 
 /// Which span of time, and which environment.
 #[derive(IntoParams)]
@@ -26,11 +26,24 @@ pub(super) struct RangeParams {
     environment: Option<String>,
 }
 
+/// Which span of time.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "only its shape is read, by the document")]
+pub(super) struct WindowParams {
+    /// `15m 1h 6h 24h 7d 30d`; ends at the newest accepted time. Default `24h`.
+    window: Option<String>,
+    /// RFC 3339; with `to`, instead of `window`.
+    from: Option<String>,
+    /// RFC 3339.
+    to: Option<String>,
+}
+
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Nexarch", description = "Architecture intelligence from OpenTelemetry spans, served from a cache that is never stale."),
     paths(
-        otlp::traces, ingest::one, ingest::batch, ingest::stats,
+        otlp::traces, ingest::one, ingest::batch, ingest::stats, diagnostics::diagnostics,
         dashboard::overview, dashboard::map, dashboard::export, dashboard::services, dashboard::service, dashboard::service_metrics, dashboard::trends,
         traces::trace,
         cache::stats, cache::health, cache::invalidate, cache::invalidate_operation,

@@ -143,7 +143,7 @@ pub(super) async fn store(
     let decoded = app.decode(bytes.len(), move || otlp::decode(&bytes, format, &rules)).await?;
     let decoded = decoded.map_err(|error| ApiError::bad_request(error.to_string()))?;
     app.limits.spans(&caller.tenant, decoded.received, Instant::now())?;
-    app.note_rejected(&caller.tenant, decoded.rejected_total as u64);
+    app.note(&caller.tenant, decoded.rejected_total as u64, &decoded.flags);
     let message = decoded.message().unwrap_or_default();
     let reply = otlp::status::export_response(decoded.rejected_total as u64, &message, format);
     let version = if decoded.spans.is_empty() {

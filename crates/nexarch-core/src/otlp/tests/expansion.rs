@@ -1,6 +1,7 @@
 //! Memory is bounded by the size of the body, however little its elements weigh.
 
 use crate::{
+    limits::{MAX_ATTRIBUTES, MAX_EVENTS, MAX_NAME_BYTES},
     otlp::{
         Decoded, EXPANSION_BASE, Encoding, MAX_EXPANSION, Reason, Rules, decode, encode_json,
         encode_protobuf, wire::Writer,
@@ -32,12 +33,17 @@ fn repeated(field: u32, times: usize) -> Vec<u8> {
 }
 
 #[test]
-fn ten_thousand_attributes_are_fine() {
+fn of_ten_thousand_attributes_the_first_are_kept_and_the_others_counted() {
     let attributes = (0..10_000).map(|nth| (format!("key.{nth}").into(), Value::Int(nth))).collect();
-    let spans = [Span { attributes, ..one_span() }];
-    assert_eq!(protobuf(encode_protobuf(&spans)).spans, spans);
-    let json = decode(&encode_json(&spans).into(), Encoding::Json, &Rules::default()).unwrap();
-    assert_eq!(json.spans, spans);
+    let mut spans = [Span { attributes, name: "n".repeat(1 << 20).into(), ..one_span() }];
+    let bodies = (encode_protobuf(&spans), encode_json(&spans));
+    spans[0].attributes.truncate(MAX_ATTRIBUTES);
+    spans[0].name = "n".repeat(MAX_NAME_BYTES).into();
+    let json = decode(&bodies.1.into(), Encoding::Json, &Rules::default()).unwrap();
+    for decoded in [protobuf(bodies.0), json] {
+        assert_eq!((decoded.flags.cut, decoded.rejected_total), (10_000 - MAX_ATTRIBUTES as u64 + 1, 0));
+        assert_eq!(decoded.spans, spans);
+    }
 }
 
 #[test]
@@ -65,7 +71,7 @@ fn accepted_lists_hold_no_spare_room() {
     assert_eq!(decoded.spans[1].attributes.len(), 1, "ten thousand empty keys are one repeated key");
     let decoded = protobuf(repeated(11, 10_000));
     let events = &decoded.spans[1].events;
-    assert_eq!((events.len(), events.capacity()), (10_000, 10_000));
+    assert_eq!((events.len(), events.capacity()), (MAX_EVENTS, MAX_EVENTS));
 }
 
 #[test]

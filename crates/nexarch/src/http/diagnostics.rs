@@ -1,0 +1,115 @@
+//! "Why is my map empty?": what the spans of a tenant lack, and what was refused (rule R12).
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderMap, Uri},
+};
+use nexarch_core::{
+    diagnostics::Missing,
+    rollup::Rollup,
+    window::{Window, WindowView},
+};
+use nexarch_store::{LATE, Scope};
+use serde::Serialize;
+
+use super::{caller::caller, error::ApiError, openapi::WindowParams, params::Params};
+use crate::app::App;
+
+/// What the spans of a tenant lack.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(super) struct Diagnostics {
+    /// The caller's tenant.
+    tenant_id: String,
+    /// What `missing` is of.
+    window: WindowView,
+    /// Counts of the spans of the window.
+    missing: Missing,
+    /// Large traces whose newest spans are counted chunk by chunk until they fall quiet.
+    unsettled_traces: u64,
+    /// Counts since the tenant was created.
+    since_creation: SinceCreation,
+}
+
+/// Counts since a tenant was created. They only grow.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(super) struct SinceCreation {
+    /// Stored spans.
+    spans: u64,
+    /// Spans that were known when they came.
+    duplicates: u64,
+    /// Spans that started more than two hours before they came.
+    late: u64,
+    /// Spans that were refused.
+    rejected: RejectedSpans,
+    /// What was odd and accepted all the same, by name: `no_name`, `end_before_start`, `unknown_kind`, `self_parent`,
+    /// `repeated_key`, `unnamed_event`, `invalid_link`, `replaced_text`, and `cut`: attributes, events and links left out
+    /// and texts shortened.
+    odd: BTreeMap<&'static str, u64>,
+}
+
+/// Spans that were refused, by reason.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(super) struct RejectedSpans {
+    /// All.
+    total: u64,
+    /// A trace, span or parent id that is none.
+    invalid_id: u64,
+    /// They start more than an hour from now.
+    future: u64,
+    /// They are older than the retention of spans.
+    too_old: u64,
+    /// Anything else about them.
+    malformed: u64,
+}
+
+/// What the spans of a tenant lack, and what was refused.
+#[utoipa::path(get, path = "/api/v1/ingest/diagnostics", tag = "ingest", params(WindowParams), responses((status = 200, body = Diagnostics)))]
+pub(super) async fn diagnostics(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Json<Diagnostics>, ApiError> {
+    let caller = caller(&app, &headers, Scope::Read).await?;
+    let params = Params::parse(&uri, &["window", "from", "to"])?;
+    let window = Window::parse(params.get("window"), params.get("from"), params.get("to"))
+        .map_err(|error| ApiError::bad_request(error.to_string()))?;
+    let _turn = app.turn().await?;
+    let mut snapshot = app.store.snapshot(&caller.tenant).await?;
+    let range = window.range(snapshot.newest_ns());
+    let blobs = snapshot.rollups(range.minutes.from, range.minutes.to).await?;
+    let (totals, kept) = (snapshot.totals().await?, snapshot.diagnostics().await?);
+    drop(snapshot);
+    // Folding a month takes longer than other requests should wait for this thread.
+    let fold = move || Rollup::fold(blobs.iter().map(|(minute, blob)| (*minute, blob.as_slice())));
+    let rollup = tokio::task::spawn_blocking(fold).await.map_err(ApiError::internal)?;
+    let missing = Missing::of(&rollup.map_err(ApiError::internal)?);
+    let mut counts: BTreeMap<&'static str, u64> = BTreeMap::new();
+    for (name, waiting) in app.noted.waiting(&caller.tenant).counts() {
+        counts.insert(name, kept.count(name) + waiting);
+    }
+    let mut take = |name| counts.remove(name).unwrap_or(0);
+    let mut rejected = RejectedSpans {
+        total: 0,
+        invalid_id: take("rejected_id"),
+        future: take("rejected_future"),
+        too_old: take("rejected_expired"),
+        malformed: take("rejected_malformed"),
+    };
+    rejected.total = rejected.invalid_id + rejected.future + rejected.too_old + rejected.malformed;
+    Ok(Json(Diagnostics {
+        tenant_id: caller.tenant.to_string(),
+        window: range.into(),
+        missing,
+        unsettled_traces: kept.unsettled_traces,
+        since_creation: SinceCreation {
+            spans: totals.spans,
+            duplicates: totals.duplicates,
+            late: kept.count(LATE),
+            rejected,
+            odd: counts,
+        },
+    }))
+}
