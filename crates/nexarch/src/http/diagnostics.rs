@@ -18,6 +18,9 @@ use serde::Serialize;
 use super::{caller::caller, error::ApiError, openapi::WindowParams, params::Params};
 use crate::app::App;
 
+/// Longest cells of rollups that are wanted, minutes: none are longer.
+const LONGEST_CELL: u32 = 60;
+
 /// What the spans of a tenant lack.
 #[derive(Serialize, utoipa::ToSchema)]
 pub(super) struct Diagnostics {
@@ -77,9 +80,11 @@ pub(super) async fn diagnostics(
     let window = Window::parse(params.get("window"), params.get("from"), params.get("to"))
         .map_err(|error| ApiError::bad_request(error.to_string()))?;
     let _turn = app.turn().await?;
-    let mut snapshot = app.store.snapshot(&caller.tenant).await?;
-    let range = window.range(snapshot.newest_ns());
-    let blobs = snapshot.rollups(range.minutes.from, range.minutes.to).await?;
+    let (waiting, mut snapshot) = app.noted.beside(&*app.store, &caller.tenant).await?;
+    let asked = window.range(snapshot.newest_ns());
+    // Sums only: the longest cells that fit say the same with less to read.
+    let cells = snapshot.cells(asked.minutes, LONGEST_CELL).await?;
+    let (range, blobs) = (asked.found(cells.minutes, cells.grain), cells.blobs);
     let (totals, kept) = (snapshot.totals().await?, snapshot.diagnostics().await?);
     drop(snapshot);
     // Folding a month takes longer than other requests should wait for this thread.
@@ -87,7 +92,7 @@ pub(super) async fn diagnostics(
     let rollup = tokio::task::spawn_blocking(fold).await.map_err(ApiError::internal)?;
     let missing = Missing::of(&rollup.map_err(ApiError::internal)?);
     let mut counts: BTreeMap<&'static str, u64> = BTreeMap::new();
-    for (name, waiting) in app.noted.waiting(&caller.tenant).counts() {
+    for (name, waiting) in waiting.counts() {
         counts.insert(name, kept.count(name) + waiting);
     }
     let mut take = |name| counts.remove(name).unwrap_or(0);
