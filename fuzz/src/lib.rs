@@ -1,4 +1,4 @@
-//! The readers of spans as functions of any bytes. Each panics when a promise is broken: an error or a partial success,
+//! The readers of foreign bytes as functions of them. Each panics when a promise is broken: an error or a partial success,
 //! in memory that the size of the input bounds.
 
 use bytes::Bytes;
@@ -32,6 +32,24 @@ pub fn zipkin(data: &[u8]) {
 /// Jaeger UI JSON.
 pub fn jaeger(data: &[u8]) {
     check(data, jaeger::decode);
+}
+
+/// A value of the shared tier of the cache, sealed or not.
+pub fn cache_envelope(data: &[u8]) {
+    nexarch_cache::testing::read_envelope(data);
+}
+
+/// A message between caches.
+pub fn cache_message(data: &[u8]) {
+    nexarch_cache::testing::read_message(data);
+}
+
+/// The address of a Redis; what is read is written as itself.
+pub fn redis_url(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let Ok(config) = nexarch_cache::RedisConfig::from_url(&text) else { return };
+    let again = nexarch_cache::RedisConfig::from_url(&config.url()).expect("what was written is read");
+    assert_eq!(again.url(), config.url());
 }
 
 fn check(data: &[u8], reader: fn(&Bytes, &Rules) -> Result<Decoded, DecodeError>) {

@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// What asks the tests for their longer run; each names its bounds beside its short ones.
-const LONGER: &str = "NEXARCH_PROOF";
+pub(crate) const LONGER: &str = "NEXARCH_PROOF";
 
 /// Cases of each property test; the ordinary run uses the tests' own numbers.
 const PROPERTY_CASES: &str = "5000";
