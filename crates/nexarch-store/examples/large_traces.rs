@@ -5,6 +5,7 @@
 //!    then by one that remembers nothing;
 //! 2. a trace of 100,000 spans that arrives in 100 batches, by quarters, and what settling it takes;
 //! 3. the share of settling in an ingest where a tenth of all spans belongs to large traces.
+//!
 //! Linux only.
 
 use std::{error::Error, fs, path::Path, sync::Arc};
@@ -165,7 +166,7 @@ fn span(trace: u64, id: u64, parent: u64) -> Span {
         trace_state: "".into(),
         name: ["GET /items/{id}", "load", "charge", "SELECT items"][usize::try_from(id % 4).unwrap_or(0)]
             .into(),
-        kind: [Kind::Client, Kind::Server][usize::from(id % 2 == 0)],
+        kind: [Kind::Client, Kind::Server][usize::from(id.is_multiple_of(2))],
         start_ns,
         end_ns: Some(start_ns + 100_000 + id % 97 * 10_000),
         status: Status::Unset,

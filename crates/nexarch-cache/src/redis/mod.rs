@@ -1,7 +1,7 @@
 //! The shared tier over Redis.
 //!
 //! Top down: [`remote`] answers the cache's calls; [`layout`] knows which server a key belongs to, and [`scout`] keeps
-//! that true; [`node`] is one server with its breaker; [`line`] keeps one
+//! that true; [`node`] is one server with its breaker; [`mod@line`] keeps one
 //! connection of it alive; [`messages`] keeps the one for messages; [`link`] is a connection, [`socket`] and [`tls`]
 //! open it. [`board`] gathers what they report into one status.
 

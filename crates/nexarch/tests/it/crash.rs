@@ -18,14 +18,14 @@ use crate::support::{
 /// Connections that send at the same time, so that the kill meets batches in every stage at once.
 const CONNECTIONS: u64 = 4;
 /// Kills; the k-th comes when so many answers have arrived as [`answers_before_kill`] says.
-const KILLS: u64 = 10;
+const KILLS: u64 = 20;
 
 /// The trace that all batches add to.
 const SHARED: u128 = 7;
 
 /// Spread over the first hundred answers: fresh files, a growing log, and whatever else happens on the way.
 fn answers_before_kill(kill: u64) -> usize {
-    usize::try_from(kill * kill).unwrap()
+    usize::try_from(kill * kill / 4).unwrap()
 }
 
 /// A batch that touches a trace of its own and one that all batches share, so that settling one rewrites the other.
