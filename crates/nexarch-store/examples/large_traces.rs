@@ -4,7 +4,7 @@
 //! 1. one span for each of 10 stored traces of 60,000 spans, in one append, first by the process that stored them and
 //!    then by one that remembers nothing;
 //! 2. a trace of 100,000 spans that arrives in 100 batches, by quarters, and what settling it takes;
-//! 3. the share of settling in an ingest where a tenth of all spans belongs to large traces.
+//! 3. the share of settling in an ingest where half of all spans belong to large traces.
 //!
 //! Linux only.
 
