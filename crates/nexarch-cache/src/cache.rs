@@ -135,6 +135,7 @@ impl Cache {
 }
 
 impl Inner {
+    #[inline]
     pub(crate) fn enabled(&self) -> bool {
         self.enabled.load(Ordering::SeqCst)
     }

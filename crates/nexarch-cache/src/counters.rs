@@ -47,6 +47,7 @@ thread_local! {
     static SHARD: Cell<usize> = const { Cell::new(usize::MAX) };
 }
 
+#[inline]
 fn shard() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     SHARD.with(|shard| {
@@ -62,6 +63,7 @@ impl Counters {
         Self { operations: (0..operations).map(|_| OnceLock::new()).collect(), evictions: Arc::default() }
     }
 
+    #[inline]
     pub(crate) fn of(&self, operation: OperationId) -> &OperationCounters {
         self.operations[operation.index()].get_or_init(Box::default)
     }
@@ -76,6 +78,7 @@ impl Counters {
 
 impl OperationCounters {
     /// Counts a hit; says whether this one is to be timed.
+    #[inline]
     pub(crate) fn count_hit(&self) -> bool {
         self.hits[shard()].0.fetch_add(1, Ordering::Relaxed).is_multiple_of(SAMPLE)
     }

@@ -49,6 +49,7 @@ impl Entry {
         (OVERHEAD + self.params.len() + self.etag.len() + self.body.len()) as u64
     }
 
+    #[inline]
     pub(crate) fn fresh(&self, now: BootTime) -> bool {
         now < self.expires
     }

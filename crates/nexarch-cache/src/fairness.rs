@@ -81,6 +81,7 @@ impl Budget {
 }
 
 impl Account {
+    #[inline]
     pub(crate) fn ring(&self) -> &Ring {
         &self.ring
     }

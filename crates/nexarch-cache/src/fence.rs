@@ -48,11 +48,13 @@ pub struct Fence {
 impl Fence {
     /// Whether a value with this label may be served where `needed` is needed: the same database, and every
     /// part at least as new.
+    #[inline]
     pub const fn covers(&self, needed: &Self) -> bool {
         self.covers_but_data(needed) && self.data >= needed.data
     }
 
     /// As [`Fence::covers`], leaving the data part aside.
+    #[inline]
     pub(crate) const fn covers_but_data(&self, needed: &Self) -> bool {
         self.epoch.0 == needed.epoch.0 && self.tenant >= needed.tenant && self.operation >= needed.operation
     }

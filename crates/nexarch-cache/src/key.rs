@@ -3,9 +3,10 @@
 use crate::error::Error;
 use crate::fence::{Epoch, Fence};
 use crate::operation::OperationId;
+use crate::tenants::Tenant;
 use std::fmt;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128_with_seed};
 
 /// The longest name of a scope or an operation, in bytes.
@@ -23,9 +24,14 @@ pub(crate) const MAX_NAME: usize = 63;
 /// # Ok::<(), nexarch_cache::Error>(())
 /// ```
 #[derive(Clone)]
-pub struct Scope {
-    name: Arc<str>,
+pub struct Scope(Arc<Named>);
+
+struct Named {
+    name: Box<str>,
     hash: u64,
+    /// What a cache knows of it, so that a hit finds it without a lock. `None` in the copies that the cache itself keeps:
+    /// each would keep itself alive.
+    home: Option<OnceLock<Arc<Tenant>>>,
 }
 
 impl Scope {
@@ -34,17 +40,39 @@ impl Scope {
         if !is_name(name) {
             return Err(Error::InvalidName { what: "scope", name: name.chars().take(MAX_NAME).collect() });
         }
-        Ok(Self { name: name.into(), hash: xxh3_64(name.as_bytes()) })
+        Ok(Self::named(name, Some(OnceLock::new())))
+    }
+
+    fn named(name: &str, home: Option<OnceLock<Arc<Tenant>>>) -> Self {
+        Self(Arc::new(Named { name: name.into(), hash: xxh3_64(name.as_bytes()), home }))
+    }
+
+    /// The same name without a home.
+    pub(crate) fn homeless(&self) -> Self {
+        Self::named(&self.0.name, None)
+    }
+
+    /// What was settled first, by whichever cache; it may be of another one, or closed.
+    #[inline]
+    pub(crate) fn home(&self) -> Option<&Arc<Tenant>> {
+        self.0.home.as_ref().and_then(OnceLock::get)
+    }
+
+    /// Keeps what a cache knows of it, for good: the second to come stays a guest, who asks each time.
+    pub(crate) fn settle(&self, tenant: &Arc<Tenant>) {
+        if let Some(home) = &self.0.home {
+            home.get_or_init(|| Arc::clone(tenant));
+        }
     }
 
     /// The name.
     pub fn as_str(&self) -> &str {
-        &self.name
+        &self.0.name
     }
 
     /// A hash of the name, the same in every process.
     pub(crate) fn hash64(&self) -> u64 {
-        self.hash
+        self.0.hash
     }
 }
 
@@ -60,7 +88,7 @@ pub(crate) fn is_name(name: &str) -> bool {
 impl PartialEq for Scope {
     fn eq(&self, other: &Self) -> bool {
         // The name has the last word; most often it is the very same one.
-        self.hash == other.hash && (Arc::ptr_eq(&self.name, &other.name) || self.name == other.name)
+        Arc::ptr_eq(&self.0, &other.0) || (self.0.hash == other.0.hash && self.0.name == other.0.name)
     }
 }
 
@@ -68,19 +96,19 @@ impl Eq for Scope {}
 
 impl Hash for Scope {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.hash);
+        state.write_u64(self.0.hash);
     }
 }
 
 impl fmt::Debug for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Scope({})", self.name)
+        write!(f, "Scope({})", self.0.name)
     }
 }
 
 impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.name)
+        f.write_str(&self.0.name)
     }
 }
 
@@ -94,6 +122,7 @@ pub(crate) struct EntryKey {
 impl EntryKey {
     /// The hash is keyed by the epoch, so that a name in a shared tier is of one database only, and by the hash of the
     /// type that is asked for, so that no value is read as one of another type. That of bytes is 0.
+    #[inline]
     pub(crate) fn new(epoch: Epoch, operation: OperationId, params: &str, of_type: u64) -> Self {
         Self { operation, hash: xxh3_128_with_seed(params.as_bytes(), epoch.get() ^ of_type) }
     }

@@ -74,6 +74,7 @@ impl Ring {
     }
 
     /// The entry of `key` if it is of these parameters. Whether it may be served is the caller's question.
+    #[inline]
     pub(crate) fn get(&self, key: &EntryKey, params: &str) -> Option<Arc<Entry>> {
         let inner = self.read();
         let slot = inner.index.get(key)?;
@@ -146,6 +147,7 @@ impl Ring {
         self.read().usage.clone()
     }
 
+    #[inline]
     fn read(&self) -> RwLockReadGuard<'_, Inner> {
         self.inner.read().unwrap_or_else(PoisonError::into_inner)
     }

@@ -182,6 +182,7 @@ impl Mirror {
         self.asof.fetch_max(sent.as_nanos().max(1), Ordering::SeqCst);
     }
 
+    #[inline]
     pub(crate) fn known(&self) -> u64 {
         self.known.load(Ordering::SeqCst)
     }
@@ -193,6 +194,7 @@ impl Mirror {
 
     /// Whether what is known may be believed now: read whole after `floor` (the last moment at which trust was
     /// withdrawn), the lease not run out, and `min_version` reached.
+    #[inline]
     pub(crate) fn trusted(&self, trust: Trust, floor: BootTime, min_version: u64) -> bool {
         let asof = self.asof.load(Ordering::SeqCst);
         let in_time = match trust {
@@ -204,6 +206,7 @@ impl Mirror {
 
     /// What a hit needs that begins now: what is known and what was heard. Not for labels and flights; see
     /// [`Mirror::certain`].
+    #[inline]
     pub(crate) fn need(&self, operation: usize, follows_data: bool) -> Needed {
         // `known` before the parts: complete() raises in the opposite order, so the parts read here are complete
         // up to it.

@@ -129,6 +129,7 @@ impl Operations {
         self.0.len()
     }
 
+    #[inline]
     pub(crate) fn get(&self, id: OperationId) -> Result<&Operation, Error> {
         self.0.get(id.index()).ok_or_else(|| self.unknown("of another cache"))
     }

@@ -11,7 +11,7 @@ use crate::memory::Ring;
 use crate::mirror::Mirror;
 use crate::quota::Quota;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
@@ -35,6 +35,10 @@ pub(crate) struct Tenant {
     /// What of it is in the shared tier.
     pub(crate) remote: Quota,
     last_read: AtomicU64,
+    /// The map that it belongs to: a scope may be used with several caches.
+    map: u64,
+    /// Set when it leaves the map; whoever still holds it asks the map again.
+    closed: AtomicBool,
 }
 
 /// Sizes that every scope is made with.
@@ -47,6 +51,7 @@ pub(crate) struct Limits {
 
 #[derive(Debug)]
 pub(crate) struct Tenants {
+    id: u64,
     limits: Limits,
     budget: Arc<Budget>,
     /// Written only while every shard is locked, read under any of them.
@@ -58,11 +63,19 @@ type Shard = HashMap<Scope, Arc<Tenant>, BuildHashed>;
 
 impl Tenant {
     /// Notes that it was read.
+    #[inline]
     pub(crate) fn touch(&self, now: BootTime) {
         let last = BootTime::from_nanos(self.last_read.load(Ordering::Relaxed));
         if now.since(last) >= READ_STAMP {
             self.last_read.store(now.as_nanos(), Ordering::Relaxed);
         }
+    }
+
+    /// Takes it out of use: what it holds is dropped, and nothing is kept any more. Before its place in the map is given
+    /// to another one, so that nobody who saw that one still takes this for current.
+    fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+        self.memory.clear(true);
     }
 
     fn live(&self, now: BootTime) -> bool {
@@ -74,7 +87,9 @@ impl Tenant {
 
 impl Tenants {
     pub(crate) fn new(limits: Limits, budget: Arc<Budget>) -> Self {
-        Self { limits, budget, epoch: AtomicU64::new(0), shards: Default::default() }
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        Self { id, limits, budget, epoch: AtomicU64::new(0), shards: Default::default() }
     }
 
     /// The epoch read last; 0 before the first.
@@ -82,11 +97,26 @@ impl Tenants {
         Epoch::new(self.epoch.load(Ordering::SeqCst))
     }
 
-    /// Runs `then` on the scope if it is known, under the lock of its shard: no count of references on the way. (A copy
-    /// per thread, found without a lock, was no faster: it costs as much to look for as the lock costs to take.)
+    /// Runs `then` on the scope if it is known. The scope mostly knows itself where that is: no lock, no hash and no count
+    /// of references on the way. (A copy per thread was no faster than the lock: it costs as much to look for.)
     #[inline]
     pub(crate) fn with<T>(&self, scope: &Scope, then: impl FnOnce(&Tenant) -> Option<T>) -> Option<T> {
-        self.read(scope).get(scope).and_then(|tenant| then(tenant))
+        match scope.home() {
+            Some(tenant) if tenant.map == self.id && !tenant.closed.load(Ordering::SeqCst) => then(tenant),
+            _ => self.look_up(scope, then),
+        }
+    }
+
+    /// A scope is settled by its first hit: before that, its first read of the epoch may replace it once more.
+    #[cold]
+    fn look_up<T>(&self, scope: &Scope, then: impl FnOnce(&Tenant) -> Option<T>) -> Option<T> {
+        let shard = self.read(scope);
+        let tenant = shard.get(scope)?;
+        let found = then(tenant);
+        if found.is_some() {
+            scope.settle(tenant);
+        }
+        found
     }
 
     pub(crate) fn get(&self, scope: &Scope) -> Option<Arc<Tenant>> {
@@ -104,16 +134,16 @@ impl Tenants {
         self.make_room(&mut shard);
         let tenant =
             Arc::new(self.create(scope, self.epoch(), Arc::new(Counters::new(self.limits.operations))));
-        shard.insert(scope.clone(), Arc::clone(&tenant));
+        shard.insert(tenant.scope.clone(), Arc::clone(&tenant));
         tenant
     }
 
     /// Drops the scope, its entries and its counters.
     pub(crate) fn remove(&self, scope: &Scope) {
-        let removed = self.write(self.shard(scope)).remove(scope);
-        if let Some(tenant) = removed {
-            // Its flights may hold it yet.
-            tenant.memory.clear(true);
+        let mut shard = self.write(self.shard(scope));
+        if let Some(removed) = shard.remove(scope) {
+            // Its flights, and scopes at home in it, may hold it yet.
+            removed.close();
         }
     }
 
@@ -141,7 +171,7 @@ impl Tenants {
         let mut guards: Vec<_> = self.shards.iter().map(|shard| self.write(shard)).collect();
         let before = self.epoch.swap(epoch.get(), Ordering::SeqCst);
         for tenant in guards.iter_mut().flat_map(|shard| shard.values_mut()) {
-            tenant.memory.clear(true);
+            tenant.close();
             *tenant = Arc::new(self.create(&tenant.scope, epoch, Arc::clone(&tenant.counters)));
         }
         Epoch::new(before)
@@ -150,13 +180,15 @@ impl Tenants {
     fn create(&self, scope: &Scope, epoch: Epoch, counters: Arc<Counters>) -> Tenant {
         let ring = Ring::new(self.limits.operations, Arc::clone(&counters.evictions));
         Tenant {
-            scope: scope.clone(),
+            scope: scope.homeless(),
             mirror: Mirror::new(epoch, self.limits.operations),
             memory: self.budget.open(ring),
             flights: Flights::new(self.limits.max_waiters),
             counters,
             remote: Quota::default(),
             last_read: AtomicU64::new(0),
+            map: self.id,
+            closed: AtomicBool::new(false),
         }
     }
 
@@ -167,7 +199,7 @@ impl Tenants {
             let oldest =
                 shard.values().min_by_key(|t| t.last_read.load(Ordering::Relaxed)).map(|t| t.scope.clone());
             let Some(tenant) = oldest.and_then(|scope| shard.remove(&scope)) else { return };
-            tenant.memory.clear(true);
+            tenant.close();
         }
     }
 

@@ -62,6 +62,7 @@ impl Drop for Batch {
 }
 
 impl Truth {
+    #[inline]
     pub(crate) fn floor(&self) -> BootTime {
         BootTime::from_nanos(self.floor.load(Ordering::SeqCst))
     }
@@ -122,6 +123,7 @@ impl Inner {
         Err(Error::Unverified(Arc::from(BoxError::from("the scope was forgotten while it was read"))))
     }
 
+    #[inline]
     pub(crate) fn trust(&self, now: BootTime) -> Trust {
         if self.sole_owner { Trust::Sole } else { Trust::Lease(now) }
     }

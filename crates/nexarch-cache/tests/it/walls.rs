@@ -118,3 +118,39 @@ proptest! {
         });
     }
 }
+
+/// A scope finds its entries without asking where it was at home first. Another cache is another home.
+#[tokio::test]
+async fn one_scope_used_with_two_caches_gets_from_each_its_own() {
+    let (first, second, shared) = (world(true), world(true), scope("acme"));
+    for (world, body) in
+        [(&first, "one"), (&first, "one"), (&second, "two"), (&second, "two"), (&first, "one")]
+    {
+        let compute = move |_| async move { Ok(Computed::new(body)) };
+        let answer =
+            world.cache.get_or_compute(&shared, Read::new(world.overview, "p"), compute).await.unwrap();
+        assert_eq!(&answer.body()[..], body.as_bytes());
+    }
+    for (world, hits) in [(&first, 2), (&second, 1)] {
+        assert_eq!(world.cache.stats(&shared).totals.hits, hits);
+    }
+}
+
+/// A scope that was forgotten is not at home where it was: it is met anew, and hits again.
+#[tokio::test]
+async fn a_scope_that_was_forgotten_hits_again() {
+    let world = world(true);
+    for hit in [false, true] {
+        assert_eq!(
+            matches!(world.read(world.overview).await.unwrap().outcome(), Outcome::HitMemory { .. }),
+            hit
+        );
+    }
+    world.cache.forget(&world.acme);
+    for hit in [false, true, true] {
+        assert_eq!(
+            matches!(world.read(world.overview).await.unwrap().outcome(), Outcome::HitMemory { .. }),
+            hit
+        );
+    }
+}
