@@ -21,7 +21,7 @@ const TURNS: usize = 9;
 const REQUESTS: usize = 120_000;
 /// Connections: as a dashboard with many readers.
 const CONNECTIONS: usize = 16;
-/// Spans behind the map; its size depends on the services, not on these.
+/// Spans behind the answer; its size depends on the services, not on these.
 const SPANS: usize = 20_000;
 
 pub(crate) async fn measure() -> anyhow::Result<()> {
