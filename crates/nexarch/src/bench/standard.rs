@@ -7,8 +7,8 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use super::{
-    client::{self, Connection, Reply},
-    drive::{Driven, Driver, is_computed, is_hit, is_ok, unwanted},
+    client::{self, Connection},
+    drive::{Driven, Driver, is_computed, is_ok, unwanted},
     history::{History, MINUTES},
     load::{BATCH_SPANS, packed},
     process::Process,
@@ -111,9 +111,9 @@ pub async fn measure(
         // The first one computes.
         let hit = client::get(path, &key, "");
         Driver::open(server.addr, 1).await?.run(std::slice::from_ref(&hit), 1, is_ok).await?;
-        cached.push(read(&server, path, hit, (READERS, hits), is_hit).await?);
+        cached.push(cached_reads(&server, path, &hit, hits).await?);
         let computed = client::get(path, &key, "cache-control: no-cache\r\n");
-        uncached.push(read(&server, path, computed, (1, computations), is_computed).await?);
+        uncached.push(computed_reads(&server, path, &computed, computations).await?);
     }
     let resident_bytes = server.resident_bytes()?;
     let stopped = tokio::task::spawn_blocking(|| server.stop()).await??;
@@ -156,31 +156,49 @@ async fn send(
     Ok((sent, ingest))
 }
 
-async fn read(
+async fn cached_reads(
     server: &Process,
     path: &'static str,
-    request: Bytes,
-    (connections, requests): (usize, usize),
-    wanted: fn(&Reply<'_>) -> bool,
+    request: &Bytes,
+    requests: usize,
 ) -> anyhow::Result<Reads> {
-    let mut first = Connection::open(server.addr).await?;
-    let reply = first.exchange(&request).await?;
-    if !wanted(&reply) {
-        return Err(unwanted(&reply).into());
-    }
-    let body_bytes = reply.body.len();
-    let mut readers = Driver::open(server.addr, connections).await?;
+    let body_bytes = body_bytes(server, request).await?;
+    let mut readers = Driver::open(server.addr, READERS).await?;
     let before = server.cpu_seconds()?;
-    let driven = readers.run(&[request], requests, wanted).await?;
-    let cpu = server.cpu_seconds()? - before;
-    Ok(Reads {
-        path,
-        body_bytes,
-        requests,
-        requests_per_second: requests as f64 / driven.took.as_secs_f64(),
-        server_cpu_us: cpu * 1e6 / requests as f64,
-        latency_ms: Quantiles::of(&driven.latency_ms),
-    })
+    let driven = readers.run_hits(request, requests).await?;
+    Ok(Reads::of(path, body_bytes, requests, server.cpu_seconds()? - before, &driven))
+}
+
+async fn computed_reads(
+    server: &Process,
+    path: &'static str,
+    request: &Bytes,
+    requests: usize,
+) -> anyhow::Result<Reads> {
+    let body_bytes = body_bytes(server, request).await?;
+    let mut reader = Driver::open(server.addr, 1).await?;
+    let before = server.cpu_seconds()?;
+    let driven = reader.run(std::slice::from_ref(request), requests, is_computed).await?;
+    Ok(Reads::of(path, body_bytes, requests, server.cpu_seconds()? - before, &driven))
+}
+
+async fn body_bytes(server: &Process, request: &Bytes) -> anyhow::Result<usize> {
+    let mut connection = Connection::open(server.addr).await?;
+    let reply = connection.exchange(request).await?;
+    if is_ok(&reply) { Ok(reply.body.len()) } else { Err(unwanted(&reply).into()) }
+}
+
+impl Reads {
+    fn of(path: &'static str, body_bytes: usize, requests: usize, cpu_seconds: f64, driven: &Driven) -> Self {
+        Self {
+            path,
+            body_bytes,
+            requests,
+            requests_per_second: requests as f64 / driven.took.as_secs_f64(),
+            server_cpu_us: cpu_seconds * 1e6 / requests as f64,
+            latency_ms: Quantiles::of(&driven.latency_ms),
+        }
+    }
 }
 
 /// Bytes of all files in a directory.
