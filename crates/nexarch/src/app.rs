@@ -177,11 +177,6 @@ impl App {
         turn(&self.heavy).await
     }
 
-    /// The turns, for a computation that outlives its request.
-    pub fn turns(&self) -> Arc<Semaphore> {
-        Arc::clone(&self.heavy)
-    }
-
     /// Acknowledges an ingest that stored nothing: reads the tenant's versions and, before they are answered, tells the
     /// cache, so that no read that begins after the answer shows less than the answer claims.
     pub async fn acknowledge_nothing(&self, caller: &Caller) -> Result<u64, StoreError> {

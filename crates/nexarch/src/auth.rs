@@ -134,7 +134,13 @@ pub struct Authenticator {
 #[derive(Default)]
 struct Known {
     auth_version: u64,
-    keys: HashMap<[u8; 32], Arc<(Key, Tenant, Caller)>>,
+    keys: HashMap<[u8; 32], Arc<Found>>,
+}
+
+struct Found {
+    key: Key,
+    tenant: Tenant,
+    caller: Arc<Caller>,
 }
 
 impl Authenticator {
@@ -150,7 +156,7 @@ impl Authenticator {
     }
 
     /// The caller behind a key's text.
-    pub async fn authenticate(&self, text: &str, now_us: u64) -> Result<Caller, Refused> {
+    pub async fn authenticate(&self, text: &str, now_us: u64) -> Result<Arc<Caller>, Refused> {
         let hash = hash(text);
         // Read before the database is asked, so that an answer overtaken by a change is not kept.
         let version = self.auth_version.load(Ordering::Acquire);
@@ -158,7 +164,7 @@ impl Authenticator {
             Some(found) => found,
             None => self.look_up(hash, version).await?,
         };
-        let (key, tenant, caller) = &*found;
+        let Found { key, tenant, caller } = &*found;
         if key.revoked_us.is_some() {
             Err(Refused::Revoked)
         } else if key.expires_us.is_some_and(|end| end <= now_us) {
@@ -166,22 +172,22 @@ impl Authenticator {
         } else if !tenant.enabled {
             Err(Refused::Disabled(tenant.id.clone()))
         } else {
-            Ok(caller.clone())
+            Ok(Arc::clone(caller))
         }
     }
 
-    fn remembered(&self, hash: &[u8; 32], version: u64) -> Option<Arc<(Key, Tenant, Caller)>> {
+    fn remembered(&self, hash: &[u8; 32], version: u64) -> Option<Arc<Found>> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         (known.auth_version == version).then(|| known.keys.get(hash).cloned()).flatten()
     }
 
-    async fn look_up(&self, hash: [u8; 32], version: u64) -> Result<Arc<(Key, Tenant, Caller)>, Refused> {
+    async fn look_up(&self, hash: [u8; 32], version: u64) -> Result<Arc<Found>, Refused> {
         let (key, tenant) = self.store.find_key(&hash).await?.ok_or(Refused::Unknown)?;
         let scope = nexarch_cache::Scope::new(tenant.id.as_str())
             .map_err(|error| StoreError::Internal(format!("tenant {}: {error}", tenant.id)))?;
         let caller =
             Caller { tenant: tenant.id.clone(), scope, key_id: key.id.clone(), scopes: key.scopes.clone() };
-        let found = Arc::new((key, tenant, caller));
+        let found = Arc::new(Found { key, tenant, caller: Arc::new(caller) });
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         if known.auth_version < version || known.keys.len() >= MAX_CACHED {
             known.keys.clear();

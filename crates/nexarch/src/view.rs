@@ -3,7 +3,7 @@
 //! A [`View`] is a route with its parameters; [`View::key`] is its canonical text, [`compute`] its answer from one
 //! snapshot of the store.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use bytes::Bytes;
 use nexarch_cache::{BoxError, Computed};
@@ -44,13 +44,16 @@ impl Range {
             .map_err(|error| ApiError::bad_request(error.to_string()))?;
         Ok(Self { window, environment: params.get("environment").map(str::to_owned) })
     }
+}
 
-    /// Canonical: a default equals its explicit form.
-    fn key(&self) -> String {
+/// Canonical: a default equals its explicit form.
+impl fmt::Display for Range {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.window)?;
         match &self.environment {
             // JSON, so that no name can look like another parameter.
-            Some(name) => format!("{}&environment={}", self.window, serde_json::Value::from(name.as_str())),
-            None => self.window.to_string(),
+            Some(name) => write!(f, "&environment={}", serde_json::Value::from(name.as_str())),
+            None => Ok(()),
         }
     }
 }
@@ -137,7 +140,7 @@ impl View {
 
     /// Canonical text of the route and its parameters: equal reads have equal keys, different ones never.
     pub fn key(&self) -> String {
-        let range = self.range().key();
+        let range = self.range();
         let quoted = |name: &str| serde_json::Value::from(name);
         match self {
             Self::Overview(_) => format!("overview?{range}"),

@@ -1,6 +1,6 @@
 //! Cached reads: from headers to directives, from an answer of the cache to a response. No policy lives here.
 
-use std::{sync::Arc, time::Duration};
+use std::{io::Write as _, sync::Arc, time::Duration};
 
 use axum::{
     body::Body,
@@ -9,10 +9,11 @@ use axum::{
 };
 use nexarch_cache::{Answer, Directives, Error as CacheError, Read};
 use nexarch_store::Error as StoreError;
+use tracing::Level;
 
 use super::error::ApiError;
 use crate::{
-    app::{self, App},
+    app::App,
     auth::Caller,
     view::{self, View, ViewError},
 };
@@ -23,12 +24,16 @@ pub(super) const NEXARCH_VERSION: HeaderName = HeaderName::from_static("nexarch-
 pub(super) const NEXARCH_MIN_VERSION: HeaderName = HeaderName::from_static("nexarch-min-version");
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 const VARY: HeaderValue = HeaderValue::from_static("Accept-Encoding, X-API-Key, Authorization");
+/// Headers of an answer, those of `edge.rs` and of HTTP itself too: room for them at once.
+const HEADERS: usize = 12;
+/// Longest value of `Cache-Status`: the words are ours, and the largest number has 20 digits.
+const STATUS_BYTES: usize = 96;
 const PRIVATE: HeaderValue = HeaderValue::from_static("private, no-cache");
 
 /// Answers a cached read.
 pub(super) async fn answer(
     app: &Arc<App>,
-    caller: &Caller,
+    caller: &Arc<Caller>,
     view: View,
     headers: &HeaderMap,
 ) -> Result<Response, ApiError> {
@@ -36,11 +41,12 @@ pub(super) async fn answer(
     let media_type = view.media_type();
     let answer = read(app, caller, view, directives).await?;
     let not_modified = matches_etag(headers, answer.etag());
-    let mut response = Response::new(Body::empty());
+    let body = if not_modified { Body::empty() } else { Body::from(answer.body().clone()) };
+    let mut response = Response::new(body);
+    *response.headers_mut() = HeaderMap::with_capacity(HEADERS);
     if not_modified {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
     } else {
-        *response.body_mut() = Body::from(answer.body().clone());
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
     }
     label(response.headers_mut(), &answer);
@@ -50,39 +56,56 @@ pub(super) async fn answer(
 /// The answer of the cache itself, for pages that are not JSON.
 pub(super) async fn read(
     app: &Arc<App>,
-    caller: &Caller,
+    caller: &Arc<Caller>,
     view: View,
     directives: Directives,
 ) -> Result<Answer, ApiError> {
-    let operation_name = view.operation().name();
-    let (key, operation) = (view.key(), app.operations.get(view.operation()));
-    let terms = Read::new(operation, &key).max_ttl(view.max_ttl()).directives(directives);
-    let (store, tenant, objective) = (Arc::clone(&app.store), caller.tenant.clone(), app.latency_objective);
-    let turns = app.turns();
+    let operation = view.operation();
+    let (key, max_ttl) = (view.key(), view.max_ttl());
+    let terms = Read::new(app.operations.get(operation), &key).max_ttl(max_ttl).directives(directives);
+    let (computing, by) = (Arc::clone(app), Arc::clone(caller));
     let compute = move |_fence| async move {
-        let _turn = app::turn(&turns).await?;
-        view::compute(&*store, &tenant, &view, objective).await
+        let _turn = computing.turn().await?;
+        view::compute(&*computing.store, &by.tenant, &view, computing.latency_objective).await
     };
-    let started = app.cache.now();
+    // Nothing is timed or put into words unless somebody looks: a hit takes less time than that.
+    let started = tracing::enabled!(Level::DEBUG).then(|| app.cache.now());
     let answer = app.cache.get_or_compute(&caller.scope, terms, compute).await.map_err(problem)?;
-    let micros = app.cache.now().since(started).as_micros();
-    tracing::debug!(operation = operation_name, outcome = %answer.outcome().cache_status("nexarch"), micros, "cached read");
+    if let Some(started) = started {
+        let (outcome, micros) = (answer.outcome(), app.cache.now().since(started).as_micros());
+        let outcome = outcome.cache_status("nexarch");
+        tracing::debug!(operation = operation.name(), %outcome, micros, "cached read");
+    }
     Ok(answer)
 }
 
 fn label(headers: &mut HeaderMap, answer: &Answer) {
-    let text = |text: &str| HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("nexarch"));
-    headers.insert(CACHE_STATUS, text(&answer.outcome().cache_status("nexarch").to_string()));
-    headers.insert(header::ETAG, text(answer.etag()));
+    headers.insert(CACHE_STATUS, cache_status(answer));
+    headers.insert(header::ETAG, text(answer.etag().as_bytes()));
     headers.insert(header::AGE, HeaderValue::from(answer.age().as_secs()));
     headers.insert(header::VARY, VARY);
     headers.insert(header::CACHE_CONTROL, PRIVATE);
     headers.insert(NEXARCH_VERSION, HeaderValue::from(answer.version()));
 }
 
+/// Written where it needs no memory of its own first.
+fn cache_status(answer: &Answer) -> HeaderValue {
+    let mut words = [0; STATUS_BYTES];
+    let mut rest = words.as_mut_slice();
+    let fits = write!(rest, "{}", answer.outcome().cache_status("nexarch")).is_ok();
+    let left = rest.len();
+    if fits { text(&words[..STATUS_BYTES - left]) } else { HeaderValue::from_static("nexarch") }
+}
+
+fn text(bytes: &[u8]) -> HeaderValue {
+    HeaderValue::from_bytes(bytes).unwrap_or(HeaderValue::from_static("nexarch"))
+}
+
 /// RFC 9110 §13.1.2: weak comparison against every tag of the list.
 fn matches_etag(headers: &HeaderMap, etag: &str) -> bool {
-    let opaque = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
+    fn opaque(tag: &str) -> &str {
+        tag.trim().trim_start_matches("W/")
+    }
     let wanted = opaque(etag);
     headers
         .get_all(header::IF_NONE_MATCH)

@@ -9,7 +9,11 @@ use super::error::ApiError;
 use crate::{app::App, auth::Caller, lifecycle};
 
 /// The caller, if its key holds `scope` and its tenant may ask for something now.
-pub(super) async fn caller(app: &Arc<App>, headers: &HeaderMap, scope: Scope) -> Result<Caller, ApiError> {
+pub(super) async fn caller(
+    app: &Arc<App>,
+    headers: &HeaderMap,
+    scope: Scope,
+) -> Result<Arc<Caller>, ApiError> {
     let key = key_of(headers)?;
     let caller = app.auth.authenticate(key, lifecycle::now_us()).await?;
     if caller.may(scope) {

@@ -196,7 +196,10 @@ pub(super) async fn stats(
     }))
 }
 
-async fn receive(app: &Arc<App>, request: Request<Body>) -> Result<(Caller, bytes::Bytes, Held), ApiError> {
+async fn receive(
+    app: &Arc<App>,
+    request: Request<Body>,
+) -> Result<(Arc<Caller>, bytes::Bytes, Held), ApiError> {
     let caller = caller(app, request.headers(), Scope::Ingest).await?;
     Params::parse(request.uri(), &[])?;
     let unsupported = |what: &str| ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, what.to_owned());

@@ -5,6 +5,7 @@ mod cached;
 mod caller;
 mod dashboard;
 mod diagnostics;
+mod edge;
 mod error;
 mod grpc;
 mod health;
@@ -21,8 +22,7 @@ use std::sync::Arc;
 use axum::{
     Router,
     extract::Request,
-    http::{HeaderValue, Method, StatusCode, Version, header},
-    middleware::{self, Next},
+    http::{Method, StatusCode},
     response::{IntoResponse, Response},
     routing::{MethodRouter, any, delete, get, post},
 };
@@ -59,14 +59,12 @@ pub fn router(app: Arc<App>) -> Router {
         .method_not_allowed_fallback(wrong_method)
         .fallback(not_found)
         .with_state(Arc::clone(&app));
-    let rest = middleware::from_fn_with_state(Arc::clone(&app), rest::take_rest);
-    api.merge(otlp_routes().with_state(app)).layer(rest).layer(middleware::from_fn(harden))
+    edge::around(api.merge(otlp_routes().with_state(Arc::clone(&app))), app)
 }
 
 /// The OTLP routes alone, for OTLP's own ports: HTTP and gRPC on either.
 pub fn otlp_router(app: Arc<App>) -> Router {
-    let rest = middleware::from_fn_with_state(Arc::clone(&app), rest::take_rest);
-    otlp_routes().fallback(otlp::elsewhere).with_state(app).layer(rest).layer(middleware::from_fn(harden))
+    edge::around(otlp_routes().fallback(otlp::elsewhere).with_state(Arc::clone(&app)), app)
 }
 
 fn otlp_routes() -> Router<Arc<App>> {
@@ -98,25 +96,4 @@ async fn wrong_method(method: Method) -> Response {
 
 fn shorten(path: &str) -> String {
     path.chars().take(100).collect()
-}
-
-/// Headers that every answer carries, whatever made it.
-async fn harden(request: Request, next: Next) -> Response {
-    // HTTP/2 has no such word: a stream that is refused takes nothing else with it.
-    let one_at_a_time = request.version() < Version::HTTP_2;
-    let sends_body = request.headers().contains_key(header::TRANSFER_ENCODING)
-        || request.headers().get(header::CONTENT_LENGTH).is_some_and(|length| length != "0");
-    let mut response = next.run(request).await;
-    let refused = response.status().is_client_error() || response.status().is_server_error();
-    let headers = response.headers_mut();
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    // The body may not have been read to its end: without this word the client's next request would be lost in it.
-    if refused && sends_body && one_at_a_time {
-        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-    }
-    // What says nothing of caching depends on the key and on the moment.
-    if !headers.contains_key(header::CACHE_CONTROL) {
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
-    }
-    response
 }

@@ -14,9 +14,7 @@ use std::{
 use axum::{
     Error,
     body::{Body, Bytes, HttpBody},
-    extract::{Request, State},
-    middleware::Next,
-    response::Response,
+    extract::Request,
 };
 use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
@@ -26,21 +24,23 @@ use crate::app::App;
 /// How long a client may take to send what nobody wants.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Takes the rest of a request's body off the connection when its handler did not.
-pub(super) async fn take_rest(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+/// Lets the rest of a request's body be taken off the connection when its handler did not.
+pub(super) fn watched(request: Request) -> (Request, Rest) {
     let rest = Rest::default();
     let request = request.map(|body| Body::new(Watched { body, rest: Arc::clone(&rest) }));
-    let response = next.run(request).await;
-    let left = rest.lock().unwrap_or_else(PoisonError::into_inner).take();
-    if let Some(body) = left {
-        let limit = app.max_body_bytes;
-        // Ended by its patience, so a stop need not know it.
-        app.lifecycle.tracker().spawn(tokio::time::timeout(PATIENCE, throw_away(body, limit)));
-    }
-    response
+    (request, rest)
 }
 
-async fn throw_away(mut body: Body, limit: usize) {
+/// Throws away what was left of a body when its answer was known.
+pub(super) fn throw_away(app: &App, rest: &Rest) {
+    let left = rest.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(body) = left {
+        // Ended by its patience, so a stop need not know it.
+        app.lifecycle.tracker().spawn(tokio::time::timeout(PATIENCE, read_out(body, app.max_body_bytes)));
+    }
+}
+
+async fn read_out(mut body: Body, limit: usize) {
     let mut seen = 0_usize;
     while let Some(Ok(frame)) = body.frame().await {
         seen = seen.saturating_add(frame.data_ref().map_or(0, Bytes::len));
@@ -51,7 +51,7 @@ async fn throw_away(mut body: Body, limit: usize) {
 }
 
 /// Where a body goes that was dropped before its end.
-type Rest = Arc<Mutex<Option<Body>>>;
+pub(super) type Rest = Arc<Mutex<Option<Body>>>;
 
 struct Watched {
     body: Body,
