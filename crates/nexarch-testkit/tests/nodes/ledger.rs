@@ -20,7 +20,8 @@ struct Acknowledged {
 pub(crate) struct Seen {
     /// The data version that its snapshot read.
     pub(crate) data: u64,
-    /// Invalidations that were acknowledged before its computation began.
+    /// Invalidations that were asked for before its computation began: what a computation sees that began while one was
+    /// carried out is as new as that one asks.
     pub(crate) invalidations: u64,
 }
 
@@ -35,16 +36,21 @@ impl Ledger {
         self.note(node, Seen { data, invalidations: 0 });
     }
 
-    pub(crate) fn invalidation(&self, node: usize) {
-        let invalidations = self.invalidations.fetch_add(1, SeqCst) + 1;
-        self.note(node, Seen { data: 0, invalidations });
+    /// An invalidation is about to be asked for; its number.
+    pub(crate) fn ask(&self) -> u64 {
+        self.invalidations.fetch_add(1, SeqCst) + 1
+    }
+
+    /// The one of this number was acknowledged.
+    pub(crate) fn invalidation(&self, node: usize, number: u64) {
+        self.note(node, Seen { data: 0, invalidations: number });
     }
 
     fn note(&self, node: usize, seen: Seen) {
         self.acknowledged.lock().unwrap().push(Acknowledged { node, at: Instant::now(), seen });
     }
 
-    /// Invalidations acknowledged by now, on any node.
+    /// Invalidations asked for by now, on any node.
     pub(crate) fn invalidations(&self) -> u64 {
         self.invalidations.load(SeqCst)
     }

@@ -108,9 +108,10 @@ impl Node {
     }
 
     pub(crate) async fn invalidate(&self) {
+        let number = self.ledger.ask();
         let invalidated = self.cache.invalidate(&Self::scope(), Invalidation::All, Cause::Manual).await;
         invalidated.expect("an acknowledgement");
-        self.ledger.invalidation(self.index);
+        self.ledger.invalidation(self.index, number);
     }
 
     /// Waits until Redis is usable from here, or is not.
