@@ -2,7 +2,7 @@
 
 use nexarch_cache::{RedisConfig, RedisRemote, Remote, RemoteStatus};
 use nexarch_testkit::PATIENCE;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -84,6 +84,7 @@ impl Log {
             .with_max_level(tracing::Level::INFO)
             .with_writer(move || Copy(Arc::clone(&copy)))
             .finish();
+        keep_a_second_subscriber();
         Self { text, _guard: tracing::subscriber::set_default(subscriber) }
     }
 
@@ -94,6 +95,14 @@ impl Log {
     pub(crate) fn lines(&self, part: &str) -> Vec<String> {
         self.text().lines().filter(|line| line.contains(part)).map(str::to_owned).collect()
     }
+}
+
+/// While one subscriber alone is alive, tracing asks the thread that first reaches an event whether anybody wants it
+/// and keeps a "no" for every thread, so a test without a log could silence one that has it. With a second subscriber
+/// that is never dropped each thread is asked for itself.
+fn keep_a_second_subscriber() {
+    static SECOND: OnceLock<tracing::Dispatch> = OnceLock::new();
+    SECOND.get_or_init(|| tracing::Dispatch::new(tracing_subscriber::fmt().with_writer(std::io::sink).finish()));
 }
 
 struct Copy(Arc<Mutex<Vec<u8>>>);
