@@ -76,7 +76,17 @@ impl PartialEq for Delta {
 /// cancel out. An empty blob is the blob without cells. What is over the limits of [`crate::limits`] is folded; the
 /// blobs must be all that there are of their minutes, or the oldest ones.
 pub fn merge(blobs: &[&[u8]]) -> Result<Vec<u8>, Corrupt> {
-    let rollup = Rollup::fold(blobs.iter().map(|&blob| (0, blob)))?;
+    merge_by(blobs, Negative::Fold)
+}
+
+/// As [`merge`], of blobs that others of their minutes came before: cells that take something back keep their name, as
+/// what they take back has it too.
+pub fn merge_late(blobs: &[&[u8]]) -> Result<Vec<u8>, Corrupt> {
+    merge_by(blobs, Negative::Keep)
+}
+
+fn merge_by(blobs: &[&[u8]], negative: Negative) -> Result<Vec<u8>, Corrupt> {
+    let rollup = Rollup::fold_with(blobs.iter().map(|&blob| (0, blob)), negative)?;
     let cells = rollup.table.cells.iter().map(|(&(_, key), cell)| (key, cell));
     Ok(codec::encode(&rollup.table, cells))
 }
@@ -93,6 +103,13 @@ impl Rollup {
     /// Adds up blobs of any minutes (since the Unix epoch) into one cell per key. Blobs of one minute must follow
     /// each other for `last_seen`; sums do not depend on the order.
     pub fn fold<'a>(blobs: impl IntoIterator<Item = (u32, &'a [u8])>) -> Result<Self, Corrupt> {
+        Self::fold_with(blobs, Negative::Fold)
+    }
+
+    fn fold_with<'a>(
+        blobs: impl IntoIterator<Item = (u32, &'a [u8])>,
+        negative: Negative,
+    ) -> Result<Self, Corrupt> {
         let mut table = Table::default();
         let mut seen = LastSeen::default();
         let mut room = MAX_READ_CELLS;
@@ -105,13 +122,13 @@ impl Rollup {
                 table.merge_cell(0, key, cell, 1);
             })?;
             if table.cells.len() > room {
-                if let Some(moved) = fold::fold(&mut table, Negative::Fold) {
+                if let Some(moved) = fold::fold(&mut table, negative) {
                     seen.follow(&moved);
                 }
                 room = room.max(2 * table.cells.len());
             }
         }
-        if let Some(moved) = fold::fold(&mut table, Negative::Fold) {
+        if let Some(moved) = fold::fold(&mut table, negative) {
             seen.follow(&moved);
         }
         Ok(Self { table, last_seen: seen.finish() })

@@ -62,16 +62,21 @@ pub enum OpenError {
         "the database {0} has an older schema, and a server of that version uses it: stop the server first"
     )]
     Older(String),
-    /// The rollups were made by other rules: what they hold could not be taken back exactly.
+    /// The figures were made by the rules of a newer program, which this one cannot go on with.
     #[error(
-        "the figures in the database were made by rules {found}, this program has rules {known}: use the nexarch that made it, or import the traces anew"
+        "the figures in the database were made by rules {found}, this program knows rules up to {known}: use a newer nexarch"
     )]
-    Rules {
+    NewerRules {
         /// Rules that made the rollups.
         found: i64,
         /// Rules of this program.
         known: i64,
     },
+    /// The figures were made by older rules; a server makes them anew when it starts, a command does not.
+    #[error(
+        "the figures in the database {0} were made by an older nexarch: start the server of this version once"
+    )]
+    OlderRules(String),
     /// A database of something else.
     #[error("{0} is not a Nexarch database")]
     Foreign(String),

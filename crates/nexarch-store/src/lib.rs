@@ -106,8 +106,8 @@ pub trait Store: Send + Sync + 'static {
     /// folded in yet).
     async fn purge(&self) -> Result<Step, Error>;
 
-    /// Merges some rollup cells into longer ones: minutes become 5 minutes after 2 h and hours after 48 h. No number
-    /// changes, only where a range may begin and end. Begin with the default place and go on with [`Step::next`].
+    /// Adds some rollup cells up to longer ones: minutes to 5 minutes and those to hours as soon as they are closed; the
+    /// minutes go after 2 h, the 5 minutes after 48 h. No number changes, only where a range may begin and end. Begin with the default place and go on with [`Step::next`].
     /// Only the owner may.
     async fn compact(&self, from: Place) -> Result<Step, Error>;
     /// Drops a piece of what is older than `retention`. Repeat while [`Step::next`] says so. Only the owner may.

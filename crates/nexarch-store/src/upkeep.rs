@@ -13,10 +13,16 @@ pub(crate) const MINUTE: u32 = 1;
 pub(crate) const FIVE: u32 = 5;
 pub(crate) const HOUR: u32 = 60;
 
-/// Minutes become 5 minutes when they are this old, in minutes.
+/// In the database only: minutes whose sums are in their cell of 5 already.
+pub(crate) const KEPT: u32 = 2;
+
+/// A cell is added up when it was closed for so long, in minutes: later spans are few.
+pub(crate) const CLOSED_FOR: u32 = 5;
+
+/// Minutes are kept beside their cell of 5 until they are this old, in minutes.
 pub(crate) const MINUTES_FOR: u32 = 2 * 60;
 
-/// 5 minutes become hours when they are this old, in minutes.
+/// 5 minutes are kept beside their hour until they are this old, in minutes.
 pub(crate) const FIVES_FOR: u32 = 48 * 60;
 
 /// What one step of upkeep did, in one transaction.

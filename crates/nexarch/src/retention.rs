@@ -7,10 +7,10 @@ use nexarch_store::{Error, Place, Step};
 
 use crate::{app::App, authority};
 
-/// Between two rounds: as long as the shortest cell that rollups are merged into.
-const EVERY: Duration = Duration::from_mins(5);
+/// Between two rounds: what is not merged yet makes dashboards slower, and looking for it costs little.
+const EVERY: Duration = Duration::from_mins(1);
 /// Before the first round: a start has better things to do.
-const FIRST: Duration = Duration::from_mins(1);
+const FIRST: Duration = Duration::from_secs(15);
 
 /// Keeps the database small and quick until the server stops. Each step is one short transaction of the one writer;
 /// appends come in between. One that is cut off is as if it had not begun.

@@ -30,6 +30,10 @@ use crate::{
 /// What is added up over the whole window can be made of the longest cells that there are: an hour, in minutes.
 const LONGEST_CELL: u32 = 60;
 
+/// Up to this long, in minutes, a window is made of minutes where there are any: when a service was last seen is as exact
+/// as its cells.
+const SHORT: u32 = 120;
+
 /// Which span of time, and which environment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Range {
@@ -163,6 +167,7 @@ impl View {
     fn longest_cell(&self, range: window::Range) -> u32 {
         match self {
             Self::Trends(_) | Self::ServiceMetrics(..) => longest_cell(range),
+            _ if range.minutes.len() <= SHORT => 1,
             _ => LONGEST_CELL,
         }
     }

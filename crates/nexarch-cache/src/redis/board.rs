@@ -251,7 +251,9 @@ mod tests {
     fn listen(lines: &Lines) -> tracing::subscriber::DefaultGuard {
         // One subscriber alone would leave it to the first thread at an event whether any thread is asked again.
         static SECOND: OnceLock<tracing::Dispatch> = OnceLock::new();
-        SECOND.get_or_init(|| tracing::Dispatch::new(tracing_subscriber::fmt().with_writer(std::io::sink).finish()));
+        SECOND.get_or_init(|| {
+            tracing::Dispatch::new(tracing_subscriber::fmt().with_writer(std::io::sink).finish())
+        });
         let copy = lines.clone();
         let subscriber = tracing_subscriber::fmt().with_ansi(false).with_max_level(tracing::Level::INFO);
         tracing::subscriber::set_default(subscriber.with_writer(move || copy.clone()).finish())

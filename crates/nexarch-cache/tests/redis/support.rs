@@ -102,7 +102,9 @@ impl Log {
 /// that is never dropped each thread is asked for itself.
 fn keep_a_second_subscriber() {
     static SECOND: OnceLock<tracing::Dispatch> = OnceLock::new();
-    SECOND.get_or_init(|| tracing::Dispatch::new(tracing_subscriber::fmt().with_writer(std::io::sink).finish()));
+    SECOND.get_or_init(|| {
+        tracing::Dispatch::new(tracing_subscriber::fmt().with_writer(std::io::sink).finish())
+    });
 }
 
 struct Copy(Arc<Mutex<Vec<u8>>>);

@@ -180,3 +180,21 @@ fn what_is_within_the_limits_is_left_alone() {
     assert_eq!(sums(&rollup), [-400; 4]);
     assert_eq!(rollup.len(), read(&[&one_blob(&before)]).len(), "a part of what there is may be below zero");
 }
+
+#[test]
+fn what_comes_late_takes_back_by_its_own_name() {
+    let shop = flood(0..1, |_| names("shop", "GET"));
+    let mut late = flood(0..1, |_| names(fold::OTHER, "GET"));
+    late.subtract(&shop);
+    let (before, late) = (one_blob(&shop), one_blob(&late));
+    let services = |late: &[u8]| {
+        let rollup = read(&[&before, late]);
+        let cells = rollup.cells().filter(|(key, _)| matches!(key, Key::Spans(_)));
+        let cells =
+            cells.map(|(key, cell)| (rollup.table.describe(key.flatten().1[0]).1[2].to_string(), cell.count));
+        cells.collect::<Vec<_>>()
+    };
+    assert_eq!(services(&merge_late(&[&late]).unwrap()), [(fold::OTHER.to_owned(), 1)]);
+    // As the oldest of its minutes it would be a lie: the reason for two ways to merge.
+    assert_eq!(services(&merge(&[&late]).unwrap()), [("shop".to_owned(), 1)]);
+}

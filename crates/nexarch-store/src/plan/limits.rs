@@ -23,6 +23,10 @@ const WAVE: u64 = 1 << 18;
 /// may have been merged into coarser ones, and a dashboard of the last hour never showed it.
 const LATE_NS: u64 = 7_200_000_000_000;
 
+/// Stored spans whose facts are held at once while rollups are made anew: some 200 MB. A tenant with more is read several
+/// times, each time for other traces.
+const ANEW_SPANS: u64 = 500_000;
+
 /// See the constants above.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
@@ -38,6 +42,8 @@ pub(crate) struct Limits {
     pub(crate) wave: u64,
     /// See [`LATE_NS`].
     pub(crate) late_ns: u64,
+    /// See [`ANEW_SPANS`].
+    pub(crate) anew_spans: u64,
 }
 
 impl Default for Limits {
@@ -49,6 +55,7 @@ impl Default for Limits {
             settle_spans: SETTLE_SPANS,
             wave: WAVE,
             late_ns: LATE_NS,
+            anew_spans: ANEW_SPANS,
         }
     }
 }

@@ -39,7 +39,7 @@ pub(crate) use intern::{Interner, Last};
 pub(crate) use known::Known;
 pub(crate) use limits::Limits;
 pub(crate) use pack::{Chunk, pack};
-pub(crate) use worth::{Form, Unsettled};
+pub(crate) use worth::{Form, Unsettled, distinct, worth};
 
 /// Nanoseconds of an hour.
 pub(crate) const HOUR_NS: u64 = 3_600_000_000_000;

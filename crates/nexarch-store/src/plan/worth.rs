@@ -104,6 +104,15 @@ pub(crate) fn preview(fresh: &[Facts]) -> Delta {
 }
 
 /// Each identity once, the superseding version.
+pub(crate) fn distinct(versions: Vec<Facts>) -> Vec<Facts> {
+    let mut winners = Winners::default();
+    for version in versions {
+        winners.add(version);
+    }
+    winners.facts
+}
+
+/// Each identity once, the superseding version.
 #[derive(Default)]
 struct Winners {
     index: Index,

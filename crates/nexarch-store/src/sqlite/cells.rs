@@ -1,7 +1,8 @@
 //! Which rollup cells answer a read.
 //!
-//! A cell of an hour stands for all shorter ones in it, except for minutes that came after it was made. Where a reader
-//! can use hours it gets them; at the ends of its range, and where it wants detail, it gets what is left of that.
+//! A cell of an hour stands for all shorter ones in it, one of 5 minutes for the minutes that are kept beside it, except
+//! for minutes that came after it was made. Where a reader can use the longer ones it gets them; at the ends of its
+//! range, and where it wants detail, it gets the shorter ones, as far as there still are some.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +15,7 @@ use super::{
 };
 use crate::{
     Cells, Error,
-    upkeep::{FIVE, HOUR, MINUTE},
+    upkeep::{FIVE, HOUR, KEPT, MINUTE},
 };
 
 /// Which longer cells there are around a range.
@@ -26,12 +27,14 @@ struct Stored {
     fives: BTreeSet<u32>,
     /// Hours with 5 minutes in them.
     detailed: BTreeSet<u32>,
+    /// Begins of the 5 minutes whose minutes are kept.
+    kept: BTreeSet<u32>,
 }
 
 impl Stored {
-    fn new(hours: BTreeSet<u32>, fives: BTreeSet<u32>) -> Self {
+    fn new(hours: BTreeSet<u32>, fives: BTreeSet<u32>, kept: &BTreeSet<u32>) -> Self {
         let detailed = fives.iter().map(|five| floor(*five, HOUR)).collect();
-        Self { hours, fives, detailed }
+        Self { hours, fives, detailed, kept: kept.iter().map(|minute| floor(*minute, FIVE)).collect() }
     }
 
     /// Is the whole hour all that is left of it?
@@ -39,12 +42,17 @@ impl Stored {
         self.hours.contains(&hour) && !self.detailed.contains(&hour)
     }
 
+    /// Are the whole 5 minutes all that is left of them?
+    fn is_five_only(&self, five: u32) -> bool {
+        self.fives.contains(&five) && !self.kept.contains(&five)
+    }
+
     /// The cell that a boundary cuts, if it cuts one.
     fn cut(&self, minute: u32) -> Option<Minutes> {
         let (hour, five) = (floor(minute, HOUR), floor(minute, FIVE));
         if hour < minute && self.is_hour_only(hour) {
             Some(cell(hour, HOUR))
-        } else if five < minute && self.fives.contains(&five) {
+        } else if five < minute && self.is_five_only(five) {
             Some(cell(five, FIVE))
         } else {
             None
@@ -60,10 +68,18 @@ impl Stored {
     }
 
     /// The hours that are read as hours.
-    fn whole(&self, range: Minutes, longest: u32) -> BTreeSet<u32> {
+    fn whole_hours(&self, range: Minutes, longest: u32) -> BTreeSet<u32> {
         let inside = |hour: &u32| *hour >= range.from && cell(*hour, HOUR).to <= range.to;
         let wanted = |hour: &u32| longest >= HOUR || self.is_hour_only(*hour);
         self.hours.iter().copied().filter(|hour| inside(hour) && wanted(hour)).collect()
+    }
+
+    /// The 5 minutes, outside of those hours, that are read as such.
+    fn whole_fives(&self, range: Minutes, longest: u32, hours: &BTreeSet<u32>) -> BTreeSet<u32> {
+        let inside = |five: &u32| *five >= range.from && cell(*five, FIVE).to <= range.to;
+        let wanted = |five: &u32| longest >= FIVE || self.is_five_only(*five);
+        let is_part = |five: &u32| hours.contains(&floor(*five, HOUR));
+        self.fives.iter().copied().filter(|five| inside(five) && wanted(five) && !is_part(five)).collect()
     }
 }
 
@@ -79,33 +95,41 @@ pub(super) async fn read(
     }
     let around = Minutes { from: floor(asked.from, HOUR), to: cell(floor(asked.to, HOUR), HOUR).to };
     let hours = begins(connection, tenant, HOUR, around).await?;
-    let stored = Stored::new(hours, begins(connection, tenant, FIVE, around).await?);
+    let fives = begins(connection, tenant, FIVE, around).await?;
+    let mut kept = begins(connection, tenant, KEPT, around).await?;
+    let stored = Stored::new(hours, fives, &kept);
     let minutes = stored.widen(asked);
-    let whole = stored.whole(minutes, longest);
+    let whole_hours = stored.whole_hours(minutes, longest);
+    let whole_fives = stored.whole_fives(minutes, longest, &whole_hours);
 
-    let list = whole.iter().copied().collect::<serde_json::Value>().to_string();
-    let hours = blobs(connection, tenant, HOUR, minutes, Some((&list, true))).await?;
-    let fives = blobs(connection, tenant, FIVE, minutes, Some((&list, false))).await?;
-    let singles = blobs(connection, tenant, MINUTE, minutes, None).await?;
-    let hour_only = whole.iter().any(|hour| stored.is_hour_only(*hour));
-    let grain = match (hour_only, fives.is_empty()) {
-        (true, _) => HOUR,
-        (_, false) => FIVE,
-        _ => MINUTE,
-    };
+    kept.retain(|minute| {
+        (minutes.from..minutes.to).contains(minute)
+            && !whole_hours.contains(&floor(*minute, HOUR))
+            && !whole_fives.contains(&floor(*minute, FIVE))
+    });
+    let mut blobs = Vec::new();
+    for (grain, begins) in [(HOUR, &whole_hours), (FIVE, &whole_fives), (KEPT, &kept)] {
+        blobs.extend(listed(connection, tenant, grain, begins).await?);
+    }
+    blobs.extend(rollup::cells(connection, tenant, MINUTE, minutes).await?);
+    let only = |only: bool, grain| only.then_some(grain);
+    let grain = only(whole_hours.iter().any(|hour| stored.is_hour_only(*hour)), HOUR)
+        .or(only(whole_fives.iter().any(|five| stored.is_five_only(*five)), FIVE))
+        .unwrap_or(MINUTE);
     compute(move || {
+        // What came after a cell was made is part of it: what it takes back must meet what it added.
         let begin = |minute: u32| {
             let (hour, five) = (floor(minute, HOUR), floor(minute, FIVE));
-            if whole.contains(&hour) {
+            if whole_hours.contains(&hour) {
                 hour
-            } else if stored.fives.contains(&five) {
+            } else if whole_fives.contains(&five) {
                 five
             } else {
                 minute
             }
         };
-        let mut out = Vec::with_capacity(hours.len() + fives.len() + singles.len());
-        for (minute, blob) in hours.into_iter().chain(fives).chain(singles) {
+        let mut out = Vec::with_capacity(blobs.len());
+        for (minute, blob) in blobs {
             out.push((begin(minute), rollup::unpack(&blob)?));
         }
         out.sort_by_key(|(minute, _)| *minute);
@@ -136,35 +160,26 @@ async fn begins(
     serde_json::from_str(list).map_err(|error| Error::Internal(format!("stored rollups: {error}")))
 }
 
-/// Stored blobs of a grain; with a list of hours only those in it, or only those that are not.
-async fn blobs(
+/// Stored blobs of cells of a grain.
+async fn listed(
     connection: &mut SqliteConnection,
     tenant: i64,
     grain: u32,
-    range: Minutes,
-    listed: Option<(&str, bool)>,
+    begins: &BTreeSet<u32>,
 ) -> Result<Vec<(u32, Vec<u8>)>, Error> {
-    let sql = match listed {
-        None => {
-            "SELECT minute, blob FROM rollup
-             WHERE tenant = ?1 AND grain = ?2 AND minute >= ?3 AND minute < ?4 ORDER BY minute, seq"
-        }
-        Some((_, true)) => {
-            "SELECT minute, blob FROM rollup
-             WHERE tenant = ?1 AND grain = ?2 AND minute >= ?3 AND minute < ?4
-               AND minute IN (SELECT value FROM json_each(?5)) ORDER BY minute, seq"
-        }
-        Some((_, false)) => {
-            "SELECT minute, blob FROM rollup
-             WHERE tenant = ?1 AND grain = ?2 AND minute >= ?3 AND minute < ?4
-               AND minute / 60 * 60 NOT IN (SELECT value FROM json_each(?5)) ORDER BY minute, seq"
-        }
-    };
-    let mut query = sqlx::query(sql).bind(tenant).bind(grain).bind(range.from).bind(range.to);
-    if let Some((list, _)) = listed {
-        query = query.bind(list);
+    if begins.is_empty() {
+        return Ok(Vec::new());
     }
-    let rows = query.fetch_all(connection).await.map_err(failed)?;
+    let rows = sqlx::query(
+        "SELECT r.minute, r.blob FROM json_each(?3) j
+         CROSS JOIN rollup r ON r.tenant = ?1 AND r.grain = ?2 AND r.minute = j.value ORDER BY r.minute, r.seq",
+    )
+    .bind(tenant)
+    .bind(grain)
+    .bind(begins.iter().copied().collect::<serde_json::Value>().to_string())
+    .fetch_all(connection)
+    .await
+    .map_err(failed)?;
     rows.iter().map(|row| Ok((row.try_get(0).map_err(failed)?, row.try_get(1).map_err(failed)?))).collect()
 }
 

@@ -2,17 +2,20 @@
 //!
 //! | closed since | what happens to it |
 //! |---|---|
-//! | 2 h, 5 minutes | their minutes are added to one cell of 5, and to the cell of their hour if it has one |
-//! | 2 h, an hour | its cells of 5 are added to one of 60, beside them: long windows read hours |
+//! | 5 minutes, 5 minutes | their minutes are added to one cell of 5, and to the cell of their hour if it has one |
+//! | 5 minutes, an hour | its cells of 5 are added to one of 60 |
+//! | 2 h, 5 minutes | their minutes go |
 //! | 48 h, an hour | its cells of 5 go |
 //!
-//! Late minutes, taken back or added, are minutes again and go the same way. A step is one transaction that puts one
-//! blob in the place of many, so a crash leaves the one or the other; doing it twice does nothing. (Rejected: hours made
-//! only after 48 h: a day's read would fold 5 minutes, ten times the cells.)
+//! Until they go, shorter cells stay beside the longer ones: long windows read few cells, short ones detail. Minutes that
+//! are in their cell of 5 have a grain of their own ([`KEPT`]), so those that are not yet can be told apart. Late minutes,
+//! taken back or added, are minutes again and go the same way. A step is one transaction that puts one blob in the place
+//! of many, so a crash leaves the one or the other; doing it twice does nothing. (Rejected: hours made only after 48 h: a
+//! day's read would fold 5 minutes, ten times the cells. Minutes left alone for 2 h: a day's read would be mostly they.)
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use nexarch_core::{ids::TenantId, rollup::merge, window::Minutes};
+use nexarch_core::{ids::TenantId, window::Minutes};
 use sqlx::{Row, SqliteConnection};
 use tokio::time::Instant;
 
@@ -26,7 +29,7 @@ use super::{
 };
 use crate::{
     Error, Place, Step,
-    upkeep::{FIVE, FIVES_FOR, HOUR, MINUTE, MINUTES_FOR},
+    upkeep::{CLOSED_FOR, FIVE, FIVES_FOR, HOUR, KEPT, MINUTE, MINUTES_FOR},
 };
 
 /// Cells made in one transaction: enough to share a sync of the disk, few enough to find them again for each.
@@ -47,17 +50,22 @@ struct Due {
     begin: u32,
 }
 
-/// Until when cells of 5 and of 60 are old enough, minutes since the Unix epoch.
+/// Until when cells are old enough, minutes since the Unix epoch.
 #[derive(Clone, Copy)]
 struct Horizon {
+    /// To be added up.
+    closed: u32,
+    /// For their minutes to go.
     minutes: u32,
+    /// For their cells of 5 to go.
     fives: u32,
 }
 
 impl Horizon {
     fn at(now_us: u64) -> Self {
         let now = u32::try_from(now_us / MINUTE_US).unwrap_or(u32::MAX);
-        Self { minutes: now.saturating_sub(MINUTES_FOR), fives: now.saturating_sub(FIVES_FOR) }
+        let before = |age| now.saturating_sub(age);
+        Self { closed: before(CLOSED_FOR), minutes: before(MINUTES_FOR), fives: before(FIVES_FOR) }
     }
 }
 
@@ -92,15 +100,19 @@ impl Sqlite {
         } else {
             "SELECT t.number, t.id, r.minute / 5 * 5 AS begin
              FROM tenant t CROSS JOIN rollup r ON r.tenant = t.number AND r.grain = 1 AND r.minute < ?3
-             WHERE t.number >= ?1 AND (t.number > ?1 OR r.minute / 5 * 5 > ?2) AND ?4 = ?4
-             GROUP BY t.number, begin ORDER BY t.number, begin LIMIT ?5"
+             WHERE t.number >= ?1 AND (t.number > ?1 OR r.minute / 5 * 5 > ?2)
+             UNION
+             SELECT t.number, t.id, r.minute / 5 * 5
+             FROM tenant t CROSS JOIN rollup r ON r.tenant = t.number AND r.grain = 2 AND r.minute < ?4
+             WHERE t.number >= ?1 AND (t.number > ?1 OR r.minute / 5 * 5 > ?2)
+             ORDER BY 1, 3 LIMIT ?5"
         };
         let grain = if from.hours { HOUR } else { FIVE };
         let rows = sqlx::query(sql)
             .bind(from.after.0)
             .bind(from.after.1)
-            .bind(floor(horizon.minutes, grain))
-            .bind(floor(horizon.fives, grain))
+            .bind(floor(horizon.closed, grain))
+            .bind(floor(if from.hours { horizon.fives } else { horizon.minutes }, grain))
             .bind(i64::try_from(MAX_CELLS).unwrap_or(i64::MAX))
             .fetch_all(&self.readers)
             .await
@@ -133,7 +145,7 @@ impl Sqlite {
             let made = if from.hours {
                 make_hour(tx.on()?, tenant, begin, horizon).await
             } else {
-                make_five(tx.on()?, tenant, begin).await
+                make_five(tx.on()?, tenant, begin, horizon).await
             };
             match made? {
                 Made::Nothing => {}
@@ -183,42 +195,69 @@ fn readable<T>(made: Result<T, Error>) -> Result<Option<T>, Error> {
     }
 }
 
-/// Adds the minutes of 5 to their cells.
-async fn make_five(connection: &mut SqliteConnection, tenant: i64, begin: u32) -> Result<Made, Error> {
+/// Adds the minutes of 5 to their cells; they stay as long as they are young.
+async fn make_five(
+    connection: &mut SqliteConnection,
+    tenant: i64,
+    begin: u32,
+    horizon: Horizon,
+) -> Result<Made, Error> {
     let (five, hour) = (cell(begin, FIVE), cell(floor(begin, HOUR), HOUR));
-    let minutes = rollup::blobs(connection, tenant, MINUTE, five).await?;
+    let young = five.to > horizon.minutes;
+    let kept = rollup::cells(connection, tenant, KEPT, five).await?;
+    let minutes = rollup::cells(connection, tenant, MINUTE, five).await?;
     if minutes.is_empty() {
-        return Ok(Made::Nothing);
+        if young || kept.is_empty() {
+            return Ok(Made::Nothing);
+        }
+        rollup::delete(connection, tenant, KEPT, five).await?;
+        return Ok(Made::Cell(0));
     }
     let total = rollup::blobs(connection, tenant, HOUR, cell(hour.from, 1)).await?;
     // An hour without its 5 minutes has no place for them again: they would say less than the hour.
     let detailed = total.is_empty() || has_fives(connection, tenant, hour).await?;
     let known =
         if detailed { rollup::blobs(connection, tenant, FIVE, cell(begin, 1)).await? } else { Vec::new() };
-    let bytes = [&minutes, &total, &known].into_iter().flatten().map(Vec::len).sum();
+    // All minutes of the 5, or none: some would say less than the 5.
+    let keep = young && detailed && (known.is_empty() || !kept.is_empty());
+    let bytes = minutes.iter().map(|(_, blob)| blob.len()).sum::<usize>()
+        + [&total, &known].into_iter().flatten().map(Vec::len).sum::<usize>();
     let made = compute(move || {
-        let new = rollup::added(&minutes)?;
-        let with = |known: &[Vec<u8>]| {
-            let mut parts: Vec<Vec<u8>> =
-                known.iter().map(|blob| rollup::unpack(blob)).collect::<Result<_, _>>()?;
-            parts.push(new.clone());
-            let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
-            Ok::<_, Error>(merge(&parts)?)
-        };
+        let kept = if keep { kept_with(kept, &minutes)? } else { Vec::new() };
+        let minutes: Vec<Vec<u8>> = minutes.into_iter().map(|(_, blob)| blob).collect();
+        // In one sum: what late minutes take back must meet what it was added as.
+        let with = |known: &[Vec<u8>]| rollup::added(known.iter().chain(&minutes));
         let five = if detailed { rollup::packed(with(&known)?)? } else { None };
         // Kept even when it is empty: that it is there says that it holds all of its hour.
         let hour = if total.is_empty() { None } else { Some(rollup::pack(with(&total)?)?) };
-        Ok((five, hour))
+        Ok((five, hour, kept))
     });
-    let Some((new_five, new_hour)) = readable(made.await)? else { return Ok(Made::Skipped) };
+    let Some((new_five, new_hour, kept)) = readable(made.await)? else { return Ok(Made::Skipped) };
     rollup::delete(connection, tenant, MINUTE, five).await?;
+    rollup::delete(connection, tenant, KEPT, five).await?;
     if detailed {
         rollup::replace(connection, tenant, FIVE, begin, new_five).await?;
     }
     if new_hour.is_some() {
         rollup::replace(connection, tenant, HOUR, hour.from, new_hour).await?;
     }
+    for (minute, blob) in kept {
+        rollup::replace(connection, tenant, KEPT, minute, blob).await?;
+    }
     Ok(Made::Cell(bytes))
+}
+
+/// A minute that is kept: its begin and blob, or none when it cancels out.
+type Kept = (u32, Option<Vec<u8>>);
+
+/// The minutes that are kept, with what came since added.
+fn kept_with(kept: Vec<(u32, Vec<u8>)>, minutes: &[(u32, Vec<u8>)]) -> Result<Vec<Kept>, Error> {
+    let mut of_minutes: BTreeMap<u32, Vec<Vec<u8>>> = BTreeMap::new();
+    for (minute, blob) in kept.into_iter().chain(minutes.iter().cloned()) {
+        of_minutes.entry(minute).or_default().push(blob);
+    }
+    let sum = |(minute, blobs): (u32, Vec<Vec<u8>>)| Ok((minute, rollup::packed(rollup::added(&blobs)?)?));
+    of_minutes.into_iter().map(sum).collect()
 }
 
 /// Makes the cell of an hour out of those of 5 unless it is there, and drops these when they are old.

@@ -57,7 +57,10 @@ pub(crate) async fn open(rest: &str, options: Options) -> Result<Arc<dyn Store>,
         })?),
         _ => None,
     };
-    let seed = schema::prepare(&mut connection, &path).await?;
+    let schema::Prepared { seed, outdated } = schema::prepare(&mut connection, &path).await?;
+    if outdated && lock.is_none() {
+        return Err(OpenError::OlderRules(path.display().to_string()));
+    }
     if let Some(lock) = &lock {
         schema::begin_anew_if_restored(&mut connection, witness::recall(lock)).await?;
         witness::note(lock, witness::State::of(&mut connection).await?);
@@ -74,7 +77,7 @@ pub(crate) async fn open(rest: &str, options: Options) -> Result<Arc<dyn Store>,
             .test_before_acquire(false)
             .connect_lazy_with(reader.clone())
     };
-    Ok(Arc::new(Sqlite {
+    let store = Sqlite {
         writer: Mutex::new(writer),
         readers: pool(READERS),
         truth: pool(1),
@@ -85,7 +88,11 @@ pub(crate) async fn open(rest: &str, options: Options) -> Result<Arc<dyn Store>,
         interner: Arc::default(),
         lock: std::sync::Mutex::new(lock),
         seed,
-    }))
+    };
+    if outdated {
+        store.make_anew().await?;
+    }
+    Ok(Arc::new(store))
 }
 
 fn path_of(rest: &str) -> Result<PathBuf, OpenError> {

@@ -4,6 +4,7 @@
 //! commit is synced (`synchronous=FULL`). A command may write beside the server; the owner's lock beside the file only
 //! keeps a second *server* away.
 
+mod anew;
 mod append;
 mod backup;
 mod cells;

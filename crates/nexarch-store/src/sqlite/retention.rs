@@ -171,7 +171,7 @@ async fn drop_rollups(
     let row = sqlx::query(
         "SELECT t.id, t.number, (SELECT min(r.minute) FROM rollup r WHERE r.tenant = t.number) AS first
          FROM tenant t WHERE EXISTS (SELECT 1 FROM rollup r
-           WHERE r.tenant = t.number AND r.grain IN (1, 5, 60) AND r.minute < ?1)
+           WHERE r.tenant = t.number AND r.grain IN (1, 2, 5, 60) AND r.minute < ?1)
          LIMIT 1",
     )
     .bind(before)
@@ -182,7 +182,7 @@ async fn drop_rollups(
     let first: i64 = row.try_get(2).map_err(failed)?;
     // Whole hours: half of one would be a wrong number instead of none.
     let until = before.min(first / i64::from(HOUR) * i64::from(HOUR) + HOURS_AT_ONCE * i64::from(HOUR));
-    sqlx::query("DELETE FROM rollup WHERE tenant = ?1 AND grain IN (1, 5, 60) AND minute < ?2")
+    sqlx::query("DELETE FROM rollup WHERE tenant = ?1 AND grain IN (1, 2, 5, 60) AND minute < ?2")
         .bind(row.try_get::<i64, _>(1).map_err(failed)?)
         .bind(until)
         .execute(connection)

@@ -1,6 +1,9 @@
 //! Rollup rows: added to by every append, merged now and then.
 
-use nexarch_core::{rollup::merge, window::Minutes};
+use nexarch_core::{
+    rollup::{merge, merge_late},
+    window::Minutes,
+};
 use sqlx::{Row, SqliteConnection};
 
 use super::{
@@ -52,18 +55,25 @@ pub(super) async fn add(
 async fn fold(connection: &mut SqliteConnection, tenant: i64, minute: u32) -> Result<(), Error> {
     let stored = blobs(connection, tenant, MINUTE, cell(minute, MINUTE)).await?;
     // Only what was thrown before anything is deleted may be passed over.
-    match compute(move || packed(added(&stored)?)).await {
+    // Longer cells may hold the older ones of the minute.
+    match compute(move || packed(merge_late(&parts(&unpacked(&stored)?))?)).await {
         Ok(merged) => replace(connection, tenant, MINUTE, minute, merged).await,
         Err(Error::Internal(_)) => Ok(()),
         Err(error) => Err(error),
     }
 }
 
-/// Adds up stored blobs; the result is not yet packed.
-pub(super) fn added(stored: &[Vec<u8>]) -> Result<Vec<u8>, Error> {
-    let blobs = stored.iter().map(|blob| unpack(blob)).collect::<Result<Vec<_>, _>>()?;
-    let parts: Vec<&[u8]> = blobs.iter().map(Vec::as_slice).collect();
-    Ok(merge(&parts)?)
+/// Adds up stored blobs, all that there are of their minutes or the oldest; the result is not yet packed.
+pub(super) fn added<'a>(stored: impl IntoIterator<Item = &'a Vec<u8>>) -> Result<Vec<u8>, Error> {
+    Ok(merge(&parts(&unpacked(stored)?))?)
+}
+
+fn unpacked<'a>(stored: impl IntoIterator<Item = &'a Vec<u8>>) -> Result<Vec<Vec<u8>>, Error> {
+    stored.into_iter().map(|blob| unpack(blob)).collect()
+}
+
+fn parts(blobs: &[Vec<u8>]) -> Vec<&[u8]> {
+    blobs.iter().map(Vec::as_slice).collect()
 }
 
 /// The stored blobs of the cells of a grain that begin in a range.
@@ -86,22 +96,44 @@ pub(super) async fn blobs(
     rows.iter().map(|row| row.try_get(0).map_err(failed)).collect()
 }
 
-/// Removes the cells of a grain that begin in a range.
+/// The same with the begin of each cell, in order.
+pub(super) async fn cells(
+    connection: &mut SqliteConnection,
+    tenant: i64,
+    grain: u32,
+    range: Minutes,
+) -> Result<Vec<(u32, Vec<u8>)>, Error> {
+    let rows = sqlx::query(
+        "SELECT minute, blob FROM rollup
+         WHERE tenant = ?1 AND grain = ?2 AND minute >= ?3 AND minute < ?4 ORDER BY minute, seq",
+    )
+    .bind(tenant)
+    .bind(grain)
+    .bind(range.from)
+    .bind(range.to)
+    .fetch_all(connection)
+    .await
+    .map_err(failed)?;
+    rows.iter().map(|row| Ok((row.try_get(0).map_err(failed)?, row.try_get(1).map_err(failed)?))).collect()
+}
+
+/// Removes the cells of a grain that begin in a range; how many blobs those were.
 pub(super) async fn delete(
     connection: &mut SqliteConnection,
     tenant: i64,
     grain: u32,
     range: Minutes,
-) -> Result<(), Error> {
-    sqlx::query("DELETE FROM rollup WHERE tenant = ?1 AND grain = ?2 AND minute >= ?3 AND minute < ?4")
-        .bind(tenant)
-        .bind(grain)
-        .bind(range.from)
-        .bind(range.to)
-        .execute(connection)
-        .await
-        .map_err(failed)?;
-    Ok(())
+) -> Result<u64, Error> {
+    let done =
+        sqlx::query("DELETE FROM rollup WHERE tenant = ?1 AND grain = ?2 AND minute >= ?3 AND minute < ?4")
+            .bind(tenant)
+            .bind(grain)
+            .bind(range.from)
+            .bind(range.to)
+            .execute(connection)
+            .await
+            .map_err(failed)?;
+    Ok(done.rows_affected())
 }
 
 /// Puts one packed blob, or none, in the place of all of a cell.

@@ -24,8 +24,16 @@ pub(super) async fn is_older(connection: &mut SqliteConnection, path: &Path) -> 
     Ok((1..STEPS.len()).contains(&check(connection, path).await?))
 }
 
-/// Makes or upgrades the schema and returns the seed of the trace index.
-pub(super) async fn prepare(connection: &mut SqliteConnection, path: &Path) -> Result<u64, OpenError> {
+/// What a database says of itself when it is opened.
+pub(super) struct Prepared {
+    /// Seed of the trace index.
+    pub(super) seed: u64,
+    /// Its rollups were made by older rules and have to be made anew before anything is added to them.
+    pub(super) outdated: bool,
+}
+
+/// Makes or upgrades the schema.
+pub(super) async fn prepare(connection: &mut SqliteConnection, path: &Path) -> Result<Prepared, OpenError> {
     // The usual case takes no lock: a command beside a busy server must not wait to look.
     while check(connection, path).await? < STEPS.len() {
         raw_sql("BEGIN IMMEDIATE").execute(&mut *connection).await.map_err(failed)?;
@@ -36,16 +44,34 @@ pub(super) async fn prepare(connection: &mut SqliteConnection, path: &Path) -> R
             if from == 0 {
                 found(connection).await?;
             }
+            if from + 1 == STEPS.len() {
+                note_rules_of_nothing(connection).await?;
+            }
             let mark = format!("PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {}", from + 1);
             raw_sql(AssertSqlSafe(mark)).execute(&mut *connection).await.map_err(failed)?;
         }
         raw_sql("COMMIT").execute(&mut *connection).await.map_err(failed)?;
     }
     let row = sqlx::query("SELECT rules FROM meta").fetch_one(&mut *connection).await.map_err(failed)?;
-    match row.try_get(0).map_err(failed)? {
-        RULES => seed_of(connection).await,
-        found => Err(OpenError::Rules { found, known: RULES }),
+    let found: i64 = row.try_get(0).map_err(failed)?;
+    if found > RULES {
+        return Err(OpenError::NewerRules { found, known: RULES });
     }
+    Ok(Prepared { seed: seed_of(connection).await?, outdated: found < RULES })
+}
+
+/// Notes that all rollups are made by the rules of this program.
+pub(super) async fn note_rules(connection: &mut SqliteConnection) -> Result<(), Error> {
+    let query = sqlx::query("UPDATE meta SET rules = ?1").bind(RULES);
+    query.execute(connection).await.map_err(failed)?;
+    Ok(())
+}
+
+/// Where no tenant is, there is nothing that older rules could have made.
+async fn note_rules_of_nothing(connection: &mut SqliteConnection) -> Result<(), Error> {
+    let query = sqlx::query("UPDATE meta SET rules = ?1 WHERE NOT EXISTS (SELECT 1 FROM tenant)");
+    query.bind(RULES).execute(connection).await.map_err(failed)?;
+    Ok(())
 }
 
 /// Writes what makes a database different from any other.

@@ -11,6 +11,7 @@ use crate::{
     suite::{self, append, clock::Clock, id, picture, property, spans},
 };
 
+mod anew;
 mod beside;
 mod restore;
 
@@ -176,7 +177,7 @@ async fn two_databases_have_two_epochs() {
 
 #[tokio::test]
 async fn a_newer_schema_is_refused_and_a_foreign_file_too() {
-    for sql in ["PRAGMA user_version = 999", "PRAGMA application_id = 7", "UPDATE meta SET rules = 7"] {
+    for sql in ["PRAGMA user_version = 999", "PRAGMA application_id = 7", "UPDATE meta SET rules = 777"] {
         let (url, _dir) = fresh();
         open(&url, Role::Guest).await.close().await;
         let mut raw = SqliteConnection::connect(&url).await.unwrap();
@@ -186,7 +187,7 @@ async fn a_newer_schema_is_refused_and_a_foreign_file_too() {
         match refused {
             OpenError::Newer { found: 999, known } => assert!(sql.contains("user_version") && known < 999),
             OpenError::Foreign(_) => assert!(sql.contains("application_id")),
-            OpenError::Rules { found: 7, known: 1 } => assert!(sql.contains("rules")),
+            OpenError::NewerRules { found: 777, .. } => assert!(sql.contains("rules")),
             other => panic!("{other:?}"),
         }
     }

@@ -43,7 +43,7 @@ macro_rules! conformance {
                 a_dropped_round_changes_nothing, counts_are_kept;
             reading: snapshots_stand_still, unknown_things, ranges_are_half_open, many_chunks_one_trace;
             tenants: tenants_are_listed, keys_are_found_by_hash, keys_end, deleting_purges, every_change_is_seen;
-            upkeep: cells_grow_with_age, late_data_join_longer_cells, upkeep_is_the_owners, old_days_go, old_rollups_go,
+            upkeep: cells_grow_with_age, young_minutes_stay_beside, late_data_join_longer_cells, upkeep_is_the_owners, old_days_go, old_rollups_go,
                 purging_is_finished_by_others, a_quota_holds_for_a_day;
             versions: versions_grow, the_clock_may_go_back, a_recreated_tenant_goes_on, epochs_differ, an_epoch_is_replaced_once,
                 scopes_are_raised;

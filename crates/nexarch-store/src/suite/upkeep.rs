@@ -102,7 +102,66 @@ fn at_minutes(first_trace: u64, at: &[u64]) -> Vec<Span> {
     numbered.map(|(trace, minute)| spans::span(trace, 1, minute * spans::MINUTE_NS)).collect()
 }
 
-/// Minutes become 5 minutes after 2 h and hours after 48 h; no number changes, windows get wider, once.
+/// Closed minutes are added up at once, and stay beside for 2 h: long ranges read few blobs, short ones detail.
+pub async fn young_minutes_stay_beside(url: &str) {
+    let clock = clock_at(70);
+    let (store, tenant) = owner_with(url, &clock).await;
+    let mut all = at_minutes(1, &[0, 1, 1, 4, 7, 58, 59, 61, 64, 66]);
+    for span in &all {
+        append(&*store, &tenant, vec![span.clone()]).await.unwrap();
+    }
+    let read = async |from, to, longest| {
+        let mut snapshot = store.snapshot(&tenant).await.unwrap();
+        let cells = snapshot.cells(minutes(from, to), longest).await.unwrap();
+        let begins = cells.blobs.iter().map(|(minute, _)| minute - spans::BASE_MINUTE);
+        (begins.collect::<Vec<_>>(), cells.minutes, cells.grain)
+    };
+    compact(&*store).await;
+    assert_eq!(read(0, 70, 60).await, (vec![0, 60, 66], minutes(0, 70), 1), "66 is not closed for long");
+    assert_eq!(read(0, 70, 5).await, (vec![0, 5, 55, 60, 66], minutes(0, 70), 1));
+    assert_eq!(read(0, 70, 1).await, (vec![0, 1, 4, 7, 58, 59, 61, 64, 66], minutes(0, 70), 1));
+    assert_eq!(
+        read(1, 62, 60).await,
+        (vec![1, 4, 5, 55, 61], minutes(1, 62), 1),
+        "what a range cuts is detail"
+    );
+    let truth = expected(&all, usize::MAX);
+    for range in [(0, 70), (1, 62), (4, 5), (0, 60), (58, 59), (60, 70)] {
+        let range = minutes(range.0, range.1);
+        assert_eq!(check(&*store, &tenant, &truth, range).await, (range, 1));
+    }
+
+    // Late ones join the minutes that are kept, and the longer cells.
+    let late = at_minutes(20, &[1, 4, 30]);
+    append(&*store, &tenant, late.clone()).await.unwrap();
+    all.extend(late);
+    let truth = expected(&all, usize::MAX);
+    for _ in 0..2 {
+        for range in [(0, 70), (1, 62), (4, 5), (0, 60), (30, 31)] {
+            let range = minutes(range.0, range.1);
+            assert_eq!(check(&*store, &tenant, &truth, range).await, (range, 1));
+        }
+        compact(&*store).await;
+    }
+    assert_eq!(read(0, 70, 60).await.0, [0, 60, 66]);
+    assert_eq!(read(0, 30, 1).await.0, [0, 1, 4, 7]);
+
+    clock.set(clock.now_us() + 2 * 60 * MINUTE_US);
+    assert_eq!(compact(&*store).await.last(), Some(&tenant), "windows may be wider now");
+    assert_eq!(read(1, 62, 1).await, (vec![0, 5, 30, 55, 60], minutes(0, 65), 5));
+    assert!(compact(&*store).await.is_empty());
+    // Nothing is left for them to be kept beside.
+    append(&*store, &tenant, at_minutes(30, &[2])).await.unwrap();
+    clock.set(clock.now_us() - 2 * 60 * MINUTE_US);
+    compact(&*store).await;
+    assert_eq!(
+        read(2, 3, 1).await,
+        (vec![0], minutes(0, 5), 5),
+        "some minutes of 5 would say less than the 5"
+    );
+}
+
+/// Minutes become 5 minutes, for good after 2 h, and hours after 48 h; no number changes, windows get wider, once.
 pub async fn cells_grow_with_age(url: &str) {
     let clock = clock_at(600);
     let (store, tenant) = owner_with(url, &clock).await;
