@@ -44,8 +44,18 @@ const MINUTE_NS: u64 = 60_000_000_000;
 ///
 /// All spans are taken to be of one trace; of equal identities (R1) the superseding one counts.
 pub fn contribution(trace: &[Facts]) -> Delta {
-    // About two cells a span in a small trace; in a large one they repeat.
-    let mut table = Table::with_capacity(2 * trace.len().min(256));
+    let mut delta = Delta::default();
+    contribute(&mut delta, trace);
+    delta
+}
+
+/// Adds [`contribution`] to what is there, without making a table for each trace: the traces of a batch share names.
+pub fn contribute(delta: &mut Delta, trace: &[Facts]) {
+    let mut table = std::mem::take(&mut delta.table);
+    if table.cells.is_empty() {
+        // About two cells a span in a small trace; in a large one they repeat.
+        table.reserve(2 * trace.len().min(256));
+    }
     let trace = Trace::new(trace, &mut table);
     let count = trace.spans.len();
     let mut inference = Inference { table, trace, covered: vec![false; count], answered: vec![None; count] };
@@ -55,7 +65,7 @@ pub fn contribution(trace: &[Facts]) -> Delta {
     inference.crossings(&mut seen);
     inference.roots();
     inference.outs();
-    Delta { table: inference.table }
+    delta.table = inference.table;
 }
 
 /// The work on one trace.

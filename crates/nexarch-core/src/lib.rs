@@ -10,6 +10,7 @@ pub mod export;
 pub mod facts;
 mod foreign;
 pub mod graph;
+pub mod hash;
 pub mod histogram;
 pub mod ids;
 pub mod infer;

@@ -25,14 +25,14 @@ pub(crate) use table::Table;
 /// What a set of spans adds to the rollups; signed, so that an earlier contribution can be retracted.
 #[derive(Debug, Clone, Default)]
 pub struct Delta {
-    /// Cells by minute since the Unix epoch and key; none is zero.
+    /// Cells by minute since the Unix epoch and key. Zero ones say nothing: what was taken back may have come again.
     pub(crate) table: Table,
 }
 
 impl Delta {
     /// Is there nothing to write?
     pub fn is_empty(&self) -> bool {
-        self.table.cells.is_empty()
+        self.table.cells.values().all(Cell::is_zero)
     }
 
     /// Adds another contribution.
@@ -48,6 +48,7 @@ impl Delta {
     /// Folds names beyond the limits of [`crate::limits`] into "(other)"; sums stay as they are. Cells that take
     /// something back keep their name.
     pub fn bound(&mut self) {
+        self.table.tidy();
         fold::fold(&mut self.table, Negative::Keep);
     }
 
@@ -55,6 +56,7 @@ impl Delta {
     pub fn encode(&self) -> Vec<(u32, Vec<u8>)> {
         let mut cells: Vec<(u32, Key, &Cell)> =
             self.table.cells.iter().map(|(&(minute, key), cell)| (minute, key, cell)).collect();
+        cells.retain(|(.., cell)| !cell.is_zero());
         cells.sort_unstable_by_key(|&(minute, ..)| minute);
         cells
             .chunk_by(|a, b| a.0 == b.0)

@@ -8,7 +8,7 @@ use super::{
     cell::Cell,
     key::{Class, Key, NodeKey},
 };
-use crate::Text;
+use crate::{Text, hash::Seeded};
 
 /// Longest text kept, in bytes: names are written by strangers, and a rollup is read on every miss. Two names
 /// that differ only beyond it count as one.
@@ -19,10 +19,10 @@ pub(crate) const MAX_TEXT: usize = 256;
 pub(crate) struct Table {
     texts: Vec<Text>,
     // Keyed by what senders wrote, so a hash that cannot be steered; everything below is keyed by dense numbers.
-    text_ids: HashMap<Text, u32>,
+    text_ids: HashMap<Text, u32, Seeded>,
     nodes: Vec<NodeKey>,
     node_ids: FxHashMap<NodeKey, u32>,
-    /// Cells by bucket (minutes since the Unix epoch) and key; none is zero after a merge.
+    /// Cells by bucket (minutes since the Unix epoch) and key; a merge leaves none that is zero.
     pub(crate) cells: FxHashMap<(u32, Key), Cell>,
 }
 
@@ -31,7 +31,7 @@ impl Default for Table {
         let empty = Text::new();
         Self {
             texts: vec![empty.clone()],
-            text_ids: HashMap::from([(empty, 0)]),
+            text_ids: HashMap::from_iter([(empty, 0)]),
             nodes: Vec::new(),
             node_ids: FxHashMap::default(),
             cells: FxHashMap::default(),
@@ -43,11 +43,14 @@ impl Table {
     /// The index of the empty text.
     pub(crate) const EMPTY: u32 = 0;
 
-    /// With room for some cells, so that filling it does not move them again and again.
-    pub(crate) fn with_capacity(cells: usize) -> Self {
-        let mut table = Self::default();
-        table.cells.reserve(cells);
-        table
+    /// Makes room for more cells.
+    pub(crate) fn reserve(&mut self, cells: usize) {
+        self.cells.reserve(cells);
+    }
+
+    /// Drops cells that have become zero.
+    pub(crate) fn tidy(&mut self) {
+        self.cells.retain(|_, cell| !cell.is_zero());
     }
 
     /// Interns a text, cut to [`MAX_TEXT`] bytes.

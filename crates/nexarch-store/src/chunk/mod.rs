@@ -9,7 +9,6 @@ mod bytes;
 mod cold;
 mod columns;
 mod frame;
-mod hash;
 mod hot;
 #[cfg(test)]
 mod tests;
@@ -19,7 +18,7 @@ mod value;
 use nexarch_core::{facts::Facts, ids::TraceId, span::Span};
 
 pub(crate) use frame::{open, seal};
-pub(crate) use hash::Seeded;
+pub(crate) use nexarch_core::hash::Seeded;
 pub(crate) use value::too_deep;
 
 /// Most spans of one chunk: beyond about a thousand the ratio hardly grows, while a trace by id has more to skip.

@@ -8,7 +8,7 @@ use super::{
     Arrived, DAY_NS, Gain, Incoming, Large, Limits, Row, Stored, Touched,
     identity::{Key, Version, key, version},
     index::{Index, Place},
-    worth::{Form, worth},
+    worth::{Form, add_worth},
 };
 use crate::chunk::Seeded;
 
@@ -34,10 +34,13 @@ pub(crate) fn decide(
     gain: &mut Gain,
 ) {
     let mut index = Index::default();
+    gain.rows.reserve(wave.iter().map(|touched| touched.members.len()).sum());
     for Touched { trace, members, stored } in wave {
         index.clear();
         let mut growing = match stored {
-            Stored::All { facts, infer } => Growing::Small(Small::new(&mut index, facts, infer, terms)),
+            Stored::All { facts, infer } => {
+                Growing::Small(Small::new(&mut index, (facts, members.len()), infer, terms))
+            }
             Stored::Index => Growing::Large(Changes::default(), &mut versions),
         };
         for member in members {
@@ -89,8 +92,13 @@ struct Change {
 }
 
 impl<'a> Small<'a> {
-    fn new(index: &'a mut Index, stored: Vec<Facts>, infer: bool, terms: &'a Terms) -> Self {
-        let mut facts: Vec<Facts> = Vec::with_capacity(stored.len());
+    fn new(
+        index: &'a mut Index,
+        (stored, arriving): (Vec<Facts>, usize),
+        infer: bool,
+        terms: &'a Terms,
+    ) -> Self {
+        let mut facts: Vec<Facts> = Vec::with_capacity(stored.len() + arriving);
         for version in stored {
             match index.find(&facts, &version) {
                 Place::At(at) => match facts.get_mut(at) {
@@ -105,7 +113,8 @@ impl<'a> Small<'a> {
         }
         let before = facts.len() as u64;
         let change_of = vec![None; facts.len()];
-        Self { index, facts, changes: Vec::new(), change_of, retracted: None, before, infer, terms }
+        let changes = Vec::with_capacity(arriving);
+        Self { index, facts, changes, change_of, retracted: None, before, infer, terms }
     }
 
     /// Adds a span; is it a new one?
@@ -143,13 +152,17 @@ impl<'a> Small<'a> {
     /// Remembers, before the first change, what the trace contributed.
     fn retract(&mut self) {
         if self.infer && self.retracted.is_none() {
-            self.retracted = Some(self.worth());
+            let mut worth = Delta::default();
+            self.add_worth(&mut worth);
+            self.retracted = Some(worth);
         }
     }
 
-    fn worth(&self) -> Delta {
+    fn add_worth(&self, delta: &mut Delta) {
         let (most, count) = (self.terms.limits.settle_trace, self.facts.len() as u64);
-        if count == 0 { Delta::default() } else { worth(&self.facts, Form::of_trace(count, most), most) }
+        if count > 0 {
+            add_worth(delta, &self.facts, Form::of_trace(count, most), most);
+        }
     }
 
     fn finish(mut self, id: TraceId, gain: &mut Gain) {
@@ -163,7 +176,7 @@ impl<'a> Small<'a> {
         }
         if let Some(retracted) = self.retracted.take() {
             gain.delta.subtract(&retracted);
-            gain.delta.add(&self.worth());
+            self.add_worth(&mut gain.delta);
         }
         gain.new_traces += u64::from(self.before == 0);
         let changes: Vec<Change> = std::mem::take(&mut self.changes).into_iter().map(|(_, it)| it).collect();

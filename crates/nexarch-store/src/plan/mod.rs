@@ -39,7 +39,7 @@ pub(crate) use intern::{Interner, Last};
 pub(crate) use known::Known;
 pub(crate) use limits::Limits;
 pub(crate) use pack::{Chunk, pack};
-pub(crate) use worth::{Form, Unsettled, distinct, worth};
+pub(crate) use worth::{Form, Unsettled, add_worth, distinct};
 
 /// Nanoseconds of an hour.
 pub(crate) const HOUR_NS: u64 = 3_600_000_000_000;
@@ -81,6 +81,7 @@ impl Incoming {
         let mut this = Self { spans: Vec::new(), traces: Vec::new(), batches: Vec::new() };
         let mut index: HashMap<TraceId, usize, Seeded> = HashMap::default();
         let mut last = Last::default();
+        this.spans.reserve(batches.iter().map(|(_, spans)| spans.len()).sum());
         for (place, spans) in batches {
             let batch = this.batches.len();
             if spans.iter().any(unstorable) {

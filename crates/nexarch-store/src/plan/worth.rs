@@ -3,7 +3,11 @@
 
 use std::collections::HashMap;
 
-use nexarch_core::{facts::Facts, infer::contribution, rollup::Delta};
+use nexarch_core::{
+    facts::Facts,
+    infer::{contribute, contribution},
+    rollup::Delta,
+};
 
 use super::{
     HOUR_NS,
@@ -35,23 +39,24 @@ impl Form {
 
 /// The contribution of different spans of one trace: a function of their set.
 pub(crate) fn worth(facts: &[Facts], form: Form, most: u64) -> Delta {
+    let mut delta = Delta::default();
+    add_worth(&mut delta, facts, form, most);
+    delta
+}
+
+/// Adds [`worth`] to what is there.
+pub(crate) fn add_worth(delta: &mut Delta, facts: &[Facts], form: Form, most: u64) {
     match form {
-        Form::Whole => contribution(facts),
-        Form::Alone => {
-            let mut sum = Delta::default();
-            facts.chunks(1).for_each(|one| sum.add(&contribution(one)));
-            sum
-        }
+        Form::Whole => contribute(delta, facts),
+        Form::Alone => facts.chunks(1).for_each(|one| contribute(delta, one)),
         Form::Hours => {
             let mut hours: HashMap<u64, Vec<Facts>> = HashMap::new();
             for facts in facts {
                 hours.entry(facts.start_ns / HOUR_NS).or_default().push(facts.clone());
             }
-            let mut sum = Delta::default();
             for hour in hours.into_values() {
-                sum.add(&worth(&hour, Form::of_hour(hour.len() as u64, most), most));
+                add_worth(delta, &hour, Form::of_hour(hour.len() as u64, most), most);
             }
-            sum
         }
     }
 }
@@ -92,7 +97,7 @@ impl Unsettled {
             delta.subtract(&preview(&fresh));
         }
         delta.subtract(&old);
-        delta.add(&worth(&winners.facts, after, most));
+        add_worth(&mut delta, &winners.facts, after, most);
         delta
     }
 }

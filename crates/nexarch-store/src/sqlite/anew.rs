@@ -24,7 +24,7 @@ use super::{
 use crate::{
     Error,
     chunk::{self, Seeded},
-    plan::{Form, distinct, worth},
+    plan::{Form, add_worth, distinct},
 };
 
 /// Blocks read before they are decoded: a few megabytes.
@@ -132,11 +132,8 @@ impl Sqlite {
                 for (trace, versions) in left.by_ref().take(TRACES_AT_ONCE) {
                     let facts = distinct(versions);
                     let count = facts.len() as u64;
-                    delta.add(&worth(
-                        &facts,
-                        Form::of_trace(count, limits.settle_trace),
-                        limits.settle_trace,
-                    ));
+                    let most = limits.settle_trace;
+                    add_worth(&mut delta, &facts, Form::of_trace(count, most), most);
                     found.push((trace, count));
                 }
                 delta.bound();

@@ -5,8 +5,17 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// Builds seeded hashers. `SipHash` of the standard library costs three times as much on keys of 30 bytes.
-#[derive(Clone, Copy)]
-pub(crate) struct Seeded(u64);
+///
+/// ```
+/// use std::collections::HashMap;
+/// use nexarch_core::hash::Seeded;
+///
+/// let mut ids: HashMap<&str, u32, Seeded> = HashMap::default();
+/// ids.insert("cart", 1);
+/// assert_eq!(ids.get("cart"), Some(&1));
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct Seeded(u64);
 
 impl Default for Seeded {
     fn default() -> Self {
@@ -24,7 +33,8 @@ impl BuildHasher for Seeded {
 }
 
 /// A running hash.
-pub(crate) struct State(u64);
+#[derive(Debug)]
+pub struct State(u64);
 
 impl State {
     fn mix(&mut self, value: u64) {
