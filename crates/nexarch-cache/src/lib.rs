@@ -70,7 +70,9 @@ pub use operation::{Operation, OperationId};
 pub use outcome::{Answer, Outcome};
 pub use read::{Computed, Directives, Read};
 #[cfg(feature = "redis")]
-pub use redis::{RedisConfig, RedisConfigError, RedisMode, RedisRemote};
+pub use redis::{
+    RedisConfig, RedisConfigError, RedisFinding, RedisMistake, RedisMode, RedisRemote, RedisStep, Verdict,
+};
 pub use remote::{Breaker, Reason, Remote, RemoteError, RemoteStatus};
 pub use stats::{
     Cause, LastInvalidated, MemoryStats, OperationStats, Quantiles, RemoteCounts, RemoteStats, ScopeStats,

@@ -42,7 +42,7 @@ impl RedisCluster {
     }
 
     /// The authority of its certificates.
-    pub fn certificates(&self) -> &Certificates {
+    pub fn certificates(&self) -> &Arc<Certificates> {
         &self.certificates
     }
 
@@ -59,6 +59,11 @@ impl RedisCluster {
     /// Its nodes.
     pub fn nodes(&mut self) -> &mut [RedisServer] {
         &mut self.nodes
+    }
+
+    /// One of its nodes, by its place.
+    pub fn node(&self, at: usize) -> &RedisServer {
+        &self.nodes[at]
     }
 
     /// The place of the node that holds a slot at the start.

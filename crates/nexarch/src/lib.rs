@@ -9,6 +9,7 @@ pub mod bench;
 pub mod cli;
 pub mod config;
 pub mod demo;
+mod doctor;
 pub mod door;
 pub mod http;
 pub mod import;

@@ -1,9 +1,9 @@
-//! Where Redis is and how it is spoken to, from parts. URLs are in [`super::url`].
+//! Where Redis is and how it is spoken to, from parts. URLs are in [`super::url`], connection strings of the Azure portal
+//! in [`super::connection_string`].
 
-use crate::key::is_name;
-use crate::redis::service::{self, Service};
-use std::fmt;
-use std::net::IpAddr;
+mod effective;
+
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -16,11 +16,11 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Connections for values to each server: a second one lets calls go on while the first is replaced.
 const CONNECTIONS: usize = 2;
 
-/// Beyond this, more connections cost the server more than they bring: each carries any number of calls at once.
-const MAX_CONNECTIONS: usize = 16;
+/// After this much silence a connection is asked whether it lives. Azure drops one that was idle for ten minutes.
+const KEEP_ALIVE: Duration = Duration::from_mins(1);
 
-/// What is masked in texts for people.
-const MASK: &str = "****";
+/// The longest silence that can be asked for: well inside the ten minutes.
+const MAX_KEEP_ALIVE: Duration = Duration::from_mins(5);
 
 /// What the server is taken for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,6 +32,15 @@ pub enum RedisMode {
     Standalone,
     /// A cluster; a server that is none is refused.
     Cluster,
+}
+
+/// Which versions of TLS are spoken; older ones never are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum TlsVersions {
+    #[default]
+    Both,
+    Only12,
+    Only13,
 }
 
 /// Where Redis is and how it is spoken to.
@@ -58,6 +67,18 @@ pub struct RedisConfig {
     pub(super) command_timeout: Duration,
     pub(super) connect_timeout: Duration,
     pub(super) namespace: String,
+    pub(super) certificate_name: Option<String>,
+    pub(super) tls_versions: TlsVersions,
+    pub(super) client_name: Option<String>,
+    pub(super) channel_prefix: String,
+    /// What a call may take at most, whatever else is configured.
+    pub(super) command_limit: Option<Duration>,
+    pub(super) keep_alive: Duration,
+    /// Values go over RESP2.
+    pub(super) resp2: bool,
+    /// Commands that are not sent; each costs one feature.
+    pub(super) without: BTreeSet<&'static str>,
+    pub(super) warnings: Vec<String>,
 }
 
 /// Which part of a configuration is wrong. Never repeats a value that may be a secret.
@@ -93,6 +114,15 @@ impl RedisConfig {
             command_timeout: COMMAND_TIMEOUT,
             connect_timeout: CONNECT_TIMEOUT,
             namespace: "cache".into(),
+            certificate_name: None,
+            tls_versions: TlsVersions::Both,
+            client_name: None,
+            channel_prefix: String::new(),
+            command_limit: None,
+            keep_alive: KEEP_ALIVE,
+            resp2: false,
+            without: BTreeSet::new(),
+            warnings: Vec::new(),
         }
     }
 
@@ -156,6 +186,28 @@ impl RedisConfig {
         }
     }
 
+    /// The name that the server's certificate has to show, when that is not the host.
+    #[must_use]
+    pub fn certificate_name(mut self, name: &str) -> Self {
+        self.certificate_name = Some(name.to_ascii_lowercase());
+        self
+    }
+
+    /// What connections call themselves in `CLIENT LIST`. Characters that Redis refuses there are left out.
+    #[must_use]
+    pub fn client_name(mut self, name: &str) -> Self {
+        let name: String = name.chars().filter(char::is_ascii_graphic).collect();
+        self.client_name = Some(name).filter(|name| !name.is_empty());
+        self
+    }
+
+    /// The silence after which a connection is asked whether it lives: 60 s by default, 5 minutes at most.
+    #[must_use]
+    pub fn keep_alive(mut self, silence: Duration) -> Self {
+        self.keep_alive = silence.min(MAX_KEEP_ALIVE);
+        self
+    }
+
     /// Long-lived connections for values to each server, 1 to 16; 2 by default. One more carries messages.
     #[must_use]
     pub fn connections(mut self, connections: usize) -> Self {
@@ -183,92 +235,4 @@ impl RedisConfig {
         self.namespace = namespace.into();
         self
     }
-
-    /// The host in use.
-    pub fn effective_host(&self) -> &str {
-        &self.host
-    }
-
-    /// The port in use.
-    pub fn effective_port(&self) -> u16 {
-        let default = || match service::of(&self.host) {
-            Service::Managed => 10_000,
-            _ if self.effective_tls() => 6380,
-            _ => 6379,
-        };
-        self.port.unwrap_or_else(default)
-    }
-
-    /// Whether TLS is in use.
-    pub fn effective_tls(&self) -> bool {
-        let secure = matches!(self.port, Some(6380 | 10_000)) || service::of(&self.host) != Service::Redis;
-        let plain = is_loopback(&self.host) || self.port == Some(6379);
-        self.tls.unwrap_or(secure || !plain)
-    }
-
-    /// The service that the host belongs to, by its name alone: `Azure Cache for Redis`, `Azure Managed Redis` or
-    /// `Redis`. Good for a line in a log; what the server can do is asked of it.
-    pub fn service_name(&self) -> &'static str {
-        service::of(&self.host).as_str()
-    }
-
-    /// The same configuration, unless it cannot work. [`RedisRemote::start`](crate::RedisRemote::start) asks it too.
-    pub fn checked(self) -> Result<Self, RedisConfigError> {
-        self.check().map(|()| self)
-    }
-
-    /// Refuses what cannot work, before anything is connected.
-    pub(super) fn check(&self) -> Result<(), RedisConfigError> {
-        let wrong = |part, problem: &str| Err(RedisConfigError::new(part, problem));
-        if self.host.is_empty() || self.host.contains(|c: char| c.is_whitespace() || "/@,=".contains(c)) {
-            return wrong("host", "expected a name or an address, such as cache.example.com");
-        }
-        if self.port == Some(0) {
-            return wrong("port", "expected 1 to 65535");
-        }
-        if self.username.is_some() && self.password.is_none() {
-            return wrong("username", "a user needs a password");
-        }
-        if self.db != 0 && self.mode == RedisMode::Cluster {
-            return wrong("database", "a cluster has database 0 only");
-        }
-        if self.ca_pem.is_some() && !self.effective_tls() {
-            return wrong("CA file", "given, but TLS is off; use rediss:// or switch TLS on");
-        }
-        if !(1..=MAX_CONNECTIONS).contains(&self.connections) {
-            return wrong("connections", "expected 1 to 16");
-        }
-        if self.command_timeout.is_zero() || self.connect_timeout.is_zero() {
-            return wrong("timeout", "expected at least 1 ms");
-        }
-        if !is_name(&self.namespace) {
-            return wrong("namespace", "expected 1 to 63 of a-z 0-9 _ -, first a letter or digit");
-        }
-        Ok(())
-    }
-}
-
-/// Shows everything but secrets.
-impl fmt::Display for RedisConfig {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&super::url::write(self, self.password.as_ref().map(|_| MASK)))
-    }
-}
-
-impl fmt::Debug for RedisConfig {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RedisConfig")
-            .field("url", &self.to_string())
-            .field("mode", &self.mode)
-            .field("private_ca", &self.ca_pem.is_some())
-            .field("connections", &self.connections)
-            .field("command_timeout", &self.command_timeout)
-            .field("connect_timeout", &self.connect_timeout)
-            .field("namespace", &self.namespace)
-            .finish_non_exhaustive()
-    }
-}
-
-fn is_loopback(host: &str) -> bool {
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }

@@ -10,11 +10,13 @@ use std::io;
 pub(super) struct Failure {
     pub(super) reason: Reason,
     pub(super) detail: String,
+    /// The first word of the server's refusal, as `WRONGPASS`.
+    pub(super) code: Option<String>,
 }
 
 impl Failure {
     pub(super) fn new(reason: Reason, detail: impl Into<String>) -> Self {
-        Self { reason, detail: detail.into() }
+        Self { reason, detail: detail.into(), code: None }
     }
 
     /// Whether waiting alone cannot help, so that there is no haste to try again.
@@ -51,20 +53,26 @@ pub(super) fn of_refusal(error: &RedisError) -> Option<Reason> {
         (_, Some("LOADING" | "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN" | "BUSY" | "MOVED" | "ASK")) => {
             Some(Reason::Connecting)
         }
-        (_, Some("ERR")) if error.detail().is_some_and(|text| text.starts_with("max number of clients")) => {
-            Some(Reason::Refused)
-        }
+        _ if is_full(error) => Some(Reason::Refused),
         _ => None,
     }
+}
+
+/// Whether the server has no place for another connection. It says so before it reads anything, so that it looks like the
+/// answer to whatever was sent first.
+pub(super) fn is_full(error: &RedisError) -> bool {
+    error.code() == Some("ERR")
+        && error.detail().is_some_and(|text| text.starts_with("max number of clients"))
 }
 
 /// Why a handshake failed.
 pub(super) fn of_handshake(error: &RedisError) -> Failure {
     if let Some(reason) = of_refusal(error) {
-        let code = error.code().unwrap_or("AUTH").to_owned();
-        return Failure::new(reason, format!("the server refuses the connection: {code}"));
+        let code = error.code().unwrap_or("AUTH");
+        let failure = Failure::new(reason, format!("the server refuses the connection: {code}"));
+        return Failure { code: Some(code.to_owned()), ..failure };
     }
-    match error.kind() {
+    let failure = match error.kind() {
         ErrorKind::Io => Failure::new(
             Reason::Protocol,
             "the connection was closed before the first answer; does this port want TLS, or is it not Redis?",
@@ -76,7 +84,8 @@ pub(super) fn of_handshake(error: &RedisError) -> Failure {
             "the server refuses the first commands; is the database number right?",
         ),
         kind => Failure::new(Reason::Protocol, format!("the first answer makes no sense ({kind:?})")),
-    }
+    };
+    Failure { code: error.code().map(str::to_owned), ..failure }
 }
 
 /// What a call makes of an error that came as an answer or in place of one.

@@ -86,12 +86,17 @@ impl Layout {
 /// Where a primary is, and the name that its certificate has to show.
 ///
 /// Nodes announce addresses, while a certificate is for the name that users were given (Azure). So behind a name every
-/// node has to prove that name; behind an address each proves its own. A node that announces a name proves that.
-fn target(range: &Range, endpoint: &Target, asked: &Target) -> Target {
+/// node has to prove that name; behind an address each proves its own. A node that announces a name proves that. Who was
+/// given a name for the certificate wants it of every node.
+pub(super) fn target(range: &Range, endpoint: &Target, asked: &Target) -> Target {
     let host = if range.host.is_empty() { asked.host.clone() } else { range.host.clone() };
     let is_address = |host: &str| host.parse::<IpAddr>().is_ok();
-    let certificate_name =
-        if is_address(&host) && !is_address(&endpoint.host) { endpoint.host.clone() } else { host.clone() };
+    let given = endpoint.certificate_name != endpoint.host;
+    let certificate_name = if given || is_address(&host) && !is_address(&endpoint.host) {
+        endpoint.certificate_name.clone()
+    } else {
+        host.clone()
+    };
     Target { host, port: range.port, certificate_name }
 }
 
@@ -147,5 +152,8 @@ mod tests {
         assert_eq!(name("", "acme.redis.azure.net"), "acme.redis.azure.net");
         assert_eq!(name("10.0.0.1", "10.0.0.9"), "10.0.0.1");
         assert_eq!(name("node1.example.com", "acme.example.com"), "node1.example.com");
+        let given = Target { certificate_name: "given.example.com".into(), ..endpoint("acme.example.com") };
+        let node = target(&range(0, 9, "node1.example.com", 1), &given, &given);
+        assert_eq!(node.certificate_name, "given.example.com");
     }
 }

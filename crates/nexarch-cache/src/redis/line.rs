@@ -14,9 +14,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
-/// The server drops a connection that was idle for ten minutes (both services of Azure).
-const IDLE: Duration = Duration::from_mins(1);
-
 /// A probe waits longer than a call, to tell a slow server, whose connection is kept, from a silent one.
 const PROBE: Duration = Duration::from_secs(1);
 
@@ -92,7 +89,7 @@ async fn watch(tier: &Tier, node: &Node, link: &Link, backoff: &mut Backoff) -> 
     let mut closed = node.closed.subscribe();
     loop {
         if node.switch.is_closed() {
-            let idle = IDLE.mul_f64(0.75) + part(IDLE / 4, chance());
+            let idle = tier.keep_alive.mul_f64(0.75) + part(tier.keep_alive / 4, chance());
             let _ = timeout(idle, closed.wait_for(|closed| !closed)).await;
             if node.switch.is_closed() && !ping(tier, link).await {
                 return End::Replace;
@@ -158,7 +155,7 @@ async fn prove(tier: &Tier, node: &Node, link: &Link) -> Result<(), (Option<End>
 
 /// Asks a server that is taken for a single one whether it is. A cluster is left to the scout.
 async fn alone(tier: &Tier, node: &Node, link: &Link) -> Result<(), (Option<End>, Failure)> {
-    match scout::slots_of(tier, link).await {
+    match scout::slots_of(link, PROBE.max(tier.command_timeout)).await {
         Ok(Some(ranges)) => {
             tier.sighted.send_replace(ranges);
             let detail = format!("{:?} is part of a cluster", node.target);

@@ -1,6 +1,6 @@
 //! One connection, logged in, with its driver on the tracker.
 
-use super::failure::{Failure, of_handshake};
+use super::failure::{Failure, is_full, of_handshake};
 use super::socket::{self, Target};
 use super::tls::Tls;
 use crate::remote::Reason;
@@ -28,7 +28,8 @@ pub(super) struct Dialer {
     pub(super) tls: Option<Tls>,
     pub(super) timeout: Duration,
     pub(super) tracker: TaskTracker,
-    /// The server does not know `HELLO`.
+    client_name: Option<String>,
+    /// The server does not know `HELLO`, or is not to be asked in its way.
     old: AtomicBool,
 }
 
@@ -68,8 +69,14 @@ impl Dialer {
             tls,
             timeout: config.connect_timeout,
             tracker,
-            old: AtomicBool::new(false),
+            client_name: config.client_name.clone().filter(|_| config.may("CLIENT")),
+            old: AtomicBool::new(config.resp2 || !config.may("HELLO")),
         }
+    }
+
+    /// Whether the connections for values speak RESP3, as far as it is known yet.
+    pub(super) fn speaks_resp3(&self) -> bool {
+        !self.old.load(Ordering::Relaxed)
     }
 
     /// Connects and logs in, within the connect timeout. The connection ends with `stop`.
@@ -134,7 +141,17 @@ impl Dialer {
             let _gone = gone.drop_guard();
             stop.run_until_cancelled(driver).await;
         });
+        self.introduce(&link).await;
         Ok(link)
+    }
+
+    /// A name for `CLIENT LIST`. Only people need it: a server that refuses the command is as good as any.
+    async fn introduce(&self, link: &Link) {
+        if let Some(name) = &self.client_name {
+            let mut set_name = redis::cmd("CLIENT");
+            set_name.arg("SETNAME").arg(name);
+            let _ = link.ask(&set_name).await;
+        }
     }
 
     fn login(&self, protocol: ProtocolVersion) -> RedisConnectionInfo {
@@ -173,7 +190,8 @@ fn options() -> AsyncConnectionConfig {
 }
 
 fn knows_no_hello(error: &RedisError) -> bool {
-    error.kind() == ErrorKind::RESP3NotSupported || matches!(error.code(), Some("NOPROTO" | "NOPERM" | "ERR"))
+    let refused = matches!(error.code(), Some("NOPROTO" | "NOPERM" | "ERR")) && !is_full(error);
+    error.kind() == ErrorKind::RESP3NotSupported || refused
 }
 
 fn receive(on_message: &OnMessage, push: PushInfo) {

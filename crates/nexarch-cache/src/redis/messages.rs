@@ -50,10 +50,10 @@ pub(super) struct Channel {
 }
 
 impl Channel {
-    /// `{namespace}:versions`.
-    pub(super) fn new(namespace: &str) -> Self {
+    /// `{prefix}{namespace}:versions`.
+    pub(super) fn new(prefix: &str, namespace: &str) -> Self {
         Self {
-            name: format!("{namespace}:versions"),
+            name: format!("{prefix}{namespace}:versions"),
             me: chance(),
             numbers: AtomicU64::new(0),
             taken: AtomicU64::new(0),

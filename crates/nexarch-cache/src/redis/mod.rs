@@ -3,12 +3,14 @@
 //! Top down: [`remote`] answers the cache's calls; [`layout`] knows which server a key belongs to, and [`scout`] keeps
 //! that true; [`node`] is one server with its breaker; [`mod@line`] keeps one
 //! connection of it alive; [`messages`] keeps the one for messages; [`link`] is a connection, [`socket`] and [`tls`]
-//! open it. [`board`] gathers what they report into one status.
+//! open it. [`checkup`] looks at all of it once, for people. [`board`] gathers what they report into one status.
 
 mod backoff;
 mod beat;
 mod board;
+mod checkup;
 mod config;
+mod connection_string;
 mod failure;
 mod layout;
 mod line;
@@ -26,5 +28,6 @@ mod tier;
 mod tls;
 mod url;
 
+pub use checkup::{RedisFinding, RedisMistake, RedisStep, Verdict};
 pub use config::{RedisConfig, RedisConfigError, RedisMode};
 pub use remote::RedisRemote;

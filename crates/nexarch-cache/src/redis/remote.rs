@@ -40,6 +40,10 @@ use tokio_util::task::TaskTracker;
 /// ```
 pub struct RedisRemote {
     tier: Arc<Tier>,
+    /// `SCAN` and `UNLINK` may be sent.
+    may_remove: bool,
+    /// `INFO` may be sent.
+    may_ask: bool,
 }
 
 impl fmt::Debug for RedisRemote {
@@ -65,9 +69,12 @@ impl RedisRemote {
             tier.begin(node);
         }
         tracker.spawn(scout::run(Arc::clone(&tier)));
-        tracker.spawn(messages::run(Arc::clone(&tier)));
+        if ["HELLO", "PUBLISH", "SUBSCRIBE"].iter().all(|command| config.may(command)) {
+            tracker.spawn(messages::run(Arc::clone(&tier)));
+        }
         tracker.spawn(beat::run(Arc::clone(&tier)));
-        Ok(Arc::new(Self { tier }))
+        let may_remove = config.may("SCAN") && config.may("UNLINK");
+        Ok(Arc::new(Self { tier, may_remove, may_ask: config.may("INFO") }))
     }
 
     /// Whether the server is a cluster, as far as it was asked yet.
@@ -98,6 +105,17 @@ impl RedisRemote {
             board.writes(Some(reason));
         }
     }
+}
+
+/// The lines `name:value` of the answer to `INFO`; `None` when it is no such answer.
+pub(super) fn info_pairs(answer: Value) -> Option<Vec<(String, String)>> {
+    let text = match answer {
+        Value::BulkString(text) => String::from_utf8_lossy(&text).into_owned(),
+        Value::VerbatimString { text, .. } => text,
+        _ => return None,
+    };
+    let pairs = text.lines().filter_map(|line| line.trim().split_once(':'));
+    Some(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
 }
 
 fn set(key: &str, value: &[u8], ttl: Duration) -> Cmd {
@@ -154,6 +172,9 @@ impl Remote for RedisRemote {
     }
 
     async fn remove(&self, scope: Option<&Scope>) -> Result<u64, RemoteError> {
+        if !self.may_remove {
+            return Err(RemoteError::Refused(Reason::Protocol));
+        }
         let mut removed = 0;
         for node in self.tier.layout().nodes() {
             removed += remove::from_node(&self.tier, node, scope).await?;
@@ -162,17 +183,14 @@ impl Remote for RedisRemote {
     }
 
     async fn server_info(&self) -> Result<Vec<(String, String)>, RemoteError> {
+        if !self.may_ask {
+            return Err(RemoteError::Refused(Reason::Protocol));
+        }
         let layout = self.tier.layout();
         let node = layout.answering(0, None).ok_or(RemoteError::Away)?;
         let answer = node.call(&self.tier, Request::Plain(&cmd("INFO")), self.tier.command_timeout).await;
         let answer = answer.map_err(|failure| failure.error)?;
-        let text = match answer {
-            Value::BulkString(text) => String::from_utf8_lossy(&text).into_owned(),
-            Value::VerbatimString { text, .. } => text,
-            _ => return Err(RemoteError::Refused(Reason::Protocol)),
-        };
-        let pairs = text.lines().filter_map(|line| line.trim().split_once(':'));
-        Ok(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+        info_pairs(answer).ok_or(RemoteError::Refused(Reason::Protocol))
     }
 
     async fn close(&self) {

@@ -61,9 +61,10 @@ async fn keep(tier: &Arc<Tier>) {
 /// Asks a server that answers; when none does, the endpoint, under its name, as at the very first.
 async fn ask(tier: &Arc<Tier>, layout: &Layout) {
     let turn = tier.turn.fetch_add(1, Ordering::Relaxed);
+    let limit = ANSWER.max(tier.command_timeout);
     if let Some(node) = layout.answering(turn, None)
         && let Some(link) = node.pick()
-        && let Ok(Some(ranges)) = slots_of(tier, &link).await
+        && let Ok(Some(ranges)) = slots_of(&link, limit).await
     {
         adopt(tier, &ranges, &node.target);
         return;
@@ -72,7 +73,7 @@ async fn ask(tier: &Arc<Tier>, layout: &Layout) {
         return;
     }
     let Ok(link) = tier.dialer.dial(&tier.endpoint, &tier.stop, None).await else { return };
-    match slots_of(tier, &link).await {
+    match slots_of(&link, limit).await {
         Ok(Some(ranges)) => adopt(tier, &ranges, &tier.endpoint),
         Ok(None) if tier.mode == RedisMode::Auto => {
             tracing::info!("cache: Redis is no cluster any more");
@@ -89,11 +90,11 @@ fn adopt(tier: &Arc<Tier>, ranges: &[Range], asked: &Target) {
 }
 
 /// Who holds which slots, or `None` when it is no cluster: then the command is refused, unknown, or answered by
-/// nothing.
-pub(super) async fn slots_of(tier: &Tier, link: &Link) -> Result<Option<Vec<Range>>, Failure> {
+/// nothing. Waits for `limit` at most.
+pub(super) async fn slots_of(link: &Link, limit: Duration) -> Result<Option<Vec<Range>>, Failure> {
     let mut slots = cmd("CLUSTER");
     slots.arg("SLOTS");
-    let Ok(answer) = timeout(ANSWER.max(tier.command_timeout), link.ask(&slots)).await else {
+    let Ok(answer) = timeout(limit, link.ask(&slots)).await else {
         return Err(Failure::new(Reason::Timeout, "CLUSTER SLOTS is not answered"));
     };
     match answer {

@@ -30,6 +30,8 @@ pub(super) struct Tier {
     pub(super) mode: RedisMode,
     pub(super) connections: usize,
     pub(super) command_timeout: Duration,
+    /// Silence after which a connection is asked whether it lives.
+    pub(super) keep_alive: Duration,
     /// Where the user says that Redis is.
     pub(super) endpoint: Target,
     pub(super) stop: CancellationToken,
@@ -55,17 +57,22 @@ impl Tier {
         stop: CancellationToken,
     ) -> Arc<Self> {
         let host = config.effective_host().to_owned();
-        let endpoint = Target { port: config.effective_port(), certificate_name: host.clone(), host };
+        let endpoint = Target {
+            port: config.effective_port(),
+            certificate_name: config.effective_certificate_name().to_owned(),
+            host,
+        };
         let node = Node::new(0, endpoint.clone(), config.connections, stop.child_token());
         Arc::new(Self {
             dialer,
             board: Board::new(),
             trips: RoundTrips::default(),
-            channel: Channel::new(&config.namespace),
+            channel: Channel::new(&config.channel_prefix, &config.namespace),
             namespace: config.namespace.clone(),
-            mode: config.mode,
+            mode: config.effective_mode(),
             connections: config.connections,
-            command_timeout: config.command_timeout,
+            command_timeout: config.effective_command_timeout(),
+            keep_alive: config.keep_alive,
             endpoint,
             stop,
             doubt: Notify::new(),

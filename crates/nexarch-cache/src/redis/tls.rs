@@ -1,12 +1,14 @@
 //! TLS to the server: system roots or a private authority, 1.2 at least, names always checked.
 
-use super::config::{RedisConfig, RedisConfigError};
+use super::config::{RedisConfig, RedisConfigError, TlsVersions};
 use super::failure::Failure;
 use crate::remote::Reason;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::version::{TLS12, TLS13};
+use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
+use std::io;
 use std::sync::Arc;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -28,7 +30,7 @@ impl Tls {
         };
         // The provider is named: with two linked, rustls would refuse to choose and panic.
         let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
-        let builder = builder.with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12]);
+        let builder = builder.with_protocol_versions(&versions(config.tls_versions));
         let builder = builder.map_err(|error| RedisConfigError::new("TLS", error.to_string()))?;
         let client = builder.with_root_certificates(roots).with_no_client_auth();
         Ok(Some(Self(TlsConnector::from(Arc::new(client)))))
@@ -40,22 +42,39 @@ impl Tls {
         name: &str,
         socket: TcpStream,
     ) -> Result<TlsStream<TcpStream>, Failure> {
-        let server = ServerName::try_from(name.to_owned());
-        let server =
-            server.map_err(|_| Failure::new(Reason::Tls, "the host is no name for a certificate"))?;
-        let connected = self.0.connect(server, socket).await;
+        let connected = self.handshake(name, socket).await;
         connected.map_err(|error| Failure::new(Reason::Tls, format!("TLS handshake: {}", hint(&error))))
+    }
+
+    /// As [`Tls::connect`], with the error of the library.
+    pub(super) async fn handshake(&self, name: &str, socket: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+        let server = ServerName::try_from(name.to_owned());
+        let server = server.map_err(|_| io::Error::other("the host is no name for a certificate"))?;
+        self.0.connect(server, socket).await
+    }
+}
+
+fn versions(versions: TlsVersions) -> Vec<&'static SupportedProtocolVersion> {
+    match versions {
+        TlsVersions::Both => vec![&TLS13, &TLS12],
+        TlsVersions::Only12 => vec![&TLS12],
+        TlsVersions::Only13 => vec![&TLS13],
     }
 }
 
 /// What rustls says, and for a peer that does not speak TLS what that means.
-fn hint(error: &std::io::Error) -> String {
-    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    match inner {
+pub(super) fn hint(error: &io::Error) -> String {
+    match library_error(error) {
         Some(rustls::Error::InvalidMessage(_)) => "the port answers without TLS".into(),
         Some(inner) => inner.to_string(),
+        None if error.kind() == io::ErrorKind::Other => error.to_string(),
         None => "the server ended the connection; does this port speak TLS?".into(),
     }
+}
+
+/// What the library says, when it is its error and not that of the socket.
+pub(super) fn library_error(error: &io::Error) -> Option<&rustls::Error> {
+    error.get_ref().and_then(|inner| inner.downcast_ref())
 }
 
 fn private_roots(pem: &[u8]) -> Result<RootCertStore, RedisConfigError> {

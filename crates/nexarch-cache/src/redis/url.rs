@@ -1,9 +1,10 @@
-//! `redis://` and `rediss://`, read and written.
+//! `redis://` and `rediss://`, read and written. What is no URL is read by [`super::connection_string`].
 //!
 //! `redis[s]://[user][:password]@host[:port][/db]`; user and password are percent-encoded, an IPv6 address stands in
 //! brackets. Without a port the rules of [`RedisConfig::port`] hold.
 
 use super::config::{RedisConfig, RedisConfigError};
+use super::connection_string;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use std::fmt::Write;
 use url::{Host, Url};
@@ -13,11 +14,12 @@ use url::{Host, Url};
 const USERINFO: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'*');
 
-const SUPPORTED: &str = "expected redis://[user:password@]host[:port][/db], or rediss:// with TLS; \
-    a connection string of the form host:port,password=…,ssl=True is not read yet: give its parts one by one";
+const SUPPORTED: &str = "expected redis://[user:password@]host[:port][/db], rediss:// with TLS, \
+    or a connection string such as HOST:6380,password=KEY,ssl=True";
 
 impl RedisConfig {
-    /// Reads a URL. The error names the part that is wrong and repeats nothing of it.
+    /// Reads a URL, or a StackExchange.Redis connection string as the Azure portal shows it. The error names the part
+    /// that is wrong and repeats nothing of it; what has no effect is in [`RedisConfig::warnings`].
     ///
     /// ```
     /// use nexarch_cache::RedisConfig;
@@ -26,10 +28,17 @@ impl RedisConfig {
     /// assert_eq!(config.to_string(), "redis://app:****@[::1]:7000/2");
     /// let error = RedisConfig::from_url("redis://:secret@host:99999").unwrap_err();
     /// assert!(error.to_string().starts_with("Redis port: "));
+    ///
+    /// let portal = "acme.redis.cache.windows.net:6380,password=c2VjcmV0=,ssl=True,abortConnect=False";
+    /// let config = RedisConfig::from_url(portal)?;
+    /// assert_eq!(config.url(), "rediss://:c2VjcmV0%3D@acme.redis.cache.windows.net:6380/0");
     /// # Ok::<(), nexarch_cache::RedisConfigError>(())
     /// ```
     pub fn from_url(text: &str) -> Result<Self, RedisConfigError> {
         let text = text.trim();
+        if !text.split([',', '=']).next().is_some_and(|head| head.contains("://")) {
+            return connection_string::read(text);
+        }
         let tls = tls_of(text)?;
         let url = Url::parse(text).map_err(parse_error)?;
         if url.query().is_some() || url.fragment().is_some() {
@@ -55,7 +64,7 @@ impl RedisConfig {
         Ok(config)
     }
 
-    /// The URL that gives this server back, **with the password**. For people there is `Display`.
+    /// The URL that gives this server, user and database back, **with the password**. For people there is `Display`.
     pub fn url(&self) -> String {
         let password = self.password.as_ref().map(|password| encode(password));
         write(self, password.as_deref())
@@ -88,9 +97,9 @@ fn decode(part: &'static str, text: &str) -> Result<String, RedisConfigError> {
 fn tls_of(text: &str) -> Result<bool, RedisConfigError> {
     let scheme = text.split("://").next().unwrap_or_default().to_ascii_lowercase();
     match scheme.as_str() {
-        "redis" if text.len() > scheme.len() => Ok(false),
-        "rediss" if text.len() > scheme.len() => Ok(true),
-        _ if scheme.contains("sentinel") || text.to_ascii_lowercase().contains("servicename=") => {
+        "redis" => Ok(false),
+        "rediss" => Ok(true),
+        _ if scheme.contains("sentinel") => {
             let problem = "Sentinel is not supported; give the address of the server or of a proxy before it";
             Err(RedisConfigError::new("URL", problem))
         }

@@ -2,8 +2,11 @@
 #![allow(missing_docs, reason = "tests are named after what they show")]
 
 mod basics;
+mod checkup;
 mod cluster;
+mod connection_string;
 mod failover;
+mod kinds;
 mod network;
 mod refusals;
 mod settings;

@@ -46,13 +46,9 @@ fn the_host_gives_the_service_its_name() {
 #[test]
 fn errors_say_which_part_and_no_secret() {
     for (url, part) in [
-        ("", "Redis URL: "),
-        ("redis", "Redis URL: "),
-        ("hunter2", "Redis URL: "),
+        ("", "Redis host: no endpoint"),
         ("http://:hunter2@host", "Redis URL: "),
         ("unix:///hunter2", "Redis URL: Unix sockets"),
-        ("acme.redis.cache.windows.net:6380,password=hunter2,ssl=True", "Redis URL: "),
-        ("host:26379,serviceName=hunter2", "Redis URL: Sentinel"),
         ("redis+sentinel://:hunter2@host", "Redis URL: Sentinel"),
         ("redis://:hunter2@", "Redis host: "),
         ("redis:///hunter2", "Redis database: "),

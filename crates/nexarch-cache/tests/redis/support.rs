@@ -45,6 +45,16 @@ impl Rig {
         })
     }
 
+    /// The tracker of its tasks, for what belongs to it.
+    pub(crate) fn tasks(&self) -> &TaskTracker {
+        &self.tasks
+    }
+
+    /// What ends its tasks.
+    pub(crate) fn stop(&self) -> &CancellationToken {
+        &self.stop
+    }
+
     pub(crate) fn status(&self) -> RemoteStatus {
         self.remote.status().borrow().clone()
     }

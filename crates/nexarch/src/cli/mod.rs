@@ -3,6 +3,7 @@
 mod backup;
 mod bench;
 mod demo;
+mod doctor;
 mod import;
 mod key;
 mod openapi;
@@ -36,6 +37,8 @@ enum Command {
     Serve(serve::Args),
     /// Run a server on a temporary database, fed live by a synthetic shop
     Demo(demo::Args),
+    /// Check configuration, database and Redis step by step, and say what to change
+    Doctor(doctor::Args),
     /// Measure cached and uncached reads and ingest, against a server started for it
     Bench(bench::Args),
     /// Load trace files into a tenant
@@ -59,6 +62,7 @@ pub fn main() -> ExitCode {
     let outcome = match cli.command {
         Command::Serve(args) => serve::run(args),
         Command::Demo(args) => demo::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Import(args) => import::run(args),
         Command::Tenant(command) => tenant::run(command),

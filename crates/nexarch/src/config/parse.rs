@@ -33,6 +33,16 @@ impl<'a> Reader<'a> {
         self.with_origin(name, parse).0
     }
 
+    /// The parsed value, unless it is only the default.
+    pub(super) fn asked<T: Default>(
+        &mut self,
+        name: &'static str,
+        parse: fn(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        let (value, asked_for) = self.with_origin(name, parse);
+        asked_for.then_some(value)
+    }
+
     fn with_origin<T: Default>(
         &mut self,
         name: &'static str,
@@ -50,7 +60,7 @@ impl<'a> Reader<'a> {
             }
         };
         let Some(found) = found else { return (T::default(), false) };
-        let shown = if variable.secret { mask(&found.value) } else { found.value.clone() };
+        let shown = if variable.secret { mask(variable.name, &found.value) } else { found.value.clone() };
         let asked_for = found.origin != "default";
         match parse(&found.value) {
             Ok(value) => {
@@ -161,12 +171,21 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// Schemes of URLs whose name tells nothing.
+const SCHEMES: [&str; 4] = ["redis", "rediss", "postgres", "postgresql"];
+
 /// Shows that a secret is set; of a URL also where it points, without the user's part.
-fn mask(secret: &str) -> String {
+fn mask(name: &str, secret: &str) -> String {
+    if !name.ends_with("_URL") {
+        return "****".to_owned();
+    }
     match secret.split_once(':') {
         // A path is no secret; what stands behind a question mark may be.
         Some((scheme @ "sqlite", rest)) => format!("{scheme}:{}", rest.split('?').next().unwrap_or_default()),
-        Some((scheme, _)) if scheme.len() < 12 => format!("{scheme}://****"),
+        // Of anything else, what stands before a colon may be a part of the secret.
+        Some((scheme, rest)) if rest.starts_with("//") && SCHEMES.contains(&scheme) => {
+            format!("{scheme}://****")
+        }
         _ => "****".to_owned(),
     }
 }

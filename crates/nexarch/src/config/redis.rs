@@ -27,7 +27,12 @@ pub(super) fn read(reader: &mut Reader<'_>, namespace: &str) -> Option<RedisConf
         }
     };
     match named.and_then(|config| common.apply(config, namespace)) {
-        Ok(config) => Some(config),
+        Ok(config) => {
+            for warning in config.warnings() {
+                reader.warn(format!("REDIS_URL: {warning}"));
+            }
+            Some(config)
+        }
         Err(error) => {
             let variable = if url.is_some() { "REDIS_URL" } else { variable_of(error.part) };
             reader.problem(&format!("{variable}: {} {}", error.part, error.problem));
@@ -82,7 +87,8 @@ struct Common {
     ca_file: Option<PathBuf>,
     connections: usize,
     timeout: Duration,
-    connect_timeout: Duration,
+    /// `None` leaves it to a connection string, or to the default.
+    connect_timeout: Option<Duration>,
 }
 
 impl Common {
@@ -93,7 +99,7 @@ impl Common {
             ca_file: reader.value("REDIS_CA_FILE", |path| Ok(Some(PathBuf::from(path)))),
             connections: reader.value("REDIS_CONNECTIONS", connections),
             timeout: reader.value("REDIS_TIMEOUT_MS", parse::milliseconds),
-            connect_timeout: reader.value("REDIS_CONNECT_TIMEOUT_MS", parse::milliseconds),
+            connect_timeout: reader.asked("REDIS_CONNECT_TIMEOUT_MS", parse::milliseconds),
         }
     }
 
@@ -102,8 +108,8 @@ impl Common {
             .mode(self.mode)
             .connections(self.connections)
             .command_timeout(self.timeout)
-            .connect_timeout(self.connect_timeout)
             .namespace(namespace);
+        let config = self.connect_timeout.into_iter().fold(config, RedisConfig::connect_timeout);
         let config = match &self.ca_file {
             Some(path) => config.ca_file(path)?,
             None => config,

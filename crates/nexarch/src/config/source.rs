@@ -80,12 +80,14 @@ impl Sources {
         for (origin, values) in &self.layers {
             for name in [format!("NEXARCH_{}", variable.name), variable.name.to_owned()] {
                 if let Some(value) = set(values, &name) {
+                    unresolved(variable, &name, &value)?;
                     return Ok(Some(Found { value, origin: (*origin).to_owned() }));
                 }
                 let Some(path) = set(values, &format!("{name}_FILE")).filter(|_| variable.secret) else {
                     continue;
                 };
                 let value = secret_file(&path).map_err(|why| format!("{name}_FILE: {path}: {why}"))?;
+                unresolved(variable, &format!("{name}_FILE"), &value)?;
                 return Ok(Some(Found { value, origin: path }));
             }
         }
@@ -140,6 +142,18 @@ const NOT_VARIABLES: &[&str] = &["NEXARCH_API_KEY"];
 
 fn set(values: &BTreeMap<String, String>, name: &str) -> Option<String> {
     values.get(name).map(|value| value.trim()).filter(|value| !value.is_empty()).map(str::to_owned)
+}
+
+/// App Service leaves the reference itself where it could not resolve it. It is never a password.
+fn unresolved(variable: &Variable, name: &str, value: &str) -> Result<(), String> {
+    if variable.secret && value.to_ascii_lowercase().starts_with("@microsoft.keyvault(") {
+        return Err(format!(
+            "{name} is a reference to Azure Key Vault that was not resolved, and this build cannot resolve it: give the \
+             app's identity the role Key Vault Secrets User, or hand the secret over by {}_FILE",
+            variable.name
+        ));
+    }
+    Ok(())
 }
 
 fn secret_file(path: &str) -> Result<String, String> {

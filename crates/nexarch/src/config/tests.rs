@@ -214,6 +214,13 @@ fn redis_settings_that_mean_nothing_are_warned_about_and_wrong_ones_are_problems
     );
     for (name, value, says) in [
         ("REDIS_URL", "http://hunter2@x", "REDIS_URL"),
+        ("REDIS_URL", "cache:6380,password=hunter2,ssl=perhaps", "REDIS_URL: ssl expected True or False"),
+        ("REDIS_URL", "cache:26379,serviceName=hunter2", "REDIS_URL: serviceName Sentinel"),
+        (
+            "REDIS_URL",
+            "@Microsoft.KeyVault(SecretUri=https://v.vault.azure.net/secrets/hunter2)",
+            "Key Vault",
+        ),
         ("REDIS_PORT", "x", "must be a port"),
         ("REDIS_SSL", "perhaps", "True or False"),
         ("REDIS_MODE", "sentinel", "auto, standalone or cluster"),
@@ -244,5 +251,33 @@ fn an_encryption_key_is_read_in_either_alphabet_and_never_shown() {
         assert_eq!((key.expose()[0], key.expose()[31]), (0xfb, 0x1f));
         assert_eq!(format!("{key:?}"), "SecretKey(****)");
         assert!(!config.print().contains(&text[..8]), "{}", config.print());
+    }
+}
+
+#[test]
+fn a_connection_string_of_the_portal_is_as_good_as_a_url() {
+    let string = "acme.redis.cache.windows.net:6380,password=hunter2hunter2=,ssl=True,abortConnect=False,\
+        syncTimeout=50,connectTimeout=7000,colour=blue";
+    let config = from_environment(&[("REDIS_URL", string)]).unwrap();
+    assert!(!config.print().contains("hunter2"), "{}", config.print());
+    assert!(config.print().contains("REDIS_URL=**** "), "{}", config.print());
+    assert_eq!(config.warnings, ["REDIS_URL: colour is not a known option and has no effect"]);
+    let redis = config.cache.redis.unwrap();
+    assert_eq!(redis.to_string(), "rediss://:****@acme.redis.cache.windows.net:6380/0");
+    assert_eq!(redis.effective_command_timeout(), Duration::from_millis(50), "the smaller of the two");
+    assert!(format!("{redis:?}").contains("connect_timeout: 7s"), "{redis:?}");
+    let both = [("REDIS_URL", string), ("REDIS_CONNECT_TIMEOUT_MS", "900"), ("REDIS_TIMEOUT_MS", "20")];
+    let redis = from_environment(&both).unwrap().cache.redis.unwrap();
+    assert_eq!(redis.effective_command_timeout(), Duration::from_millis(20));
+    assert!(format!("{redis:?}").contains("connect_timeout: 900ms"), "what was asked for wins: {redis:?}");
+}
+
+/// A colon in a secret is no sign of a scheme.
+#[test]
+fn no_part_of_a_secret_is_printed() {
+    for secret in ["hunter2:x", "hunter2://x", "sqlite-hunter2:x", "@hunter2", "hunter2"] {
+        let config = from_environment(&[("REDIS_HOST", "cache"), ("REDIS_PASSWORD", secret)]).unwrap();
+        assert!(!config.print().contains("hunter2"), "{}", config.print());
+        assert!(config.print().contains("REDIS_PASSWORD=****"), "{}", config.print());
     }
 }
