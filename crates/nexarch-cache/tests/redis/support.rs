@@ -71,6 +71,8 @@ impl Rig {
 pub(crate) async fn eventually(what: &str, is: impl Fn() -> bool) {
     let looking = async {
         let mut look = tokio::time::interval(std::time::Duration::from_millis(5));
+        // Looking may take longer than that, and what is waited for needs the thread, too.
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while !is() {
             look.tick().await;
         }

@@ -1,6 +1,7 @@
 //! `nexarch doctor`: what is wrong, and what to change.
 
 use std::{
+    fmt::Write as _,
     io::{IsTerminal, Write},
     path::Path,
 };
@@ -61,9 +62,9 @@ fn text(checks: &[Check], colours: bool) -> String {
         let word = format!("{word:<7}");
         let word = if colours { format!("\x1b[{colour}m{word}\x1b[0m") } else { word };
         let took = format!("{:.1} ms", check.ms);
-        text += &format!("{word}  {:width$}  {took:>10}  {}\n", check.name, check.detail);
+        let _ = writeln!(text, "{word}  {:width$}  {took:>10}  {}", check.name, check.detail);
         if let Some(advice) = &check.advice {
-            text += &format!("{:indent$}→ {advice}\n", "", indent = 9);
+            let _ = writeln!(text, "{:indent$}→ {advice}", "", indent = 9);
         }
     }
     text

@@ -2,6 +2,7 @@
 
 use nexarch_cache::{RedisConfig, RedisMistake};
 
+#[expect(clippy::too_many_lines, reason = "one table; taken apart it would not be read at a glance")]
 pub(super) fn of(mistake: RedisMistake, redis: &RedisConfig) -> String {
     let azure = redis.service_name() != "Redis";
     let text = match mistake {
