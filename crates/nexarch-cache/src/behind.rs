@@ -71,15 +71,14 @@ impl Inner {
         let Ok(packed) = self.pack(tier, plan, &name, head, entry).await else {
             return count(&tier.counts.not_written);
         };
-        if !tenant.remote.charge(key.hash, name.len() + packed.len(), left, moment.boot, tier.scope_max_bytes)
-        {
+        if !tenant.remote.charge(key, name.len() + packed.len(), left, moment.boot, tier.scope_max_bytes) {
             return count(&tier.counts.over_quota);
         }
         match tier.remote.set(&name, packed, left).await {
             Ok(()) => count(&tier.counts.written),
             Err(error) => {
                 // It may be there all the same; then the estimate is low until it expires.
-                tenant.remote.release(key.hash);
+                tenant.remote.release(key);
                 tier.failed(&error);
                 count(&tier.counts.not_written);
             }

@@ -215,6 +215,10 @@ impl Inner {
         }
         let plan = Plan::new(scope, operation, &read);
         if read.directives.only_if_cached {
+            // What stands in the shared tier was computed before it asked, too.
+            if read.directives.no_cache {
+                return Err(Error::NotCached);
+            }
             let landing = self.only_if_cached(&tenant, &plan, &needed).await?;
             return Ok(self.answer(&tenant, &read, needed, now, landing, Source::Redis));
         }

@@ -23,6 +23,16 @@ pub(crate) struct Landing {
     pub(crate) origin: Origin,
 }
 
+impl Landing {
+    /// As those get it who joined the flight.
+    pub(crate) fn shared(mut self) -> Self {
+        if self.origin != Origin::Fetched {
+            self.origin = Origin::Shared;
+        }
+        self
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
     /// Computed, and stored or not.
@@ -43,6 +53,7 @@ pub(crate) struct Plan {
     pub(crate) ttl: Duration,
     pub(crate) grace: Duration,
     pub(crate) negative_ttl: Duration,
+    pub(crate) hard_timeout: Duration,
     /// Of the schema of the body.
     pub(crate) fingerprint: u64,
     /// A hash of its type; 0 for bytes.
@@ -60,6 +71,7 @@ impl Plan {
             ttl: read.ttl.map_or(operation.ttl, |ttl| ttl.min(operation.ttl)),
             grace: operation.grace,
             negative_ttl: operation.negative_ttl,
+            hard_timeout: operation.hard_timeout,
             fingerprint: xxh3_64_with_seed(operation.schema.as_bytes(), read.of_type),
             of_type: read.of_type,
             shape: read.shape,
@@ -86,13 +98,19 @@ impl Inner {
     {
         let began = self.clock.boot();
         let fence = needed.fence;
-        let computed = AssertUnwindSafe(async move { compute(fence).await }).catch_unwind().await;
+        let computed = AssertUnwindSafe(async move { compute(fence).await }).catch_unwind();
+        let computed = tokio::time::timeout(plan.hard_timeout, computed).await;
         let cost = self.clock.boot().since(began);
         let computed = match computed {
-            Ok(Ok(computed)) => label(plan, &fence, &computed).map(|label| (computed, label)),
-            Ok(Err(error)) => Err(Error::Compute(Arc::from(error))),
-            Err(_panic) => Err(Error::Panicked),
+            Ok(Ok(Ok(computed))) => label(plan, &fence, &computed).map(|label| (computed, label)),
+            Ok(Ok(Err(error))) => Err(Error::Compute(Arc::from(error))),
+            Ok(Err(_panic)) => Err(Error::Panicked),
+            Err(_elapsed) => Err(Error::TimedOut { limit: plan.hard_timeout }),
         };
+        if matches!(computed, Err(Error::Outdated { .. })) {
+            // A replica lags, or the database was set back: whichever it is, the next read asks.
+            self.truth.distrust(self.clock.boot());
+        }
         tenant.counters.of(plan.operation).computed(cost, computed.is_err());
         let (computed, label) = computed?;
 

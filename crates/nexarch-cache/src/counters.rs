@@ -108,8 +108,9 @@ impl OperationCounters {
     }
 
     pub(crate) fn computed(&self, cost: Duration, failed: bool) {
-        self.compute.record(cost);
         if !failed {
+            // What failed says nothing of how long an answer takes.
+            self.compute.record(cost);
             self.learn_cost(cost);
         }
         self.errors.fetch_add(u64::from(failed), Ordering::Relaxed);

@@ -14,6 +14,7 @@ use crate::fly::Flight;
 use crate::key::{EntryKey, Scope, splitmix};
 use crate::operation::Operation;
 use crate::read::{Computed, Read};
+use crate::tenants::Tenant;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -75,19 +76,33 @@ impl Inner {
     {
         let tenant = self.current(&plan.scope, 0).await?;
         let needed = tenant.mirror.certain(plan.operation.index(), plan.follows_data);
-        let Some(flight) = Flight::take_off(&tenant, &plan, &needed) else { return Ok(()) };
-        if let Some(tier) = &self.tier {
-            // Another node may have refreshed it, or be about to: then its value is found when this one ends.
-            let fetched = self.fetch(tier, &tenant, &plan, &needed.fence).await;
-            let newer = matches!(&fetched, Fetched::Hit(entry) if entry.expires > held.expires);
-            if newer || self.left_to_another(tier, &tenant, &plan, &needed.fence, held.cost).await {
-                return Ok(());
-            }
+        // Looked for before it takes off: a flight may be joined at once, and who joins it is owed a value.
+        if self.refreshed_elsewhere(&tenant, &plan, &needed.fence, held).await {
+            return Ok(());
         }
+        let Some(flight) = Flight::take_off(&tenant, &plan, &needed) else { return Ok(()) };
         let result = self.compute(&tenant, &plan, needed, compute).await;
         let failed = result.as_ref().err().cloned();
         flight.land(result);
         failed.map_or(Ok(()), Err)
+    }
+
+    /// Whether another node has refreshed it, which is then in memory here, or is about to: then its value is found when
+    /// this one ends.
+    async fn refreshed_elsewhere(
+        self: &Arc<Self>,
+        tenant: &Arc<Tenant>,
+        plan: &Plan,
+        needed: &Fence,
+        held: &Entry,
+    ) -> bool {
+        let Some(tier) = &self.tier else { return false };
+        match self.fetch(tier, tenant, plan, needed).await {
+            Fetched::Hit(entry) if entry.expires > held.expires => true,
+            // Nothing is known of others, and to ask again would cost another deadline.
+            Fetched::Failed => false,
+            _ => self.left_to_another(tier, tenant, plan, needed, held.cost).await,
+        }
     }
 }
 

@@ -57,6 +57,13 @@ pub enum Error {
     /// The computation panicked; the panic itself was reported by the runtime.
     #[error("the computation panicked")]
     Panicked,
+    /// The computation took longer than the operation allows ([`Operation::hard_timeout`](crate::Operation::hard_timeout))
+    /// and was given up.
+    #[error("the computation took longer than {limit:?} and was given up")]
+    TimedOut {
+        /// The operation's limit.
+        limit: std::time::Duration,
+    },
     /// A value of a type that does not survive its own encoding.
     #[error(
         "the value cannot be decoded ({0}); types with skipped, flattened or untagged fields cannot be stored"

@@ -69,7 +69,7 @@ impl Inner {
         }
         let left = Duration::from_micros(head.dies.saturating_sub(moment.wall)).min(plan.ttl + plan.grace);
         let key = plan.key(tenant);
-        tenant.remote.charge(key.hash, bytes, left, moment.boot, tier.scope_max_bytes);
+        tenant.remote.charge(key, bytes, left, moment.boot, tier.scope_max_bytes);
         let entry = Arc::new(entry(plan, &head, body, moment, tenant.mirror.known()));
         tenant.counters.of(plan.operation).learn_cost(head.cost);
         self.keep(tenant, plan, &entry);

@@ -84,23 +84,24 @@ impl Inner {
         Fut: Future<Output = Result<Computed, BoxError>> + Send + 'static,
     {
         let key = FlightKey { entry: plan.key(&tenant), params: Arc::clone(&plan.params) };
-        match tenant.flights.arrive(key.clone(), &needed.fence, fresh, Handle::new) {
-            Arrival::Lead(ticket) => {
-                let flight = Flight { tenant, key, ticket, waits: false };
-                self.lead(flight, plan, needed, compute).await
-            }
-            Arrival::Wait(ticket) => {
-                let flight = Flight { tenant, key, ticket, waits: true };
-                self.lead(flight, plan, needed, compute).await
-            }
-            Arrival::Join(handle) => {
-                let mut landing = handle.landed().await?;
-                if landing.origin != Origin::Fetched {
-                    landing.origin = Origin::Shared;
+        let mut again = true;
+        loop {
+            match tenant.flights.arrive(key.clone(), &needed.fence, fresh, Handle::new) {
+                Arrival::Lead(ticket) => {
+                    let flight = Flight { tenant, key, ticket, waits: false };
+                    return self.lead(flight, plan, needed, compute).await;
                 }
-                Ok(landing)
+                Arrival::Wait(ticket) => {
+                    let flight = Flight { tenant, key, ticket, waits: true };
+                    return self.lead(flight, plan, needed, compute).await;
+                }
+                Arrival::Join(handle) => match handle.landed().await {
+                    // The one who computed is gone, with its runtime perhaps; this one is here.
+                    Err(Error::Dropped) if again => again = false,
+                    landed => return landed.map(Landing::shared),
+                },
+                Arrival::Alone => return self.alone(tenant, plan, needed, fresh, compute).await,
             }
-            Arrival::Alone => self.alone(tenant, plan, needed, compute).await,
         }
     }
 
@@ -170,6 +171,7 @@ impl Inner {
         tenant: Arc<Tenant>,
         plan: Plan,
         needed: Needed,
+        fresh: bool,
         compute: F,
     ) -> Result<Landing, Error>
     where
@@ -177,7 +179,13 @@ impl Inner {
         Fut: Future<Output = Result<Computed, BoxError>> + Send + 'static,
     {
         let inner = Arc::clone(self);
-        let task = async move { inner.obtain(&tenant, &plan, needed, compute).await };
+        let task = async move {
+            if fresh {
+                inner.compute(&tenant, &plan, needed, compute).await
+            } else {
+                inner.obtain(&tenant, &plan, needed, compute).await
+            }
+        };
         self.tracker.spawn(task).await.unwrap_or(Err(Error::Dropped))
     }
 }

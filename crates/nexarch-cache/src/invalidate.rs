@@ -73,7 +73,8 @@ impl Cache {
     /// This node serves nothing older from here on.
     fn raise_own(&self, scope: &Scope, commit: &Commit) {
         let inner = &self.inner;
-        let tenant = inner.tenants.get_or_create(scope);
+        // Not known and no room: nothing is held of it, and its first read asks the authority.
+        let Some(tenant) = inner.tenants.written(scope) else { return };
         let parts = inner.parts(&commit.versions);
         let behind = tenant.mirror.behind(&parts);
         tenant.mirror.raise(&parts);

@@ -113,7 +113,7 @@ impl fmt::Display for Scope {
 }
 
 /// An entry inside its scope. The hash finds it, the full parameters kept in the entry confirm it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct EntryKey {
     pub(crate) operation: OperationId,
     pub(crate) hash: u128,

@@ -10,6 +10,9 @@ const MAX_OPERATIONS: usize = 1024;
 /// The longest pattern over operation names, in characters.
 const MAX_PATTERN: usize = 128;
 
+/// Longer than a caller waits for a page; what takes longer by right says so.
+const HARD_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// How one kind of read is cached.
 ///
 /// ```
@@ -37,6 +40,9 @@ pub struct Operation {
     /// After how long a computation is no longer waited for when an expired value within its grace is there, which is
     /// then served while the computation goes on. `None`: as long as it takes.
     pub soft_timeout: Option<Duration>,
+    /// After how long a computation is given up: it is dropped where it waits, all who waited for it get
+    /// [`Error::TimedOut`], and the next read begins a new one. 30 s by default.
+    pub hard_timeout: Duration,
     /// Names what is in a body. A shared tier holds values of earlier versions of a program: those of another schema
     /// are not read.
     pub schema: Box<str>,
@@ -52,6 +58,7 @@ impl Operation {
             grace: Duration::ZERO,
             negative_ttl: Duration::ZERO,
             soft_timeout: None,
+            hard_timeout: HARD_TIMEOUT,
             schema: "".into(),
         }
     }
@@ -67,6 +74,29 @@ impl Operation {
     #[must_use]
     pub fn with_soft_timeout(mut self, after: Duration) -> Self {
         self.soft_timeout = Some(after);
+        self
+    }
+
+    /// Gives a computation up after this long. One that never awaits anything cannot be given up: such work belongs on a
+    /// thread for blocking work.
+    ///
+    /// ```
+    /// # use nexarch_cache::{BoxError, Cache, Computed, Error, LocalAuthority, Operation, Read, Scope};
+    /// # use std::{future::pending, sync::Arc, time::Duration};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Error> {
+    /// let report = Operation::new("report", Duration::from_secs(60)).with_hard_timeout(Duration::from_millis(10));
+    /// let cache = Cache::builder(Arc::new(LocalAuthority::new())).operations([report]).build(Default::default())?;
+    /// let hangs = |_| pending::<Result<Computed, BoxError>>();
+    /// let read = Read::new(cache.operation("report")?, "p");
+    /// let answer = cache.get_or_compute(&Scope::new("acme")?, read, hangs).await;
+    /// assert!(matches!(answer, Err(Error::TimedOut { .. })));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with_hard_timeout(mut self, after: Duration) -> Self {
+        self.hard_timeout = after;
         self
     }
 

@@ -4,6 +4,7 @@
 //! the others wrote and it never read.
 
 use crate::clock::BootTime;
+use crate::key::EntryKey;
 use crate::sync::lock;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Mutex;
@@ -23,8 +24,8 @@ pub(crate) struct Quota(Mutex<Held>);
 #[derive(Debug, Default)]
 struct Held {
     total: u64,
-    keys: HashMap<u128, (u64, BootTime)>,
-    ends: BTreeSet<(BootTime, u128)>,
+    keys: HashMap<EntryKey, (u64, BootTime)>,
+    ends: BTreeSet<(BootTime, EntryKey)>,
 }
 
 impl Quota {
@@ -36,7 +37,14 @@ impl Quota {
     }
 
     /// Counts `bytes` at `key` for `ttl` in place of what was there, if the whole stays within `most`.
-    pub(crate) fn charge(&self, key: u128, bytes: usize, ttl: Duration, now: BootTime, most: u64) -> bool {
+    pub(crate) fn charge(
+        &self,
+        key: EntryKey,
+        bytes: usize,
+        ttl: Duration,
+        now: BootTime,
+        most: u64,
+    ) -> bool {
         let bytes = bytes as u64 + OVERHEAD;
         let mut held = lock(&self.0);
         held.expire(now);
@@ -56,7 +64,7 @@ impl Quota {
     }
 
     /// What was charged for `key` is not there.
-    pub(crate) fn release(&self, key: u128) {
+    pub(crate) fn release(&self, key: EntryKey) {
         lock(&self.0).remove(key);
     }
 
@@ -75,7 +83,7 @@ impl Held {
         }
     }
 
-    fn remove(&mut self, key: u128) {
+    fn remove(&mut self, key: EntryKey) {
         if let Some((bytes, end)) = self.keys.remove(&key) {
             self.total -= bytes;
             self.ends.remove(&(end, key));
@@ -88,20 +96,28 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn key(n: u128) -> EntryKey {
+        use crate::operation::{Operation, Operations};
+        let table = Operations::new(vec![Operation::new("a", SECOND), Operation::new("b", SECOND)]).unwrap();
+        let operation = table.find(if n % 2 == 0 { "a" } else { "b" }).unwrap();
+        // Two operations share each hash, as they do with the same parameters.
+        EntryKey { operation, hash: n / 2 }
+    }
+
     const NOW: BootTime = BootTime::from_nanos(1_000_000_000);
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
     fn what_is_charged_counts_until_it_ends() {
         let quota = Quota::default();
-        assert!(quota.charge(1, 1000, SECOND, NOW, 3000));
-        assert!(quota.charge(2, 1000, SECOND * 2, NOW, 3000));
-        assert!(!quota.charge(3, 1000, SECOND, NOW, 3000), "over the cap");
-        assert!(quota.charge(2, 1500, SECOND * 2, NOW, 3000), "in place of what was there");
+        assert!(quota.charge(key(1), 1000, SECOND, NOW, 3000));
+        assert!(quota.charge(key(2), 1000, SECOND * 2, NOW, 3000));
+        assert!(!quota.charge(key(3), 1000, SECOND, NOW, 3000), "over the cap");
+        assert!(quota.charge(key(2), 1500, SECOND * 2, NOW, 3000), "in place of what was there");
         assert_eq!(quota.bytes(NOW), 2500 + 2 * OVERHEAD);
-        assert!(quota.charge(3, 1000, SECOND, NOW.plus(SECOND), 3000), "the first has ended");
-        quota.release(3);
-        quota.release(3);
+        assert!(quota.charge(key(3), 1000, SECOND, NOW.plus(SECOND), 3000), "the first has ended");
+        quota.release(key(3));
+        quota.release(key(3));
         assert_eq!(quota.bytes(NOW.plus(SECOND)), 1500 + OVERHEAD);
         quota.clear();
         assert_eq!(quota.bytes(NOW), 0);
@@ -110,12 +126,12 @@ mod tests {
     #[test]
     fn the_number_of_keys_has_a_limit() {
         let quota = Quota::default();
-        for key in 0..MAX_KEYS as u128 {
-            assert!(quota.charge(key, 0, SECOND, NOW, u64::MAX));
+        for n in 0..MAX_KEYS as u128 {
+            assert!(quota.charge(key(n), 0, SECOND, NOW, u64::MAX));
         }
-        assert!(!quota.charge(u128::MAX, 0, SECOND, NOW, u64::MAX));
-        assert!(quota.charge(0, 0, SECOND, NOW, u64::MAX));
-        assert!(quota.charge(u128::MAX, 0, SECOND, NOW.plus(SECOND), u64::MAX));
+        assert!(!quota.charge(key(u128::MAX), 0, SECOND, NOW, u64::MAX));
+        assert!(quota.charge(key(0), 0, SECOND, NOW, u64::MAX));
+        assert!(quota.charge(key(u128::MAX), 0, SECOND, NOW.plus(SECOND), u64::MAX));
     }
 
     proptest! {
@@ -125,15 +141,15 @@ mod tests {
         ) {
             let (quota, mut now) = (Quota::default(), NOW);
             let mut plain: HashMap<u128, (u64, BootTime)> = HashMap::new();
-            for (key, bytes, ttl, passes) in steps {
+            for (n, bytes, ttl, passes) in steps {
                 now = now.plus(SECOND * u32::try_from(passes).unwrap());
                 plain.retain(|_, (_, end)| *end > now);
-                let others: u64 = plain.iter().filter(|(k, _)| **k != key).map(|(_, (bytes, _))| bytes).sum();
+                let others: u64 = plain.iter().filter(|(k, _)| **k != n).map(|(_, (bytes, _))| bytes).sum();
                 let ttl = Duration::from_secs(ttl);
                 let fits = others + bytes as u64 + OVERHEAD <= 2000;
-                prop_assert_eq!(quota.charge(key, bytes, ttl, now, 2000), fits);
+                prop_assert_eq!(quota.charge(key(n), bytes, ttl, now, 2000), fits);
                 if fits {
-                    plain.insert(key, (bytes as u64 + OVERHEAD, now.plus(ttl)));
+                    plain.insert(n, (bytes as u64 + OVERHEAD, now.plus(ttl)));
                 }
                 prop_assert_eq!(quota.bytes(now), plain.values().map(|(bytes, _)| bytes).sum::<u64>());
             }

@@ -11,7 +11,8 @@ use crate::memory::Ring;
 use crate::mirror::Mirror;
 use crate::quota::Quota;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::ops::Deref;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
@@ -34,7 +35,10 @@ pub(crate) struct Tenant {
     pub(crate) counters: Arc<Counters>,
     /// What of it is in the shared tier.
     pub(crate) remote: Quota,
+    /// 0: never.
     last_read: AtomicU64,
+    /// Reads that wait for its versions.
+    readers: Arc<AtomicUsize>,
     /// The map that it belongs to: a scope may be used with several caches.
     map: u64,
     /// Set when it leaves the map; whoever still holds it asks the map again.
@@ -57,6 +61,24 @@ pub(crate) struct Tenants {
     /// Written only while every shard is locked, read under any of them.
     epoch: AtomicU64,
     shards: [RwLock<Shard>; SHARDS],
+}
+
+/// A scope whose versions a read waits for: it keeps its place until it has them.
+#[derive(Debug)]
+pub(crate) struct Reading(Arc<Tenant>);
+
+impl Deref for Reading {
+    type Target = Arc<Tenant>;
+
+    fn deref(&self) -> &Arc<Tenant> {
+        &self.0
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.0.readers.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 type Shard = HashMap<Scope, Arc<Tenant>, BuildHashed>;
@@ -123,17 +145,44 @@ impl Tenants {
         self.read(scope).get(scope).cloned()
     }
 
-    pub(crate) fn get_or_create(&self, scope: &Scope) -> Arc<Tenant> {
-        if let Some(tenant) = self.get(scope) {
-            return tenant;
+    /// The scope, for a read that begins `now` and may have to wait for its versions.
+    pub(crate) fn reading(&self, scope: &Scope, now: BootTime) -> Reading {
+        // Counted under the lock under which others are forgotten.
+        let count = |tenant: &Arc<Tenant>| {
+            tenant.readers.fetch_add(1, Ordering::SeqCst);
+            Reading(Arc::clone(tenant))
+        };
+        if let Some(tenant) = self.read(scope).get(scope) {
+            return count(tenant);
         }
         let mut shard = self.write(self.shard(scope));
         if let Some(tenant) = shard.get(scope) {
-            return Arc::clone(tenant);
+            return count(tenant);
         }
-        self.make_room(&mut shard);
-        let tenant =
-            Arc::new(self.create(scope, self.epoch(), Arc::new(Counters::new(self.limits.operations))));
+        self.make_room(&mut shard, |_| true);
+        let tenant = self.add(&mut shard, scope);
+        // From now on, so that the next to come takes another one's place.
+        tenant.last_read.store(now.as_nanos().max(1), Ordering::Relaxed);
+        count(&tenant)
+    }
+
+    /// The scope, to note what was written to it. `None` where everybody who is known was read: nobody gives his place up
+    /// to who is not, and whose first read will ask.
+    pub(crate) fn written(&self, scope: &Scope) -> Option<Arc<Tenant>> {
+        if let Some(tenant) = self.get(scope) {
+            return Some(tenant);
+        }
+        let mut shard = self.write(self.shard(scope));
+        if let Some(tenant) = shard.get(scope) {
+            return Some(Arc::clone(tenant));
+        }
+        let unread = |tenant: &Tenant| tenant.last_read.load(Ordering::Relaxed) == 0;
+        self.make_room(&mut shard, unread).then(|| self.add(&mut shard, scope))
+    }
+
+    fn add(&self, shard: &mut Shard, scope: &Scope) -> Arc<Tenant> {
+        let counters = Arc::new(Counters::new(self.limits.operations));
+        let tenant = Arc::new(self.create(scope, self.epoch(), counters, Arc::default()));
         shard.insert(tenant.scope.clone(), Arc::clone(&tenant));
         tenant
     }
@@ -172,12 +221,21 @@ impl Tenants {
         let before = self.epoch.swap(epoch.get(), Ordering::SeqCst);
         for tenant in guards.iter_mut().flat_map(|shard| shard.values_mut()) {
             tenant.close();
-            *tenant = Arc::new(self.create(&tenant.scope, epoch, Arc::clone(&tenant.counters)));
+            let (counters, readers) = (Arc::clone(&tenant.counters), Arc::clone(&tenant.readers));
+            let new = self.create(&tenant.scope, epoch, counters, readers);
+            new.last_read.store(tenant.last_read.load(Ordering::Relaxed), Ordering::Relaxed);
+            *tenant = Arc::new(new);
         }
         Epoch::new(before)
     }
 
-    fn create(&self, scope: &Scope, epoch: Epoch, counters: Arc<Counters>) -> Tenant {
+    fn create(
+        &self,
+        scope: &Scope,
+        epoch: Epoch,
+        counters: Arc<Counters>,
+        readers: Arc<AtomicUsize>,
+    ) -> Tenant {
         let ring = Ring::new(self.limits.operations, Arc::clone(&counters.evictions));
         Tenant {
             scope: scope.homeless(),
@@ -187,20 +245,24 @@ impl Tenants {
             counters,
             remote: Quota::default(),
             last_read: AtomicU64::new(0),
+            readers,
             map: self.id,
             closed: AtomicBool::new(false),
         }
     }
 
-    /// Forgets the scope that was read longest ago when the shard is full. It costs that scope its entries and
-    /// counters, never correctness: it is read anew like any scope that was not met yet.
-    fn make_room(&self, shard: &mut Shard) {
+    /// Forgets the scope that was read longest ago when the shard is full, among those that `may` go; says whether there
+    /// is room. It costs that scope its entries and counters, never correctness: it is read anew like any scope that was
+    /// not met yet. One whose versions are waited for stays, so that its readers get them: the shard is then larger, by no
+    /// more than the reads under way, until the next scope comes.
+    fn make_room(&self, shard: &mut Shard, may: impl Fn(&Tenant) -> bool) -> bool {
         while shard.len() >= self.limits.max_tenants.div_ceil(SHARDS) {
-            let oldest =
-                shard.values().min_by_key(|t| t.last_read.load(Ordering::Relaxed)).map(|t| t.scope.clone());
-            let Some(tenant) = oldest.and_then(|scope| shard.remove(&scope)) else { return };
+            let idle = shard.values().filter(|t| t.readers.load(Ordering::SeqCst) == 0 && may(t));
+            let oldest = idle.min_by_key(|t| t.last_read.load(Ordering::Relaxed)).map(|t| t.scope.clone());
+            let Some(tenant) = oldest.and_then(|scope| shard.remove(&scope)) else { return false };
             tenant.close();
         }
+        true
     }
 
     fn shard(&self, scope: &Scope) -> &RwLock<Shard> {

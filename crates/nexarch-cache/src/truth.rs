@@ -98,19 +98,20 @@ impl Inner {
         scope: &Scope,
         min_version: u64,
     ) -> Result<Arc<Tenant>, Error> {
-        let tenant = self.tenants.get_or_create(scope);
-        let trusted = tenant.mirror.trusted(self.trust(self.clock.boot()), self.truth.floor(), min_version);
+        let now = self.clock.boot();
+        let tenant = self.tenants.reading(scope, now);
+        let trusted = tenant.mirror.trusted(self.trust(now), self.truth.floor(), min_version);
         if trusted && !tenant.mirror.in_doubt() {
-            return Ok(tenant);
+            return Ok(Arc::clone(&tenant));
         }
         for _ in 0..MAX_EPOCHS {
             match self.truth_read([scope.clone()]).await {
                 Ok(()) => {}
                 // A message costs nobody the trust that he has without it.
-                Err(_) if trusted => return Ok(tenant),
+                Err(_) if trusted => return Ok(Arc::clone(&tenant)),
                 Err(error) => return Err(Error::Unverified(error)),
             }
-            let tenant = self.tenants.get_or_create(scope);
+            let tenant = self.tenants.reading(scope, now);
             if !tenant.mirror.is_complete() {
                 continue; // forgotten or set back between the read and here
             }
@@ -118,7 +119,7 @@ impl Inner {
             if known < min_version {
                 return Err(Error::VersionUnknown { wanted: min_version, known });
             }
-            return Ok(tenant);
+            return Ok(Arc::clone(&tenant));
         }
         Err(Error::Unverified(Arc::from(BoxError::from("the scope was forgotten while it was read"))))
     }

@@ -2,10 +2,13 @@
 
 use crate::cluster::{Cluster, Node, cluster};
 use crate::support::{Gate, TTL, settle, world};
-use nexarch_cache::{BoxError, Clock, Computed, Outcome, Read};
+use nexarch_cache::testing::Faults;
+use nexarch_cache::{Answer, BoxError, Clock, Computed, Error, Outcome, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use tokio::task::JoinHandle;
+use tokio_util::task::TaskTracker;
 
 const COST: Duration = Duration::from_secs(2);
 
@@ -94,5 +97,55 @@ async fn a_refresh_that_hangs_or_fails_is_not_repeated() {
         }
         assert_eq!(begun.load(Ordering::SeqCst), 1, "of {hits} hits");
         gate.set(true);
+    }
+}
+
+/// A read of an operation without grace, so that nothing stands in for what fails, whose computation passes `gate`.
+fn start(cluster: &Cluster, node: &Node, gate: &Arc<Gate>) -> JoinHandle<Result<Answer, Error>> {
+    let (cache, clock, acme, gate) =
+        (node.cache.clone(), cluster.clock.clone(), cluster.acme.clone(), gate.clone());
+    TaskTracker::new().spawn(async move {
+        let read = Read::new(cache.operation("services")?, "p");
+        let compute = |_| async move {
+            gate.pass().await;
+            clock.advance(COST);
+            Ok(Computed::new("value"))
+        };
+        cache.get_or_compute(&acme, read, compute).await
+    })
+}
+
+/// The entry expires while its refresh asks the tier whether another node is at it, or done. Whoever comes then gets a
+/// value: nobody waits for a refresh that is given up.
+#[tokio::test(start_paused = true)]
+async fn who_comes_while_a_refresh_looks_around_gets_a_value() {
+    for done in [false, true] {
+        let cluster = cluster(2);
+        let [one, other] = &cluster.nodes[..] else { panic!() };
+        let open = Gate::new(true);
+        start(&cluster, one, &open).await.unwrap().unwrap();
+        one.written().await;
+        let found = start(&cluster, other, &open).await.unwrap().unwrap();
+        assert!(matches!(found.outcome(), Outcome::HitRedis { .. }));
+        // So near its end that the next hit refreshes it. The second node asks first, and is answered last.
+        cluster.clock.advance(found.ttl().saturating_sub(Duration::from_micros(1)));
+        for node in &cluster.nodes {
+            node.cache.refresh().await.unwrap();
+        }
+        let ms = Duration::from_millis;
+        other.remote.set_faults(Faults { delay: (ms(50), ms(50)), ..Faults::default() });
+        let gate = Gate::new(done);
+        for (node, gate) in [(other, &open), (one, &gate)] {
+            let hit = start(&cluster, node, gate).await.unwrap().unwrap();
+            assert!(matches!(hit.outcome(), Outcome::HitMemory { .. }), "{:?}", hit.outcome());
+            settle().await;
+        }
+        gate.arrivals(1).await;
+        cluster.clock.advance(ms(1));
+        let late = start(&cluster, other, &open);
+        settle().await;
+        gate.set(true);
+        let answer = late.await.unwrap().expect("a value");
+        assert!(matches!(answer.outcome(), Outcome::HitRedis { .. }), "{done}: {:?}", answer.outcome());
     }
 }

@@ -275,3 +275,25 @@ fn waiters_of_a_dropped_runtime_are_not_left_alone() {
     });
     drop(leader);
 }
+
+/// A cache may be read on several runtimes. When the one ends that computes, those on another do it themselves.
+#[test]
+fn who_waits_for_a_computation_that_is_dropped_computes() {
+    use tokio::runtime::Builder;
+    let ends = Builder::new_multi_thread().worker_threads(1).enable_time().build().unwrap();
+    let stays = Builder::new_current_thread().enable_time().build().unwrap();
+    let world = Arc::new(world(true));
+    let gate = Gate::new(false);
+    let guard = ends.enter();
+    world.start(&gate, Directives::default());
+    drop(guard);
+    ends.block_on(gate.arrivals(1));
+    let guard = stays.enter();
+    let joined = world.start(&Gate::new(true), Directives::default());
+    drop(guard);
+    stays.block_on(settle());
+    assert!(!joined.is_finished());
+    ends.shutdown_background();
+    let answer = stays.block_on(joined).unwrap().unwrap();
+    assert_eq!((text(&answer), world.computed()), (world.now(), 2));
+}

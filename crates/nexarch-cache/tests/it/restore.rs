@@ -1,7 +1,7 @@
 //! The database is set back or replaced, or a scope is deleted.
 
 use crate::support::{Gate, scope, settle, text, world};
-use nexarch_cache::{Cause, Directives, Epoch, Fence, Invalidation, Outcome, Read};
+use nexarch_cache::{Cause, Changed, Commit, Directives, Epoch, Fence, Invalidation, Outcome, Read};
 use std::time::Duration;
 
 #[test]
@@ -171,6 +171,47 @@ async fn scopes_have_a_limit_and_the_one_read_longest_ago_goes() {
     assert!(world.cache.stats(&world.acme).operations["overview"].hits_memory > 900);
     let held: u64 = world.cache.scopes().iter().map(|scope| world.cache.stats(scope).memory.bytes).sum();
     assert_eq!(world.cache.memory_bytes(), held);
+}
+
+/// More new scopes at once than are known at once: none loses its place while its first read is under way.
+#[tokio::test]
+async fn more_scopes_at_once_than_there_is_room_for_are_all_answered() {
+    let world = crate::support::world_with(true, |builder| builder.max_tenants(16));
+    world.read(world.overview).await.unwrap();
+    world.db.reads.set(false);
+    let tasks = tokio_util::task::TaskTracker::new();
+    let reads: Vec<_> = (0..200)
+        .map(|n| {
+            let (cache, scope) = (world.cache.clone(), scope(&format!("t{n}")));
+            let (read, compute) = (Read::new(world.overview, "p"), world.snapshot(&scope, &Gate::new(true)));
+            tasks.spawn(async move { cache.get_or_compute(&scope, read, compute).await })
+        })
+        .collect();
+    settle().await;
+    world.db.reads.set(true);
+    for read in reads {
+        read.await.unwrap().expect("an answer");
+    }
+    for n in 200..400 {
+        let (scope, read) = (scope(&format!("t{n}")), Read::new(world.overview, "p"));
+        let compute = world.snapshot(&scope, &Gate::new(true));
+        world.cache.get_or_compute(&scope, read, compute).await.unwrap();
+    }
+    assert!(world.cache.scopes().len() <= 16, "each that comes later makes room again");
+}
+
+/// What is only written takes no place from what is read.
+#[tokio::test]
+async fn a_change_of_a_scope_that_nobody_reads_costs_no_reader_his_place() {
+    let world = crate::support::world_with(true, |builder| builder.max_tenants(16));
+    world.read(world.overview).await.unwrap();
+    for n in 0..200 {
+        let scope = scope(&format!("t{n}"));
+        let versions = world.db.commit(&scope);
+        world.cache.announce(&scope, &Commit::new(Changed::Data, Cause::Ingest, versions));
+    }
+    assert!(world.cache.scopes().len() <= 16);
+    assert!(matches!(world.read(world.overview).await.unwrap().outcome(), Outcome::HitMemory { .. }));
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,7 +2,7 @@
 
 use crate::cluster::cluster;
 use crate::support::{Gate, TTL, settle, text, world_with};
-use nexarch_cache::{Answer, Computed, Directives, Operation, Outcome, Read};
+use nexarch_cache::{Answer, Computed, Directives, Error, Operation, Outcome, Read};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -88,4 +88,45 @@ async fn nothing_is_remembered_as_long_as_the_operation_says() {
         let again = other.cache.get_or_compute(&cluster.acme, Read::new(id, "p"), found).await.unwrap();
         assert_eq!((again.is_negative(), text(&again) == "nothing"), (kept, kept), "{operation}");
     }
+}
+
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// Nobody waits for ever: neither those who joined it, nor those whose turn comes after it.
+#[tokio::test(start_paused = true)]
+async fn a_computation_that_never_ends_is_given_up_and_the_next_one_begins() {
+    let world = world_with(true, |builder| {
+        builder.operations([Operation::new("report", TTL).with_grace(TTL / 2).with_hard_timeout(LIMIT)])
+    });
+    let report = world.cache.operation("report").unwrap();
+    let start = |gate: &std::sync::Arc<Gate>| {
+        let (cache, acme, compute) =
+            (world.cache.clone(), world.acme.clone(), world.snapshot(&world.acme, gate));
+        tokio_util::task::TaskTracker::new()
+            .spawn(async move { cache.get_or_compute(&acme, Read::new(report, "p"), compute).await })
+    };
+    let (never, open) = (Gate::new(false), Gate::new(true));
+    let began = Instant::now();
+    let lead = start(&never);
+    never.arrivals(1).await;
+    let joined = start(&never);
+    settle().await;
+    world.ingest();
+    let next = start(&open);
+    settle().await;
+    assert_eq!(world.computed(), 1);
+    for read in [lead, joined] {
+        assert!(matches!(read.await.unwrap(), Err(Error::TimedOut { limit: LIMIT })));
+    }
+    assert_eq!(began.elapsed(), LIMIT);
+    let answer = next.await.unwrap().unwrap();
+    assert_eq!((text(&answer), world.computed(), began.elapsed()), (world.now(), 2, LIMIT));
+
+    world.clock.advance(answer.ttl());
+    let stale = start(&never).await.unwrap().unwrap();
+    assert_eq!(
+        stale.outcome(),
+        Outcome::StaleOnError { expired: Duration::ZERO },
+        "it failed like any other"
+    );
 }

@@ -1,7 +1,7 @@
 //! Values in a tier that nodes share: who gets them, who does not, and what they cost when it is in trouble.
 
 use crate::cluster::{Node, cluster, cluster_with};
-use crate::support::{TTL, settle, text};
+use crate::support::{Gate, TTL, settle, text};
 use nexarch_cache::testing::Faults;
 use nexarch_cache::{
     Cause, Computed, Directives, Error, Invalidation, Outcome, Read, Reason, RemoteError, Scope,
@@ -213,7 +213,7 @@ async fn a_tier_that_hangs_costs_one_deadline() {
     let hour = Duration::from_hours(1);
     one.remote.set_faults(Faults { delay: (hour, hour), ..Faults::default() });
     let began = tokio::time::Instant::now();
-    let answer = one.begin(&crate::support::Gate::new(true), Directives::default()).await.unwrap();
+    let answer = one.begin(&Gate::new(true), Directives::default()).await.unwrap();
     assert!(matches!(answer.outcome(), Outcome::Miss { stored: Some(_) }));
     assert_eq!(began.elapsed(), Duration::from_millis(100));
     one.written().await;
@@ -256,6 +256,27 @@ async fn only_if_cached_finds_what_another_node_cached() {
     cluster.hub.flush();
     assert!(matches!(other.read_with(ONLY).await.unwrap().outcome(), Outcome::HitMemory { .. }));
     assert_eq!(cluster.computed(), 1);
+}
+
+/// What stands in the tier was computed before they asked: however many they are, whatever else they ask.
+#[tokio::test(start_paused = true)]
+async fn no_cache_gets_nothing_from_the_tier_in_any_way() {
+    let cluster = cluster_with(2, |builder| builder.max_waiters(1));
+    let [one, other] = &cluster.nodes[..] else { panic!() };
+    one.read().await.unwrap();
+    let both = Directives { only_if_cached: true, ..FRESH };
+    assert!(matches!(other.read_with(both).await, Err(Error::NotCached)));
+    let gate = Gate::new(false);
+    let reads: Vec<_> =
+        (0..5).map(|_| tokio_util::task::TaskTracker::new().spawn(other.begin(&gate, FRESH))).collect();
+    settle().await;
+    gate.set(true);
+    for read in reads {
+        let outcome = read.await.unwrap().unwrap().outcome();
+        assert!(matches!(outcome, Outcome::Requested { .. }), "{outcome:?}");
+    }
+    // One leads, one waits for its end and one with it; two are alone.
+    assert_eq!((other.computed(), other.remote.calls().0), (4, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -367,6 +388,25 @@ async fn a_scope_with_its_share_of_the_tier_keeps_new_values_in_memory() {
     cluster.clock.advance(TTL * 2);
     read(&cluster.acme, 100).await;
     assert_eq!(cluster.entries().len(), 1, "what has expired counts no more");
+}
+
+/// Entries of several operations have the same parameters more often than not, and each takes its own room.
+#[tokio::test(start_paused = true)]
+async fn the_share_of_a_scope_is_of_all_its_operations_together() {
+    let cluster = cluster_with(1, |builder| builder.scope_max_remote_bytes(10_000));
+    let one = &cluster.nodes[0];
+    for n in 0..12 {
+        for operation in ["overview", "services"] {
+            let params = n.to_string();
+            let read = Read::new(one.cache.operation(operation).unwrap(), &params);
+            let compute = |_| async move { Ok(Computed::new(vec![7; 900])) };
+            one.cache.get_or_compute(&cluster.acme, read, compute).await.unwrap();
+            one.written().await;
+        }
+    }
+    let kept = cluster.entries().len();
+    assert!((7..=10).contains(&kept), "{kept}");
+    assert!(one.cache.remote_bytes(&cluster.acme) <= 10_000);
 }
 
 #[tokio::test(start_paused = true)]
