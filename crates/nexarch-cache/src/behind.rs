@@ -1,38 +1,28 @@
 //! Writing to the shared tier, behind the answer: no request waits for it, and none fails by it.
 
-use crate::cache::{Cache, Inner};
+use crate::cache::Inner;
 use crate::compute::Plan;
 use crate::entry::Entry;
 use crate::envelope::{self, Head};
 use crate::fetch::INLINE;
-use crate::key::Scope;
-use crate::remote::RemoteError;
 use crate::seal::{NONCE, Sealer};
 use crate::tenants::Tenant;
 use crate::tier::{Moment, Tier, count};
 use bytes::Bytes;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
-
-impl Cache {
-    /// Removes what the shared tier has of `scope`, or of all scopes, in small batches and without haste; returns how many
-    /// values. For operators: no guarantee needs it, and what is written meanwhile may stay.
-    pub async fn remove_remote(&self, scope: Option<&Scope>) -> Result<u64, RemoteError> {
-        let Some(tier) = &self.inner.tier else { return Ok(0) };
-        let removed = tier.remote.remove(scope).await?;
-        let of = |tenant: &Arc<Tenant>| scope.is_none_or(|scope| tenant.scope == *scope);
-        self.inner.tenants.all().iter().filter(|tenant| of(tenant)).for_each(|tenant| tenant.remote.clear());
-        Ok(removed)
-    }
-}
 
 impl Inner {
     /// Sends `entry` to the shared tier on a task of its own, if there is room for it on the way and for the scope there.
     pub(crate) fn write_behind(self: &Arc<Self>, tenant: &Arc<Tenant>, plan: &Plan, entry: &Arc<Entry>) {
         let Some(tier) = &self.tier else { return };
-        let fits = self.enabled() && entry.body.len() <= self.max_value_bytes;
-        if !fits || !tier.usable() {
+        let unshared = &tenant.counters.of(plan.operation).unshared;
+        if entry.body.len() > self.max_value_bytes {
+            return unshared.store(true, Ordering::Relaxed);
+        }
+        if !self.enabled() || !tier.usable() {
             return;
         }
         if tenant.remote.bytes(self.clock.boot()) >= tier.scope_max_bytes {
@@ -52,7 +42,7 @@ impl Inner {
     }
 
     async fn write(self: &Arc<Self>, tier: &Tier, tenant: &Tenant, plan: Plan, entry: Arc<Entry>) {
-        let (key, name) = (plan.key(tenant), self.name(tenant, &plan));
+        let (key, name, operation) = (plan.key(tenant), self.name(tenant, &plan), plan.operation);
         let moment = Moment::now(&*self.clock);
         let left = entry.dies.since(moment.boot);
         // Redis counts whole milliseconds; one that is over anyway is not worth a command.
@@ -71,6 +61,12 @@ impl Inner {
         let Ok(packed) = self.pack(tier, plan, &name, head, entry).await else {
             return count(&tier.counts.not_written);
         };
+        // Others need not wait for what they will not find.
+        let unshared = packed.len() > tier.max_value_bytes;
+        tenant.counters.of(operation).unshared.store(unshared, Ordering::Relaxed);
+        if unshared {
+            return count(&tier.counts.not_written);
+        }
         if !tenant.remote.charge(key, name.len() + packed.len(), left, moment.boot, tier.scope_max_bytes) {
             return count(&tier.counts.over_quota);
         }

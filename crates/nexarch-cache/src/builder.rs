@@ -9,6 +9,7 @@ use crate::fairness::Budget;
 use crate::key::is_name;
 use crate::operation::{Operation, Operations};
 use crate::remote::Remote;
+use crate::removal::Removals;
 use crate::seal::Sealer;
 use crate::tenants::{Limits, Tenants};
 use crate::tier::Tier;
@@ -32,6 +33,9 @@ const MAX_WAITERS: usize = 4096;
 /// Scopes that are known at once; beyond, the one read longest ago is forgotten, its counters too.
 const MAX_TENANTS: usize = 10_000;
 
+/// The largest value in the shared tier, as it is sent: 10 ms of a network of 1 Gbit/s.
+const MAX_REMOTE_VALUE_BYTES: usize = 1 << 20;
+
 /// Bytes of one scope in the shared tier.
 const SCOPE_MAX_REMOTE_BYTES: u64 = 256 << 20;
 
@@ -51,6 +55,7 @@ pub struct Builder {
     remote: Option<Arc<dyn Remote>>,
     sealer: Option<Sealer>,
     scope_max_remote_bytes: u64,
+    max_remote_value_bytes: usize,
     check_every: u64,
 }
 
@@ -70,6 +75,7 @@ impl Builder {
             remote: None,
             sealer: None,
             scope_max_remote_bytes: SCOPE_MAX_REMOTE_BYTES,
+            max_remote_value_bytes: MAX_REMOTE_VALUE_BYTES,
             check_every: 0,
         }
     }
@@ -160,6 +166,14 @@ impl Builder {
         self
     }
 
+    /// Bytes of the largest value in the shared tier, compressed and with all that is said of it; larger ones stay in
+    /// memory. 1 MiB by default: a larger one is not through in the time of a call, and all others wait behind it.
+    #[must_use]
+    pub fn max_remote_value_bytes(mut self, bytes: usize) -> Self {
+        self.max_remote_value_bytes = bytes;
+        self
+    }
+
     /// Looks at one answer in `every` and counts those that were older than promised ([`Cache::checked`]); 0, the default,
     /// looks at none. Hits are computed a second time for it: for tests and soak runs.
     #[must_use]
@@ -171,7 +185,8 @@ impl Builder {
     /// Builds the cache. All its tasks run on `tracker`, which the caller closes and waits for at shutdown, and on the
     /// tokio runtime that a read is awaited in, which needs its timer enabled.
     ///
-    /// If the authority is not the sole owner of its versions, or there is a shared tier, spawn [`Cache::run`] as well.
+    /// Spawn [`Cache::run`] as well: without it dead entries stay until their room is wanted, and where the authority is not
+    /// the sole owner of its versions, or there is a shared tier, changes of others are learned later.
     pub fn build(self, tracker: TaskTracker) -> Result<Cache, Error> {
         if !is_name(&self.namespace) {
             return Err(Error::InvalidName { what: "namespace", name: self.namespace });
@@ -190,7 +205,9 @@ impl Builder {
             sole_owner: self.authority.sole_owner(),
             checker: (self.check_every > 0).then(|| Checker::new(self.check_every, &*self.authority)),
             knows_all: self.authority.knows_all(),
-            tier: self.remote.map(|remote| Tier::new(remote, self.sealer, self.scope_max_remote_bytes)),
+            tier: self.remote.map(|remote| {
+                Tier::new(remote, self.sealer, self.scope_max_remote_bytes, self.max_remote_value_bytes)
+            }),
             switched: Mutex::new(self.clock.wall()),
             authority: self.authority,
             clock: self.clock,
@@ -201,6 +218,7 @@ impl Builder {
             budget,
             truth: Truth::default(),
             max_value_bytes: self.max_value_bytes,
+            removals: Removals::default(),
             enabled: AtomicBool::new(self.enabled),
         };
         Ok(Cache { inner: Arc::new(inner) })

@@ -13,6 +13,7 @@ use crate::mirror::Needed;
 use crate::operation::{Operation, OperationId, Operations};
 use crate::outcome::{Answer, Source};
 use crate::read::{Computed, Read};
+use crate::removal::Removals;
 use crate::sync::lock;
 use crate::tenants::{Tenant, Tenants};
 use crate::tier::{Tier, count};
@@ -44,6 +45,7 @@ pub(crate) struct Inner {
     pub(crate) tenants: Tenants,
     pub(crate) truth: Truth,
     pub(crate) max_value_bytes: usize,
+    pub(crate) removals: Removals,
     pub(crate) enabled: AtomicBool,
     /// When it was built or last switched on or off.
     pub(crate) switched: Mutex<SystemTime>,
@@ -263,7 +265,9 @@ impl Inner {
         match landing.origin {
             Origin::Computed { .. } => count(&counters.misses),
             Origin::Shared => count(&counters.collapsed),
-            Origin::Fetched => counters.count_redis_hit(now.since(began)),
+            Origin::Fetched => counters.count_redis_hit(Some(now.since(began))),
+            // Most of that time it was being computed.
+            Origin::Awaited => counters.count_redis_hit(None),
         }
         Answer { entry: landing.entry, source, now, current_to: needed.known }
     }
@@ -286,7 +290,7 @@ fn source(requested: bool, origin: Origin) -> Source {
     match (requested, origin) {
         (false, Origin::Computed { stored }) => Source::Computed { stored },
         (false, Origin::Shared) => Source::Shared,
-        (_, Origin::Fetched) => Source::Redis,
+        (_, Origin::Fetched | Origin::Awaited) => Source::Redis,
         (true, Origin::Computed { stored }) => Source::Requested { stored },
         (true, Origin::Shared) => Source::RequestedShared,
     }

@@ -108,7 +108,7 @@ impl Checker {
         if records.len() >= MAX_SCOPES && !records.contains_key(scope) {
             return;
         }
-        let record = records.entry(scope.clone()).or_default();
+        let record = records.entry(scope.homeless()).or_default();
         if record.epoch != epoch {
             *record = Record { epoch, ..Record::default() };
         }

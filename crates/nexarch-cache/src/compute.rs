@@ -13,6 +13,7 @@ use crate::tenants::Tenant;
 use futures_util::FutureExt;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -26,7 +27,7 @@ pub(crate) struct Landing {
 impl Landing {
     /// As those get it who joined the flight.
     pub(crate) fn shared(mut self) -> Self {
-        if self.origin != Origin::Fetched {
+        if matches!(self.origin, Origin::Computed { .. }) {
             self.origin = Origin::Shared;
         }
         self
@@ -41,6 +42,8 @@ pub(crate) enum Origin {
     Shared,
     /// Found in the shared tier.
     Fetched,
+    /// Found there after another node had computed it.
+    Awaited,
 }
 
 /// Everything a computation needs to know of its entry, whoever waits for it.
@@ -141,6 +144,8 @@ impl Inner {
         let stored = self.store(tenant, key, &entry);
         if entry.fresh(self.clock.boot()) {
             self.write_behind(tenant, plan, &entry);
+        } else {
+            tenant.counters.of(plan.operation).unshared.store(true, Ordering::Relaxed);
         }
         Ok(Landing { entry, origin: Origin::Computed { stored } })
     }

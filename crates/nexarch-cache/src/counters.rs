@@ -5,7 +5,7 @@ use crate::operation::OperationId;
 use crate::stats::Cause;
 use crate::sync::lock;
 use std::cell::Cell;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, SystemTime};
 
@@ -37,6 +37,8 @@ pub(crate) struct OperationCounters {
     pub(crate) compute: Histogram,
     /// Nanoseconds that a computation takes lately; 0 = not known.
     cost: AtomicU64,
+    /// The latest value was not one for the shared tier: too large, or not to be kept at all.
+    pub(crate) unshared: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -83,9 +85,10 @@ impl OperationCounters {
         self.hits[shard()].0.fetch_add(1, Ordering::Relaxed).is_multiple_of(SAMPLE)
     }
 
-    /// Counts a hit of the shared tier that took `time`; as many of these are timed as of the others.
-    pub(crate) fn count_redis_hit(&self, time: Duration) {
-        if self.hits_redis.fetch_add(1, Ordering::Relaxed).is_multiple_of(SAMPLE) {
+    /// Counts a hit of the shared tier, which took `time`; as many of these are timed as of the others.
+    pub(crate) fn count_redis_hit(&self, time: Option<Duration>) {
+        let timed = self.hits_redis.fetch_add(1, Ordering::Relaxed).is_multiple_of(SAMPLE);
+        if let Some(time) = time.filter(|_| timed) {
             self.hit.record(time);
         }
     }

@@ -9,12 +9,12 @@ use tokio_util::sync::CancellationToken;
 const BEAT: Duration = Duration::from_millis(250);
 
 impl Cache {
-    /// Reads the versions of live scopes every 250 ms and takes in messages of other nodes, until `stop` is cancelled.
-    /// Spawn it on the tracker.
+    /// Drops what has died, reads the versions of live scopes every 250 ms and takes in messages of other nodes, until
+    /// `stop` is cancelled. Spawn it on the tracker.
     ///
-    /// For a sole owner there is nothing to read: it returns when told to.
+    /// For a sole owner there are no versions to read.
     pub async fn run(self, stop: CancellationToken) {
-        futures_util::future::join(self.beat(&stop), self.listen(&stop)).await;
+        futures_util::future::join3(self.beat(&stop), self.listen(&stop), self.sweep(&stop)).await;
     }
 
     async fn beat(&self, stop: &CancellationToken) {

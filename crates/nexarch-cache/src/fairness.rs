@@ -110,6 +110,18 @@ impl Account {
         true
     }
 
+    /// Drops the dead among the next `most` places.
+    pub(crate) fn sweep(&self, most: usize, now: BootTime) {
+        let mut holdings = lock(&self.budget.holdings);
+        let freed = self.ring.sweep(most, now);
+        holdings.change(self.at, freed, 0);
+    }
+
+    /// Places for entries, taken or free.
+    pub(crate) fn places(&self) -> usize {
+        self.ring.places()
+    }
+
     /// Drops every entry; with `close` for good.
     pub(crate) fn clear(&self, close: bool) {
         let mut holdings = lock(&self.budget.holdings);

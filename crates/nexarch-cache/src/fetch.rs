@@ -6,9 +6,12 @@ use crate::early;
 use crate::entry::{Entry, etag};
 use crate::envelope::{self, Head, Place, Rejected};
 use crate::fence::Fence;
+use crate::remote::RemoteError;
+use crate::seal::Sealer;
 use crate::tenants::Tenant;
 use crate::tier::{Moment, Tier};
 use bytes::Bytes;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +31,12 @@ pub(crate) enum Fetched {
     Failed,
 }
 
+struct Unpacked {
+    head: Head,
+    body: Bytes,
+    etag: Box<str>,
+}
+
 impl Inner {
     /// The value of `plan` from the shared tier if it may be served where `needed` is needed; it is then in memory, too.
     /// What expired and may yet stand in for a failed computation is kept for that.
@@ -39,11 +48,12 @@ impl Inner {
         needed: &Fence,
     ) -> Fetched {
         let name = self.name(tenant, plan);
-        let most = self.max_value_bytes + plan.params.len() + envelope::OVERHEAD;
+        let most = (self.max_value_bytes + plan.params.len() + envelope::OVERHEAD).min(tier.max_value_bytes);
         let value = match tier.remote.get(&name, most).await {
             Ok(Some(value)) => value,
             Ok(None) => return Fetched::Miss(None),
-            Err(crate::RemoteError::TooLarge) => return Fetched::Refused(Rejected::TooLarge),
+            Err(RemoteError::TooLarge) => return Fetched::Refused(Rejected::TooLarge),
+            Err(RemoteError::Foreign) => return Fetched::Refused(Rejected::Foreign),
             Err(error) => {
                 tier.failed(&error);
                 return Fetched::Failed;
@@ -51,13 +61,10 @@ impl Inner {
         };
         let bytes = value.len();
         let moment = Moment::now(&*self.clock);
-        let (head, body) = match self.unpack(tier, plan, name, value, moment.wall).await {
+        let Unpacked { head, body, etag } = match self.unpack(tier, plan, name, value, moment.wall).await {
             Ok(read) => read,
             Err(reason) => return Fetched::Refused(reason),
         };
-        if !(plan.shape.decodes)(&body) {
-            return Fetched::Refused(Rejected::OtherSchema);
-        }
         if head.label.epoch != needed.epoch {
             return Fetched::Refused(Rejected::Foreign);
         }
@@ -70,7 +77,7 @@ impl Inner {
         let left = Duration::from_micros(head.dies.saturating_sub(moment.wall)).min(plan.ttl + plan.grace);
         let key = plan.key(tenant);
         tenant.remote.charge(key, bytes, left, moment.boot, tier.scope_max_bytes);
-        let entry = Arc::new(entry(plan, &head, body, moment, tenant.mirror.known()));
+        let entry = Arc::new(entry(plan, &head, (body, etag), moment, tenant.mirror.known()));
         tenant.counters.of(plan.operation).learn_cost(head.cost);
         self.keep(tenant, plan, &entry);
         if entry.fresh(self.clock.boot()) { Fetched::Hit(entry) } else { Fetched::Miss(Some(head.cost)) }
@@ -83,15 +90,16 @@ impl Inner {
         name: String,
         value: Bytes,
         now: u64,
-    ) -> Result<(Head, Bytes), Rejected> {
+    ) -> Result<Unpacked, Rejected> {
         let max_body = self.max_value_bytes;
-        if value.len() <= INLINE {
-            return envelope::unpack(&plan.place(&name, tier.sealer.as_ref()), now, max_body, &value);
+        // A few compressed bytes may become many.
+        if value.len().max(envelope::claimed_length(&value)) <= INLINE {
+            return unpacked(plan, &name, tier.sealer.as_ref(), now, max_body, &value);
         }
         let (inner, plan) = (Arc::clone(self), plan.clone());
         let unpack = move || {
             let sealer = inner.tier.as_ref().and_then(|tier| tier.sealer.as_ref());
-            envelope::unpack(&plan.place(&name, sealer), now, max_body, &value)
+            unpacked(&plan, &name, sealer, now, max_body, &value)
         };
         self.tracker.spawn_blocking(unpack).await.unwrap_or(Err(Rejected::Corrupt))
     }
@@ -133,19 +141,38 @@ impl Inner {
     }
 }
 
+/// All that takes time in proportion to the value.
+fn unpacked(
+    plan: &Plan,
+    name: &str,
+    sealer: Option<&Sealer>,
+    now: u64,
+    max_body: usize,
+    value: &Bytes,
+) -> Result<Unpacked, Rejected> {
+    let (head, body) = envelope::unpack(&plan.place(name, sealer), now, max_body, value)?;
+    // The code of a type, on bytes of anybody.
+    let decodes = AssertUnwindSafe(|| (plan.shape.decodes)(&body));
+    if !catch_unwind(decodes).unwrap_or(false) {
+        return Err(Rejected::OtherSchema);
+    }
+    let etag = etag(&body);
+    Ok(Unpacked { head, body, etag })
+}
+
 impl Plan {
-    pub(crate) fn place<'a>(&'a self, key: &'a str, sealer: Option<&'a crate::seal::Sealer>) -> Place<'a> {
+    pub(crate) fn place<'a>(&'a self, key: &'a str, sealer: Option<&'a Sealer>) -> Place<'a> {
         Place { key, params: &self.params, fingerprint: self.fingerprint, codec: self.shape.codec, sealer }
     }
 }
 
 /// `known` bounds what is believed of `contains`: the label was vouched for, that was not.
-fn entry(plan: &Plan, head: &Head, body: Bytes, moment: Moment, known: u64) -> Entry {
+fn entry(plan: &Plan, head: &Head, (body, etag): (Bytes, Box<str>), moment: Moment, known: u64) -> Entry {
     let computed_at = moment.passed(head.computed_at);
     let expires = moment.to_come(head.expires, plan.ttl);
     Entry {
         params: (*plan.params).into(),
-        etag: etag(&body),
+        etag,
         body,
         label: head.label,
         contains: head.contains.min(known).max(head.label.newest()),

@@ -61,9 +61,11 @@ impl Flight {
 
 impl Drop for Flight {
     fn drop(&mut self) {
+        // Out of the way before anybody is told: who tries again does not meet it again.
+        let next = self.tenant.flights.finish(&self.key, self.ticket.id);
         // Unless it landed.
         self.ticket.handle.done.keep(Err(Error::Dropped));
-        if let Some(next) = self.tenant.flights.finish(&self.key, self.ticket.id) {
+        if let Some(next) = next {
             next.start.notify_one();
         }
     }

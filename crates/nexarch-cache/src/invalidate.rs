@@ -4,12 +4,13 @@ use crate::authority::{Invalidation, ScopeVersions};
 use crate::cache::{Cache, Inner};
 use crate::clock::BootTime;
 use crate::coherence::Reach;
-use crate::error::{Error, SharedError};
+use crate::error::{BoxError, Error, SharedError};
 use crate::fence::Epoch;
 use crate::key::Scope;
 use crate::operation::OperationId;
 use crate::stats::Cause;
 use crate::tenants::Tenant;
+use crate::truth::DEADLINE;
 
 /// What a committed transaction changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -157,11 +158,24 @@ impl Cache {
     pub async fn refresh(&self) -> Result<(), Error> {
         let live_at = (!self.inner.sole_owner).then(|| self.now());
         let scopes = self.inner.tenants.scopes(live_at);
-        let read = self.inner.truth_read(scopes).await;
-        if read.is_err() && self.inner.sole_owner {
-            self.inner.truth.distrust(self.now());
+        if !self.inner.sole_owner {
+            return self.inner.truth_read_of_many(&scopes).await.map_err(Error::Unverified);
+        }
+        // Its trust does not end by itself.
+        let read = tokio::time::timeout(DEADLINE, self.inner.truth_read_of_many(&scopes)).await;
+        let read = read.unwrap_or_else(|_elapsed| {
+            Err(SharedError::from(BoxError::from(format!("not all scopes were read within {DEADLINE:?}"))))
+        });
+        if read.is_err() {
+            self.distrust();
         }
         read.map_err(Error::Unverified)
+    }
+
+    /// Nothing that was read of the authority until now is believed any more: each scope's next read asks first. For who
+    /// learns, or cannot exclude, that another process has written.
+    pub fn distrust(&self) {
+        self.inner.truth.distrust(self.now());
     }
 
     /// Drops a deleted scope with its entries and counters. It may come back; it is then read anew.

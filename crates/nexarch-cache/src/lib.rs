@@ -43,10 +43,12 @@ mod read;
 #[cfg(feature = "redis")]
 mod redis;
 mod remote;
+mod removal;
 mod report;
 mod seal;
 mod stats;
 mod status;
+mod sweep;
 mod sync;
 mod tenants;
 #[cfg(feature = "testing")]
@@ -74,6 +76,7 @@ pub use redis::{
     RedisConfig, RedisConfigError, RedisFinding, RedisMistake, RedisMode, RedisRemote, RedisStep, Verdict,
 };
 pub use remote::{Breaker, Reason, Remote, RemoteError, RemoteStatus};
+pub use removal::Removal;
 pub use stats::{
     Cause, LastInvalidated, MemoryStats, OperationStats, Quantiles, RemoteCounts, RemoteStats, ScopeStats,
     Totals,

@@ -33,6 +33,33 @@ pub struct LocalAuthority {
 struct State {
     epoch: Epoch,
     scopes: HashMap<Scope, ScopeVersions>,
+    /// Every version of the scopes that were forgotten is at most this.
+    floor: u64,
+}
+
+/// Scopes whose versions are known one by one, some 200 bytes each.
+const MAX_SCOPES: usize = 100_000;
+
+impl State {
+    /// Of a scope that is not known: it may be one that was forgotten, with any version up to the floor.
+    fn of(&self, scope: &Scope) -> ScopeVersions {
+        let floor = self.floor;
+        let unknown = || ScopeVersions { clock: floor, data: floor, all: floor, operations: Vec::new() };
+        self.scopes.get(scope).cloned().unwrap_or_else(unknown)
+    }
+
+    /// The versions of a scope, to be raised. When there are too many all are forgotten: what was computed before is then
+    /// old everywhere, and no version is given twice.
+    fn entry(&mut self, scope: &Scope) -> &mut ScopeVersions {
+        if self.scopes.len() >= MAX_SCOPES && !self.scopes.contains_key(scope) {
+            self.floor =
+                self.scopes.values().map(|versions| versions.clock).max().unwrap_or(0).max(self.floor);
+            self.scopes.clear();
+        }
+        let versions = self.of(scope);
+        // A copy that knows no cache: it would keep what that holds of it.
+        self.scopes.entry(scope.homeless()).or_insert(versions)
+    }
 }
 
 impl LocalAuthority {
@@ -58,7 +85,7 @@ impl LocalAuthority {
 
     /// As [`LocalAuthority::new`], with an epoch and the clock that versions are taken from.
     pub fn with_clock(epoch: Epoch, clock: Arc<dyn Clock>) -> Self {
-        Self { clock, shared: false, state: Mutex::new(State { epoch, scopes: HashMap::new() }) }
+        Self { clock, shared: false, state: Mutex::new(State { epoch, scopes: HashMap::new(), floor: 0 }) }
     }
 
     /// The data of `scope` have changed. Call it after the change is visible to readers, then
@@ -70,7 +97,7 @@ impl LocalAuthority {
     fn raise(&self, scope: &Scope, set: impl FnOnce(&mut ScopeVersions, u64)) -> ScopeVersions {
         let now = micros(self.clock.wall());
         let mut state = lock(&self.state);
-        let versions = state.scopes.entry(scope.clone()).or_default();
+        let versions = state.entry(scope);
         versions.clock = now.max(versions.clock.saturating_add(1));
         let next = versions.clock;
         set(versions, next);
@@ -101,13 +128,13 @@ impl Authority for LocalAuthority {
 
     fn observe(&self, scope: &Scope, version: u64) {
         let mut state = lock(&self.state);
-        let versions = state.scopes.entry(scope.clone()).or_default();
+        let versions = state.entry(scope);
         versions.clock = versions.clock.max(version);
     }
 
     async fn read(&self, scopes: &[Scope]) -> Result<TruthRead, BoxError> {
         let state = lock(&self.state);
-        let versions = |scope| state.scopes.get(scope).cloned().unwrap_or_default();
+        let versions = |scope| state.of(scope);
         Ok(TruthRead { epoch: state.epoch, auth_version: 0, scopes: scopes.iter().map(versions).collect() })
     }
 
@@ -127,5 +154,28 @@ impl Authority for LocalAuthority {
             state.epoch = random_epoch();
         }
         Ok(state.epoch)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn more_scopes_than_are_known_make_old_what_was_computed_and_no_version_comes_twice() {
+        let authority =
+            LocalAuthority::with_clock(Epoch::new(7), Arc::new(crate::clock::ManualClock::default()));
+        let scope = |n: usize| Scope::new(&format!("t{n}")).unwrap();
+        let first = authority.change_data(&scope(0));
+        let newest = (0..5).map(|_| authority.change_data(&scope(1))).last().unwrap();
+        for n in 2..MAX_SCOPES {
+            authority.change_data(&scope(n));
+        }
+        assert_eq!(authority.read(&[scope(0)]).await.unwrap().scopes, std::slice::from_ref(&first));
+        authority.change_data(&scope(MAX_SCOPES));
+        assert_eq!(lock(&authority.state).scopes.len(), 1);
+        let read = authority.read(&[scope(0)]).await.unwrap().scopes.remove(0);
+        assert!(read.all >= newest.clock && read.data > first.data && read.clock >= read.all, "{read:?}");
+        assert!(authority.change_data(&scope(0)).data > read.clock);
     }
 }

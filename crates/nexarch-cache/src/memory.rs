@@ -37,6 +37,8 @@ struct Inner {
     ring: Vec<Option<EntryKey>>,
     free: Vec<usize>,
     hand: usize,
+    /// Where the next sweep begins.
+    broom: usize,
     usage: Box<[Usage]>,
     /// A scope that was forgotten or set back: what its last flights bring is not kept.
     closed: bool,
@@ -62,15 +64,7 @@ pub(crate) enum Inserted {
 impl Ring {
     /// `evictions` outlives the ring: counters are of the scope, entries of an epoch.
     pub(crate) fn new(operations: usize, evictions: Arc<AtomicU64>) -> Self {
-        let inner = Inner {
-            index: HashMap::default(),
-            ring: Vec::new(),
-            free: Vec::new(),
-            hand: 0,
-            usage: vec![Usage::default(); operations].into(),
-            closed: false,
-        };
-        Self { inner: RwLock::new(inner), evictions }
+        Self { inner: RwLock::new(Inner::new(operations, false)), evictions }
     }
 
     /// The entry of `key` if it is of these parameters. Whether it may be served is the caller's question.
@@ -122,6 +116,30 @@ impl Ring {
         None
     }
 
+    /// Looks at the next `most` places and drops what is dead there; returns its weight. Nothing is evicted by it: nobody
+    /// could have had these entries.
+    pub(super) fn sweep(&self, most: usize, now: BootTime) -> u64 {
+        let mut inner = self.write();
+        let mut freed = 0;
+        for _ in 0..most.min(inner.ring.len()) {
+            inner.broom = (inner.broom + 1) % inner.ring.len();
+            let Some(key) = inner.ring[inner.broom] else { continue };
+            if inner.index.get(&key).is_some_and(|slot| slot.entry.dead(now)) {
+                freed += inner.remove(&key);
+            }
+        }
+        if inner.index.is_empty() && !inner.ring.is_empty() {
+            // It keeps no room for what it once held.
+            *inner = Inner::new(inner.usage.len(), inner.closed);
+        }
+        freed
+    }
+
+    /// Places for entries, taken or free.
+    pub(super) fn places(&self) -> usize {
+        self.read().ring.len()
+    }
+
     /// Drops the entry of `key`; returns its weight.
     pub(super) fn remove(&self, key: &EntryKey) -> u64 {
         self.write().remove(key)
@@ -130,16 +148,7 @@ impl Ring {
     /// Drops everything, and keeps nothing from now on if `close`.
     pub(super) fn clear(&self, close: bool) {
         let mut inner = self.write();
-        let operations = inner.usage.len();
-        let closed = inner.closed || close;
-        *inner = Inner {
-            index: HashMap::default(),
-            ring: Vec::new(),
-            free: Vec::new(),
-            hand: 0,
-            usage: vec![Usage::default(); operations].into(),
-            closed,
-        };
+        *inner = Inner::new(inner.usage.len(), inner.closed || close);
     }
 
     /// Entries and bytes by operation.
@@ -158,6 +167,18 @@ impl Ring {
 }
 
 impl Inner {
+    fn new(operations: usize, closed: bool) -> Self {
+        Self {
+            index: HashMap::default(),
+            ring: Vec::new(),
+            free: Vec::new(),
+            hand: 0,
+            broom: 0,
+            usage: vec![Usage::default(); operations].into(),
+            closed,
+        }
+    }
+
     fn add(&mut self, key: EntryKey, entry: Arc<Entry>) {
         let usage = &mut self.usage[key.operation.index()];
         usage.entries += 1;
@@ -272,6 +293,27 @@ mod tests {
         }
         ring.evict_one(None, NOW.plus(Duration::from_secs(2))).unwrap();
         assert_eq!(ring.usage()[0].entries, 2);
+    }
+
+    #[test]
+    fn a_sweep_takes_the_dead_and_nothing_else_however_it_is_cut_up() {
+        for most in [1, 3, 100] {
+            let ring = ring();
+            for n in 0..10 {
+                let mut entry = entry("p", 0, 0);
+                Arc::get_mut(&mut entry).unwrap().dies =
+                    NOW.plus(Duration::from_secs(if n < 4 { 2 } else { 9 }));
+                ring.insert(key(n), entry);
+            }
+            let at = |seconds| NOW.plus(Duration::from_secs(seconds));
+            let sweep = |now| (0..10).map(|_| ring.sweep(most, now)).sum::<u64>();
+            assert_eq!(sweep(at(1)), 0);
+            assert_eq!((sweep(at(2)), ring.usage()[0].entries), (4 * entry("p", 0, 0).weight(), 6));
+            assert!(ring.get(&key(3), "p").is_none() && ring.get(&key(4), "p").is_some());
+            sweep(at(9));
+            assert_eq!((ring.usage()[0], ring.places()), (Usage::default(), 0));
+            assert!(matches!(ring.insert(key(1), entry("p", 0, 0)), Inserted::Kept { .. }));
+        }
     }
 
     #[test]

@@ -2,7 +2,6 @@
 
 use crate::cache::Inner;
 use crate::compute::{Landing, Origin, Plan};
-use crate::entry::Entry;
 use crate::error::{BoxError, Error};
 use crate::fence::Fence;
 use crate::fetch::Fetched;
@@ -43,7 +42,7 @@ impl Inner {
         Fut: Future<Output = Result<Computed, BoxError>> + Send,
     {
         match self.elsewhere(tenant, plan, &needed.fence).await {
-            Some(entry) => Ok(Landing { entry, origin: Origin::Fetched }),
+            Some(landing) => Ok(landing),
             None => self.compute(tenant, plan, needed, compute).await,
         }
     }
@@ -54,17 +53,19 @@ impl Inner {
         tenant: &Arc<Tenant>,
         plan: &Plan,
         needed: &Fence,
-    ) -> Option<Arc<Entry>> {
+    ) -> Option<Landing> {
         let tier = self.tier.as_ref().filter(|_| self.enabled())?;
-        match self.fetch(tier, tenant, plan, needed).await {
-            Fetched::Hit(entry) => Some(entry),
-            Fetched::Miss(cost) => self.by_another(tier, tenant, plan, needed, cost).await,
+        let cost = match self.fetch(tier, tenant, plan, needed).await {
+            Fetched::Hit(entry) => return Some(Landing { entry, origin: Origin::Fetched }),
+            Fetched::Miss(cost) => cost,
             Fetched::Refused(reason) => {
                 tier.refused(reason);
-                self.by_another(tier, tenant, plan, needed, None).await
+                None
             }
             // It would fail again, and cost another deadline.
-            Fetched::Failed => None,
-        }
+            Fetched::Failed => return None,
+        };
+        let entry = self.by_another(tier, tenant, plan, needed, cost).await?;
+        Some(Landing { entry, origin: Origin::Awaited })
     }
 }

@@ -4,13 +4,16 @@
 use crate::cache::Inner;
 use crate::compute::Plan;
 use crate::entry::Entry;
+use crate::envelope;
 use crate::fence::Fence;
 use crate::fetch::Fetched;
 use crate::key::EntryKey;
+use crate::remote::RemoteError;
 use crate::tenants::Tenant;
 use crate::tier::{Tier, count};
 use bytes::Bytes;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -39,7 +42,9 @@ impl Inner {
         hint: Option<Duration>,
     ) -> Option<Arc<Entry>> {
         // Nobody would find what is computed here, so nobody is to wait for it.
-        if plan.ttl.is_zero() || tenant.remote.bytes(self.clock.boot()) >= tier.scope_max_bytes {
+        let unshared =
+            plan.ttl.is_zero() || tenant.counters.of(plan.operation).unshared.load(Ordering::Relaxed);
+        if unshared || tenant.remote.bytes(self.clock.boot()) >= tier.scope_max_bytes {
             return None;
         }
         let cost = hint.or_else(|| tenant.counters.of(plan.operation).cost());
@@ -56,15 +61,37 @@ impl Inner {
         let mut pause = FIRST_LOOK;
         while Instant::now() + pause < lapses {
             tokio::time::sleep(pause).await;
-            match self.fetch(tier, tenant, plan, needed).await {
-                Fetched::Hit(entry) => return Some(entry),
-                Fetched::Miss(_) | Fetched::Refused(_) => {
-                    pause = (pause * 3 / 2).min(cost / 4).max(FIRST_LOOK);
+            match self.promised(tier, tenant, plan, needed).await {
+                Ok(true) => match self.fetch(tier, tenant, plan, needed).await {
+                    Fetched::Hit(entry) => return Some(entry),
+                    Fetched::Miss(_) | Fetched::Refused(_) => {}
+                    Fetched::Failed => return None,
+                },
+                Ok(false) => {}
+                Err(error) => {
+                    tier.failed(&error);
+                    return None;
                 }
-                Fetched::Failed => return None,
             }
+            pause = (pause * 3 / 2).min(cost / 4).max(FIRST_LOOK);
         }
         None
+    }
+
+    /// Whether a value stands there that claims to be new enough: a look costs a hundred bytes, not the old value.
+    async fn promised(
+        &self,
+        tier: &Tier,
+        tenant: &Tenant,
+        plan: &Plan,
+        needed: &Fence,
+    ) -> Result<bool, RemoteError> {
+        let head = tier.remote.head(&self.name(tenant, plan), envelope::HEADER).await;
+        let head = match head {
+            Err(RemoteError::Foreign) => None,
+            head => head?,
+        };
+        Ok(head.and_then(|head| envelope::claimed_label(&head)).is_some_and(|label| label.covers(needed)))
     }
 
     /// Whether another node has the lease; if not, this one takes it.

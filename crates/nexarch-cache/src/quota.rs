@@ -99,7 +99,7 @@ mod tests {
     fn key(n: u128) -> EntryKey {
         use crate::operation::{Operation, Operations};
         let table = Operations::new(vec![Operation::new("a", SECOND), Operation::new("b", SECOND)]).unwrap();
-        let operation = table.find(if n % 2 == 0 { "a" } else { "b" }).unwrap();
+        let operation = table.find(if n.is_multiple_of(2) { "a" } else { "b" }).unwrap();
         // Two operations share each hash, as they do with the same parameters.
         EntryKey { operation, hash: n / 2 }
     }

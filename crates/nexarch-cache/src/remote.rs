@@ -21,8 +21,12 @@ pub trait Remote: fmt::Debug + Send + Sync + 'static {
     /// Messages as they arrive, those of this process too. A receiver that lags loses the oldest: they are hints.
     fn messages(&self) -> broadcast::Receiver<Bytes>;
 
-    /// The value of a key. One of more than `max_bytes` is [`RemoteError::TooLarge`].
+    /// The value of a key. One of more than `max_bytes` is [`RemoteError::TooLarge`], and what is more of it is not even
+    /// sent. No value is empty: an empty one is none.
     async fn get(&self, key: &str, max_bytes: usize) -> Result<Option<Bytes>, RemoteError>;
+
+    /// The first `bytes` of the value of a key, at least one; all of it when it is shorter.
+    async fn head(&self, key: &str, bytes: usize) -> Result<Option<Bytes>, RemoteError>;
 
     /// Stores a value for `ttl`, milliseconds precise and at least one.
     async fn set(&self, key: &str, value: Bytes, ttl: Duration) -> Result<(), RemoteError>;
@@ -33,8 +37,8 @@ pub trait Remote: fmt::Debug + Send + Sync + 'static {
     /// Sends a message to every process of the namespace.
     async fn publish(&self, message: Bytes) -> Result<(), RemoteError>;
 
-    /// Removes the values of a scope (or of the whole namespace) in small batches, without haste; returns how many.
-    /// For operators: no guarantee needs it.
+    /// Removes the values and leases of a scope (or of the whole namespace) in small batches, without haste; returns how
+    /// many. What time may heal it tries again, for some seconds. For operators: no guarantee needs it.
     async fn remove(&self, scope: Option<&Scope>) -> Result<u64, RemoteError>;
 
     /// What the tier says of itself: memory, clients, evictions. Names as the server gives them.
@@ -56,6 +60,9 @@ pub enum RemoteError {
     /// The value is larger than the caller takes.
     #[error("the value is too large")]
     TooLarge,
+    /// What stands under the key is not a value, but a list, say.
+    #[error("what stands there is no value")]
+    Foreign,
     /// The tier answered, and refused.
     #[error("refused: {0}")]
     Refused(Reason),

@@ -92,7 +92,7 @@ pub struct OperationStats {
     pub compute_ms: Quantiles,
     /// 100 × (1 − median hit / median computation); 0 while one of them is missing.
     pub reduction_percent: f64,
-    /// Entries in memory, dead ones included until their room is wanted.
+    /// Entries in memory, dead ones included for some seconds.
     pub entries: u64,
     /// Bytes of these entries.
     pub bytes: u64,

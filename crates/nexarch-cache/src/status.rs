@@ -131,11 +131,15 @@ impl Cache {
 
     /// How old a value may be that a read gets which asks for no minimum version and no staleness, counted from the
     /// acknowledgement of what it misses, on any node: zero when this process is the sole owner, the lease of one second
-    /// when others write to the same authority, and the longest TTL where processes share values without sharing an
-    /// authority ([`LocalAuthority::shared`](crate::LocalAuthority::shared)).
+    /// when others write to the same authority, and the longest TTL with its grace where processes share values without
+    /// sharing an authority ([`LocalAuthority::shared`](crate::LocalAuthority::shared)).
     pub fn staleness_bound(&self) -> Duration {
         if !self.inner.knows_all {
-            let ttls = self.inner.operations.iter().map(|(_, operation)| operation.ttl);
+            let ttls = self
+                .inner
+                .operations
+                .iter()
+                .map(|(_, operation)| operation.ttl.saturating_add(operation.grace));
             return ttls.max().unwrap_or_default();
         }
         if self.inner.sole_owner { Duration::ZERO } else { LEASE }

@@ -29,6 +29,8 @@ pub(crate) struct Tier {
     pub(crate) token: [u8; 8],
     /// Most bytes of one scope.
     pub(crate) scope_max_bytes: u64,
+    /// Most bytes of one value as it is sent.
+    pub(crate) max_value_bytes: usize,
     writes: Arc<Semaphore>,
     write_kib: Arc<Semaphore>,
     publishes: Arc<Semaphore>,
@@ -55,13 +57,19 @@ pub(crate) struct Counts {
 pub(crate) struct RejectedCounts([AtomicU64; Rejected::ALL.len()]);
 
 impl Tier {
-    pub(crate) fn new(remote: Arc<dyn Remote>, sealer: Option<Sealer>, scope_max_bytes: u64) -> Self {
+    pub(crate) fn new(
+        remote: Arc<dyn Remote>,
+        sealer: Option<Sealer>,
+        scope_max_bytes: u64,
+        max_value_bytes: usize,
+    ) -> Self {
         Self {
             status: remote.status(),
             remote,
             token: RandomState::new().hash_one("node").to_le_bytes(),
             sealer,
             scope_max_bytes,
+            max_value_bytes,
             writes: Arc::new(Semaphore::new(MAX_WRITES)),
             write_kib: Arc::new(Semaphore::new(MAX_WRITE_KIB)),
             publishes: Arc::new(Semaphore::new(MAX_PUBLISHES)),

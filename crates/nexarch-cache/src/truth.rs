@@ -1,4 +1,5 @@
-//! Reading the versions from the authority: at most one read runs and one waits, shared by all who wait.
+//! Reading the versions from the authority: at most one read runs and one waits, shared by all who wait (more than one
+//! where a single one would have too many scopes).
 
 use crate::authority::{ScopeVersions, TruthRead};
 use crate::cache::Inner;
@@ -12,18 +13,22 @@ use crate::stats::Cause;
 use crate::sync::lock;
 use crate::tenants::Tenant;
 use futures_util::FutureExt;
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 /// How long one read of the authority may take, retries after a change of epoch included.
-const DEADLINE: Duration = Duration::from_millis(500);
+pub(crate) const DEADLINE: Duration = Duration::from_millis(500);
 
 /// How far the boot clock and the wall clock may drift apart between two reads. More means that one of them was
 /// not running (a machine that was moved or suspended), so leases mean nothing.
 const MAX_DRIFT: Duration = Duration::from_millis(250);
+
+/// Scopes of one read: so many take the database some milliseconds, and a read of ten thousand would keep everybody else
+/// waiting and end at the deadline.
+const MOST_SCOPES: usize = 512;
 
 /// A read that finds another epoch is repeated; more than this many changes in a row is a broken authority.
 const MAX_EPOCHS: usize = 3;
@@ -41,7 +46,7 @@ pub(crate) struct Truth {
 #[derive(Debug, Default)]
 struct Queue {
     running: bool,
-    waiting: Option<Batch>,
+    waiting: VecDeque<Batch>,
 }
 
 type Reply = Arc<Promise<Result<(), SharedError>>>;
@@ -51,6 +56,24 @@ type Reply = Arc<Promise<Result<(), SharedError>>>;
 struct Batch {
     scopes: HashSet<Scope>,
     reply: Reply,
+}
+
+impl Queue {
+    /// Adds scopes to the last read that has room for them; each waits for one read only.
+    fn add(&mut self, scopes: impl IntoIterator<Item = Scope>) -> Reply {
+        let last = self.waiting.pop_back();
+        let (full, room) = match last {
+            Some(batch) if batch.scopes.len() >= MOST_SCOPES => (Some(batch), None),
+            last => (None, last),
+        };
+        self.waiting.extend(full);
+        let mut batch =
+            room.unwrap_or_else(|| Batch { scopes: HashSet::new(), reply: Arc::new(Promise::new()) });
+        batch.scopes.extend(scopes);
+        let reply = Arc::clone(&batch.reply);
+        self.waiting.push_back(batch);
+        reply
+    }
 }
 
 impl Drop for Batch {
@@ -137,10 +160,7 @@ impl Inner {
     ) -> Result<(), SharedError> {
         let reply = {
             let mut queue = lock(&self.truth.queue);
-            let new = || Batch { scopes: HashSet::new(), reply: Arc::new(Promise::new()) };
-            let batch = queue.waiting.get_or_insert_with(new);
-            batch.scopes.extend(scopes);
-            let reply = Arc::clone(&batch.reply);
+            let reply = queue.add(scopes);
             if !queue.running {
                 queue.running = true;
                 self.tracker.spawn(Arc::clone(self).send_batches(Running(Arc::clone(self))));
@@ -148,6 +168,17 @@ impl Inner {
             reply
         };
         reply.wait().await
+    }
+
+    /// Reads the versions of many scopes, a part at a time, so that others get their turn in between.
+    pub(crate) async fn truth_read_of_many(self: &Arc<Self>, scopes: &[Scope]) -> Result<(), SharedError> {
+        if scopes.is_empty() {
+            return self.truth_read([]).await;
+        }
+        for part in scopes.chunks(MOST_SCOPES) {
+            self.truth_read(part.iter().cloned()).await?;
+        }
+        Ok(())
     }
 
     async fn send_batches(self: Arc<Self>, running: Running) {
@@ -251,7 +282,7 @@ impl Running {
     /// The next batch; when there is none, the right is given back under the same lock.
     fn next(&self) -> Option<Batch> {
         let mut queue = lock(&self.0.truth.queue);
-        let batch = queue.waiting.take();
+        let batch = queue.waiting.pop_front();
         queue.running = batch.is_some();
         batch
     }

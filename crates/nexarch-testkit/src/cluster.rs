@@ -93,6 +93,16 @@ impl RedisCluster {
         }
     }
 
+    /// Removes what the holder of a slot at the start has in it. While the slot moves nothing new comes there.
+    pub fn empty(&self, slot: u16) {
+        let (holder, slot) = (&self.nodes[Self::holder(slot)], slot.to_string());
+        until("an empty slot", || {
+            let keys = holder.cli(&["CLUSTER", "GETKEYSINSLOT", &slot, "100"]);
+            keys.lines().filter(|key| !key.is_empty()).for_each(|key| drop(holder.cli(&["DEL", key])));
+            keys.trim().is_empty().then_some(())
+        });
+    }
+
     fn id(&self, node: usize) -> String {
         self.nodes[node].cli(&["CLUSTER", "MYID"])
     }

@@ -27,6 +27,7 @@ struct Shared {
     changed: Condvar,
     accepted: AtomicU64,
     answers: AtomicU64,
+    answered_bytes: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -61,6 +62,7 @@ impl FaultProxy {
             changed: Condvar::new(),
             accepted: AtomicU64::new(0),
             answers: AtomicU64::new(0),
+            answered_bytes: AtomicU64::new(0),
         });
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
         let port = listener.local_addr().expect("an address").port();
@@ -86,6 +88,11 @@ impl FaultProxy {
     /// Pieces of answers that clients were sent since the start.
     pub fn answers(&self) -> u64 {
         self.shared.answers.load(Ordering::SeqCst)
+    }
+
+    /// Bytes of answers that clients were sent since the start.
+    pub fn answered_bytes(&self) -> u64 {
+        self.shared.answered_bytes.load(Ordering::SeqCst)
     }
 
     /// Connections open now.
@@ -242,7 +249,10 @@ impl Shared {
             if to.write_all(bytes).is_err() {
                 return;
             }
-            self.answers.fetch_add(u64::from(answers), Ordering::SeqCst);
+            if answers {
+                self.answers.fetch_add(1, Ordering::SeqCst);
+                self.answered_bytes.fetch_add(bytes.len() as u64, Ordering::SeqCst);
+            }
         }
         // A frozen connection does not even end.
         self.gate(number);

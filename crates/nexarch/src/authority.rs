@@ -19,6 +19,10 @@ pub(crate) const LEASE: Duration = Duration::from_secs(1);
 /// slow look still leaves room.
 const BEAT: Duration = Duration::from_millis(250);
 
+/// How long a look may take: one that begins with a beat, and ends here in doubt, ends before the lease of what was
+/// committed since the last one.
+const LOOK: Duration = Duration::from_millis(400);
+
 /// Waits until every server of this database has seen what was just committed.
 pub(crate) async fn wait_one_lease() {
     tokio::time::sleep(LEASE).await;
@@ -145,32 +149,27 @@ pub(crate) async fn beat(app: Arc<App>) {
     // After a failed look it is not known what was missed, so the next good one reads everything again.
     let mut missed = true;
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        let looked = stop.run_until_cancelled(look(&app, missed)).await;
+        let looked = stop.run_until_cancelled(tokio::time::timeout(LOOK, look(&app, missed))).await;
         let Some(outcome) = looked else { return };
-        if let Err(error) = &outcome
-            && !missed
-        {
-            tracing::warn!(%error, "the database does not say whether it changed");
+        let outcome = outcome.unwrap_or_else(|_elapsed| Err(format!("no answer within {LOOK:?}").into()));
+        if let Err(error) = &outcome {
+            // What another process wrote meanwhile is not known: reads ask the database themselves until it is.
+            app.cache.distrust();
+            if !missed {
+                tracing::warn!(%error, "the database does not say whether it changed");
+            }
         }
         missed = outcome.is_err();
     }
 }
 
 async fn look(app: &App, missed: bool) -> Result<(), BoxError> {
-    let changed = match app.store.changed_by_others().await {
-        Ok(changed) => changed,
-        Err(error) => {
-            // What another process wrote meanwhile is not known: reads ask the database themselves until it is.
-            let _ = app.cache.refresh().await;
-            return Err(error.into());
-        }
-    };
-    if changed || missed {
-        let auth_version = app.store.versions(&[]).await?.auth_version;
-        if app.auth.observe(auth_version) {
+    if app.store.changed_by_others().await? || missed {
+        // First what reads rest on: whatever follows may fail, or take its time.
+        app.cache.refresh().await?;
+        if app.auth.observe(app.cache.auth_version()) {
             app.forget_gone(&app.store.tenants().await?);
         }
-        app.cache.refresh().await?;
     }
     Ok(())
 }

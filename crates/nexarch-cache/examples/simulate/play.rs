@@ -131,12 +131,13 @@ fn world(game: Game, rng: &mut Rng, tracker: &TaskTracker) -> Result<World, Erro
         let connection = Connection::new(database.clone(), Rng::new(rng.next()));
         let remote = hub.node(rng.next(), tracker.clone());
         let clock = Arc::new(VirtualClock::new(began));
-        let operation = |name| Operation::new(name, TTL).with_grace(TTL / 2);
+        // One without grace: nothing stands in for what fails.
+        let operation = |name| Operation::new(name, TTL);
         let cache = Cache::builder(connection.clone())
             .clock(clock.clone())
             .remote(remote.clone())
             .operations([
-                operation(OPERATIONS[0]).with_soft_timeout(Duration::from_millis(50)),
+                operation(OPERATIONS[0]).with_grace(TTL / 2).with_soft_timeout(Duration::from_millis(50)),
                 operation(OPERATIONS[1]),
             ])
             .check_staleness(3)

@@ -102,7 +102,7 @@ impl<'a> Reader<'a> {
             Some(_) if !sealed => return Err(Rejected::Unsealed),
             _ => (),
         }
-        let [params, body, payload] = [self.length(88), self.length(92), self.length(96)];
+        let [params, body, payload] = [self.length(88), self.body(), self.length(96)];
         if body > max_body {
             return Err(Rejected::TooLarge);
         }
@@ -145,7 +145,12 @@ impl<'a> Reader<'a> {
         if params == place.params.as_bytes() { Ok(()) } else { Err(Rejected::OtherParameters) }
     }
 
-    fn head(&self) -> Head {
+    /// Bytes of the body before it was compressed.
+    pub(super) fn body(&self) -> usize {
+        self.length(92)
+    }
+
+    pub(super) fn head(&self) -> Head {
         Head {
             label: Fence {
                 epoch: Epoch::new(self.number(16)),

@@ -198,3 +198,14 @@ fn compression_is_used_where_it_helps() {
     let value = packed(None, &noise);
     assert_eq!((value[5], value.len()), (0, HEADER + 10 + noise.len() + TAG));
 }
+
+#[test]
+fn what_a_value_claims_is_read_without_unpacking_it() {
+    let head =
+        Head { label: Fence { epoch: Epoch::new(7), tenant: 1, operation: 2, data: 3 }, ..Head::default() };
+    let place = Place { key: "n:t:o:0", params: "p", fingerprint: 0, codec: Codec::Bytes, sealer: None };
+    let value = Bytes::from(pack(&place, [0; NONCE], &head, &vec![0; 1 << 20]).unwrap());
+    assert!(value.len() < 1000);
+    assert_eq!((claimed_length(&value), claimed_label(&value.slice(..HEADER))), (1 << 20, Some(head.label)));
+    assert_eq!((claimed_length(&value.slice(..HEADER - 1)), claimed_label(&value.slice(..9))), (0, None));
+}

@@ -4,7 +4,7 @@ use super::failure::Failure;
 use crate::clock::{Clock, SystemClock};
 use crate::remote::{Breaker, Reason, RemoteStatus};
 use crate::sync::lock;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -24,7 +24,8 @@ pub(super) struct Board {
 
 #[derive(Debug)]
 struct Inner {
-    nodes: HashMap<NodeId, State>,
+    /// In the order in which they came, so that the word for several is the same each time.
+    nodes: BTreeMap<NodeId, State>,
     messages: bool,
     /// Why writes are refused although reads are answered.
     writes: Option<Reason>,
@@ -60,7 +61,7 @@ impl Board {
             round_trip: (Duration::ZERO, Duration::ZERO),
         };
         let inner = Inner {
-            nodes: HashMap::new(),
+            nodes: BTreeMap::new(),
             messages: false,
             writes: None,
             before: Failure::new(Reason::Connecting, "not connected yet"),
@@ -120,6 +121,24 @@ impl Board {
     /// Why writes are refused, when they are.
     pub(super) fn write_refusal(&self) -> Option<Reason> {
         lock(&self.inner).writes
+    }
+
+    /// A server that is down is being tried.
+    pub(super) fn probing(&self) {
+        self.quietly(|status| {
+            if status.breaker == Breaker::Open {
+                status.breaker = Breaker::HalfOpen;
+            }
+        });
+    }
+
+    /// Somebody was told that Redis is not used, although its reason is not known: he is told when it is.
+    pub(super) fn fallback_told(&self) {
+        let mut inner = lock(&self.inner);
+        match &mut inner.lost {
+            Some(lost) => lost.told = true,
+            None => back(Duration::ZERO),
+        }
     }
 
     pub(super) fn reconnected(&self) {
@@ -214,11 +233,14 @@ impl Inner {
             if let Some(lost) = self.lost.take()
                 && lost.told
             {
-                let seconds = now.duration_since(lost.at).as_secs_f64();
-                tracing::info!("cache: Redis back after {seconds:.1} s");
+                back(now.duration_since(lost.at));
             }
         }
     }
+}
+
+fn back(after: Duration) {
+    tracing::info!("cache: Redis back after {:.1} s", after.as_secs_f64());
 }
 
 #[cfg(test)]
@@ -285,6 +307,44 @@ mod tests {
         board.up(1);
         assert_eq!(lines.count("cache: Redis back after 3600.0 s"), 1);
         assert_eq!(lines.count(""), 2);
+    }
+
+    /// The start has a line of its own for it, and that says nothing of the time after.
+    #[tokio::test(start_paused = true)]
+    async fn who_was_told_of_the_fallback_is_told_of_the_return() {
+        for connected_meanwhile in [false, true] {
+            let lines = Lines::default();
+            let _guard = listen(&lines);
+            let board = board();
+            advance(Duration::from_secs(2)).await;
+            if connected_meanwhile {
+                board.up(1);
+            }
+            board.fallback_told();
+            advance(Duration::from_secs(1)).await;
+            board.up(1);
+            let after = if connected_meanwhile { "0.0" } else { "3.0" };
+            assert_eq!(lines.count(&format!("cache: Redis back after {after} s")), 1);
+            assert_eq!(lines.count(""), 1);
+        }
+    }
+
+    #[test]
+    fn the_word_for_several_is_that_of_the_latest_to_come_that_says_something() {
+        for order in [[1, 2, 3], [3, 1, 2], [2, 3, 1]] {
+            let board = Board::new();
+            (1..=20).for_each(|node| board.join(node, failure(Reason::Connecting)));
+            for node in order {
+                let reason =
+                    [Reason::Refused, Reason::Timeout, Reason::Tls][usize::try_from(node).unwrap() - 1];
+                board.down(node, failure(reason));
+            }
+            assert_eq!(board.watch().borrow().reason, Some(Reason::Tls));
+            board.probing();
+            assert_eq!(board.watch().borrow().breaker, Breaker::HalfOpen);
+            board.down(1, failure(Reason::Refused));
+            assert_eq!(board.watch().borrow().breaker, Breaker::Open);
+        }
     }
 
     #[tokio::test(start_paused = true)]

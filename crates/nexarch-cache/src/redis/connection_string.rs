@@ -15,10 +15,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Commands without which there is no cache.
-const NEEDED: [&str; 4] = ["AUTH", "GET", "PING", "SET"];
+const NEEDED: [&str; 4] = ["AUTH", "GETRANGE", "PING", "SET"];
 
-/// Commands that one feature each goes with: the form of a cluster, names in `CLIENT LIST`, figures of the server, RESP3
-/// and with it messages, messages, removing keys.
+/// Commands that one feature each goes with: the form of a cluster, names in `CLIENT LIST`, figures of the server, RESP3,
+/// messages, removing keys.
 const OPTIONAL: [&str; 8] = ["CLIENT", "CLUSTER", "HELLO", "INFO", "PUBLISH", "SCAN", "SUBSCRIBE", "UNLINK"];
 
 /// Longest unknown name that is repeated in a warning. What is longer, or holds other characters than letters, may be the

@@ -108,6 +108,11 @@ pub(super) struct RedisFailure {
 }
 
 impl RedisFailure {
+    /// Whether there is something under the key that is not a value.
+    pub(super) fn is_foreign(&self) -> bool {
+        self.answer.as_ref().is_some_and(|answer| answer.code() == Some("WRONGTYPE"))
+    }
+
     /// Where the server sends the caller, and whether only for this once.
     pub(super) fn redirection(&self) -> Option<(&str, bool)> {
         let answer = self.answer.as_ref()?;

@@ -5,6 +5,7 @@ use super::config::RedisMode;
 use super::failure::{Failure, of_call};
 use super::link::Link;
 use super::node::Node;
+use super::remote::head;
 use super::scout;
 use super::tier::Tier;
 use crate::clock::{Clock, SystemClock};
@@ -43,7 +44,7 @@ async fn keep(tier: &Tier, node: &Node, at: usize) {
             // The first line looks for a server that is away; the others would only double the attempts.
             wait_closed(node).await;
         }
-        match tier.dialer.dial(&node.target, &node.stop, None).await {
+        match tier.dialer.dial(&node.target, &node.stop).await {
             Ok(link) => {
                 if !first {
                     tier.board.reconnected();
@@ -95,6 +96,7 @@ async fn watch(tier: &Tier, node: &Node, link: &Link, backoff: &mut Backoff) -> 
                 return End::Replace;
             }
         } else if let Some(pass) = node.switch.probe(SystemClock.boot()) {
+            tier.board.probing();
             match prove(tier, node, link).await {
                 Ok(()) => {
                     if node.switch.close(pass) {
@@ -182,9 +184,7 @@ pub(super) fn canary_key(tier: &Tier, node: &Node) -> String {
 }
 
 pub(super) fn canary(tier: &Tier, node: &Node) -> Cmd {
-    let mut get = cmd("GET");
-    get.arg(canary_key(tier, node));
-    get
+    head(&canary_key(tier, node), 1)
 }
 
 async fn ping(tier: &Tier, link: &Link) -> bool {

@@ -1,19 +1,23 @@
 //! One connection, logged in, with its driver on the tracker.
 
-use super::failure::{Failure, is_full, of_handshake};
+use super::failure::{Failure, of_handshake, of_refusal};
 use super::socket::{self, Target};
 use super::tls::Tls;
 use crate::remote::Reason;
+use crate::sync::lock;
 use bytes::Bytes;
-use redis::aio::{MultiplexedConnection, SendError};
+use futures_util::StreamExt;
+use redis::aio::{MultiplexedConnection, PubSub, SendError};
 use redis::{
     AsyncConnectionConfig, Cmd, ErrorKind, ProtocolVersion, PushInfo, PushKind, RedisConnectionInfo,
 };
 use redis::{RedisError, RedisResult, Value};
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio_util::sync::CancellationToken;
+use tokio::time::Instant;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 /// Commands that wait in memory for the socket. Measured fastest at 64 and at 512 calls in flight; the client's own 50
@@ -29,12 +33,35 @@ pub(super) struct Dialer {
     pub(super) timeout: Duration,
     pub(super) tracker: TaskTracker,
     client_name: Option<String>,
-    /// The server does not know `HELLO`, or is not to be asked in its way.
-    old: AtomicBool,
+    /// Values go over RESP2, as the user says.
+    resp2: bool,
+    /// `HELLO` is not to be sent.
+    no_hello: bool,
+    /// When the server refused `HELLO`.
+    old: Mutex<Option<Instant>>,
 }
 
+/// How long a server that refused `HELLO` is not asked again: it may be replaced by a newer one behind its name.
+const OLD: Duration = Duration::from_mins(5);
+
 /// Takes messages as they arrive. It runs in the connection's driver and must not wait.
-pub(super) type OnMessage = Box<dyn Fn(Bytes) + Send + Sync>;
+pub(super) type OnMessage = Arc<dyn Fn(Bytes) + Send + Sync>;
+
+/// A connection on which messages of one channel arrive.
+pub(super) struct Ear {
+    gone: CancellationToken,
+    /// Ends it when dropped.
+    _stop: DropGuard,
+    /// Where messages come between answers.
+    _link: Option<Link>,
+}
+
+impl Ear {
+    /// Waits until it has ended, from either side.
+    pub(super) async fn gone(&self) {
+        self.gone.cancelled().await;
+    }
+}
 
 /// A connection that any number of calls share.
 pub(super) struct Link {
@@ -70,57 +97,116 @@ impl Dialer {
             timeout: config.connect_timeout,
             tracker,
             client_name: config.client_name.clone().filter(|_| config.may("CLIENT")),
-            old: AtomicBool::new(config.resp2 || !config.may("HELLO")),
+            resp2: config.resp2,
+            no_hello: !config.may("HELLO"),
+            old: Mutex::default(),
         }
     }
 
     /// Whether the connections for values speak RESP3, as far as it is known yet.
     pub(super) fn speaks_resp3(&self) -> bool {
-        !self.old.load(Ordering::Relaxed)
+        !self.resp2 && !self.is_old()
     }
 
     /// Connects and logs in, within the connect timeout. The connection ends with `stop`.
-    pub(super) async fn dial(
+    pub(super) async fn dial(&self, target: &Target, stop: &CancellationToken) -> Result<Link, Failure> {
+        self.in_time(target, self.greet(target, stop)).await
+    }
+
+    /// Connects, logs in and subscribes to `channel`, within the connect timeout. The connection ends with `stop`.
+    pub(super) async fn listen(
         &self,
         target: &Target,
         stop: &CancellationToken,
-        on_message: Option<OnMessage>,
-    ) -> Result<Link, Failure> {
-        let dialed = tokio::time::timeout(self.timeout, self.greet(target, stop, on_message)).await;
-        dialed.unwrap_or_else(|_| {
+        channel: &str,
+        on_message: OnMessage,
+    ) -> Result<Ear, Failure> {
+        self.in_time(target, self.subscribe(target, stop, channel, on_message)).await
+    }
+
+    async fn in_time<T>(
+        &self,
+        target: &Target,
+        dial: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        tokio::time::timeout(self.timeout, dial).await.unwrap_or_else(|_| {
             let detail = format!("{target:?} did not answer within {:?}", self.timeout);
             Err(Failure::new(Reason::Timeout, detail))
         })
     }
 
     /// `HELLO 3` with the credentials; where the server does not take it, `AUTH`.
-    async fn greet(
+    async fn greet(&self, target: &Target, stop: &CancellationToken) -> Result<Link, Failure> {
+        let asks = self.speaks_resp3();
+        if asks {
+            match self.open(target, stop, ProtocolVersion::RESP3, options()).await {
+                Err(Dialed::Greeted(error)) if knows_no_hello(&error) => {}
+                dialed => return dialed.map_err(Dialed::into_failure),
+            }
+        }
+        let link = self.open(target, stop, ProtocolVersion::RESP2, options()).await;
+        let link = link.map_err(Dialed::into_failure)?;
+        if asks {
+            self.note_old();
+        }
+        Ok(link)
+    }
+
+    /// Messages as pushes, where the server takes `HELLO 3`; else on a connection that does nothing else.
+    async fn subscribe(
         &self,
         target: &Target,
         stop: &CancellationToken,
-        on_message: Option<OnMessage>,
-    ) -> Result<Link, Failure> {
-        let mut config = options();
-        if let Some(on_message) = on_message {
-            config = config.set_push_sender(move |push: PushInfo| {
-                receive(&on_message, push);
+        channel: &str,
+        on_message: OnMessage,
+    ) -> Result<Ear, Failure> {
+        let asks = !self.is_old();
+        if asks {
+            let receiver = Arc::clone(&on_message);
+            let config = options().set_push_sender(move |push: PushInfo| {
+                receive(&receiver, push);
                 Ok::<_, SendError>(())
             });
-        } else if self.old.load(Ordering::Relaxed) {
-            return self
-                .open(target, stop, ProtocolVersion::RESP2, config)
-                .await
-                .map_err(Dialed::into_failure);
-        }
-        match self.open(target, stop, ProtocolVersion::RESP3, config).await {
-            Err(Dialed::Greeted(error)) if knows_no_hello(&error) => {
-                let link = self.open(target, stop, ProtocolVersion::RESP2, options()).await;
-                let link = link.map_err(Dialed::into_failure)?;
-                self.old.store(true, Ordering::Relaxed);
-                Ok(link)
+            match self.open(target, stop, ProtocolVersion::RESP3, config).await {
+                Ok(link) => {
+                    link.connection
+                        .clone()
+                        .subscribe(channel)
+                        .await
+                        .map_err(|error| refused(channel, &error))?;
+                    let (gone, stop) = (link.gone.clone(), link.stop.clone().drop_guard());
+                    return Ok(Ear { gone, _stop: stop, _link: Some(link) });
+                }
+                Err(Dialed::Greeted(error)) if knows_no_hello(&error) => {}
+                Err(dialed) => return Err(dialed.into_failure()),
             }
-            dialed => dialed.map_err(Dialed::into_failure),
         }
+        let stream = socket::open(target, self.tls.as_ref()).await?;
+        let connected = PubSub::new(&self.login(ProtocolVersion::RESP2), stream).await;
+        let mut connection = connected.map_err(|error| of_handshake(&error))?;
+        connection.subscribe(channel).await.map_err(|error| refused(channel, &error))?;
+        if asks {
+            self.note_old();
+        }
+        let (stop, gone) = (stop.child_token(), CancellationToken::new());
+        let ear = Ear { gone: gone.clone(), _stop: stop.clone().drop_guard(), _link: None };
+        self.tracker.spawn(async move {
+            let _gone = gone.drop_guard();
+            let mut messages = connection.into_on_message();
+            while let Some(Some(message)) = stop.run_until_cancelled(messages.next()).await {
+                on_message(Bytes::copy_from_slice(message.get_payload_bytes()));
+            }
+        });
+        Ok(ear)
+    }
+
+    /// Whether `HELLO` is not to be tried now.
+    fn is_old(&self) -> bool {
+        self.no_hello || lock(&self.old).is_some_and(|since| since.elapsed() < OLD)
+    }
+
+    fn note_old(&self) {
+        *lock(&self.old) = Some(Instant::now());
     }
 
     async fn open(
@@ -189,9 +275,19 @@ fn options() -> AsyncConnectionConfig {
         .set_pipeline_buffer_size(PIPELINE)
 }
 
+/// Whether `HELLO 3` alone was refused. A server that is full says `ERR`, too: to ask again would only fill it more.
 fn knows_no_hello(error: &RedisError) -> bool {
-    let refused = matches!(error.code(), Some("NOPROTO" | "NOPERM" | "ERR")) && !is_full(error);
-    error.kind() == ErrorKind::RESP3NotSupported || refused
+    let unknown = || error.detail().is_some_and(|text| text.to_ascii_lowercase().contains("unknown command"));
+    match error.code() {
+        Some("NOPROTO" | "NOPERM") => true,
+        Some("ERR") => unknown(),
+        _ => error.kind() == ErrorKind::RESP3NotSupported,
+    }
+}
+
+fn refused(channel: &str, error: &RedisError) -> Failure {
+    let detail = format!("SUBSCRIBE {channel}: {}", error.code().unwrap_or("no answer"));
+    Failure::new(of_refusal(error).unwrap_or(Reason::Protocol), detail)
 }
 
 fn receive(on_message: &OnMessage, push: PushInfo) {
@@ -226,11 +322,6 @@ impl Link {
     /// A call was not answered in time; returns how many in a row were not.
     pub(super) fn unanswered(&self) -> u64 {
         self.silent.fetch_add(1, Ordering::Relaxed) + 1
-    }
-
-    /// Subscribes to a channel; RESP3 only.
-    pub(super) async fn subscribe(&self, channel: &str) -> RedisResult<()> {
-        self.connection.clone().subscribe(channel).await
     }
 
     /// Ends it: whoever waits for an answer gets an error at once.

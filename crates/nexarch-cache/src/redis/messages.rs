@@ -4,8 +4,8 @@
 //! So a process knows its own, and the canary needs no second channel.
 
 use super::backoff::{Backoff, chance};
-use super::failure::{Failure, of_refusal};
-use super::link::{Link, OnMessage};
+use super::failure::Failure;
+use super::link::{Ear, OnMessage};
 use super::socket::Target;
 use super::tier::Tier;
 use crate::remote::Reason;
@@ -126,6 +126,7 @@ async fn keep(tier: &Arc<Tier>) {
     let mut status = tier.board.watch();
     let mut backoff = Backoff::default();
     loop {
+        let mut slowly = false;
         // Without values there is nobody to connect to; the lines are looking.
         let _ = status.wait_for(|status| status.values).await;
         let layout = tier.layout();
@@ -138,11 +139,11 @@ async fn keep(tier: &Arc<Tier>) {
         let mut closed = node.closed.subscribe();
         closed.mark_unchanged();
         match connect(tier, &node.target).await {
-            Ok(link) => {
+            Ok(ear) => {
                 backoff.reset();
                 tier.board.messages(true);
                 tokio::select! {
-                    () = link.gone() => {}
+                    () = ear.gone() => {}
                     // What stopped the values of this server may have stopped its messages without a word.
                     _ = closed.changed() => {}
                     () = node.stop.cancelled() => {}
@@ -152,29 +153,24 @@ async fn keep(tier: &Arc<Tier>) {
                 tracing::debug!("cache: messages of Redis lost");
             }
             Err(failure) => {
+                // What is refused, or makes no sense, will be so in a second, too.
+                slowly = failure.is_hopeless() || failure.reason == Reason::Protocol;
                 tracing::debug!(detail = %failure, "cache: no messages of Redis ({})", failure.reason);
             }
         }
-        sleep(backoff.next(false, chance())).await;
+        sleep(backoff.next(slowly, chance())).await;
     }
 }
 
 /// Connects, subscribes and waits for a canary.
-async fn connect(tier: &Arc<Tier>, target: &Target) -> Result<Link, Failure> {
+async fn connect(tier: &Arc<Tier>, target: &Target) -> Result<Ear, Failure> {
     let channel = Arc::clone(tier);
-    let on_message: OnMessage = Box::new(move |frame| channel.channel.receive(&frame));
-    let link = tier.dialer.dial(target, &tier.stop, Some(on_message)).await?;
-    let refused = |error: &redis::RedisError| {
-        let detail = format!("SUBSCRIBE: {}", error.code().unwrap_or("no answer"));
-        Failure::new(of_refusal(error).unwrap_or(Reason::Protocol), detail)
-    };
-    let late = || Failure::new(Reason::Timeout, "SUBSCRIBE is not answered");
-    let subscribed = timeout(tier.dialer.timeout, link.subscribe(&tier.channel.name)).await;
-    subscribed.map_err(|_| late())?.map_err(|error| refused(&error))?;
+    let on_message: OnMessage = Arc::new(move |frame| channel.channel.receive(&frame));
+    let ear = tier.dialer.listen(target, &tier.stop, &tier.channel.name, on_message).await?;
     if !canary(tier).await {
         return Err(Failure::new(Reason::Messages, "what is published does not come back"));
     }
-    Ok(link)
+    Ok(ear)
 }
 
 /// Publishes the way every message goes, and waits until it has come back.

@@ -69,7 +69,7 @@ impl RedisRemote {
             tier.begin(node);
         }
         tracker.spawn(scout::run(Arc::clone(&tier)));
-        if ["HELLO", "PUBLISH", "SUBSCRIBE"].iter().all(|command| config.may(command)) {
+        if ["PUBLISH", "SUBSCRIBE"].iter().all(|command| config.may(command)) {
             tracker.spawn(messages::run(Arc::clone(&tier)));
         }
         tracker.spawn(beat::run(Arc::clone(&tier)));
@@ -85,6 +85,11 @@ impl RedisRemote {
     /// Why values are not usable, in words for the operator; holds no secret. `None` when they are.
     pub fn problem(&self) -> Option<String> {
         self.tier.board.problem().map(|failure| failure.detail)
+    }
+
+    /// Says that somebody was told just now that Redis is not used, so that the log tells him when it is.
+    pub fn fallback_told(&self) {
+        self.tier.board.fallback_told();
     }
 
     async fn write(&self, key: &str, command: &Cmd) -> Result<Value, RemoteError> {
@@ -125,6 +130,15 @@ fn set(key: &str, value: &[u8], ttl: Duration) -> Cmd {
     set
 }
 
+/// Reads the first `bytes` of a value. Not `GET`: a value has up to 512 MB, whoever put it there, and all of them would
+/// be in memory before their number is known.
+pub(super) fn head(key: &str, bytes: usize) -> Cmd {
+    let mut head = cmd("GETRANGE");
+    // Both ends are in it.
+    head.arg(key).arg(0).arg(bytes.max(1) - 1);
+    head
+}
+
 #[async_trait]
 impl Remote for RedisRemote {
     fn status(&self) -> watch::Receiver<RemoteStatus> {
@@ -136,17 +150,25 @@ impl Remote for RedisRemote {
     }
 
     async fn get(&self, key: &str, max_bytes: usize) -> Result<Option<Bytes>, RemoteError> {
-        let mut get = cmd("GET");
-        get.arg(key);
-        let answer = self.tier.call(key, &get).await.map_err(|failure| failure.error);
-        if answer == Err(RemoteError::Refused(Reason::Auth)) {
-            self.tier.reads_refused.store(true, Ordering::Relaxed);
+        match self.head(key, max_bytes.saturating_add(1)).await? {
+            Some(value) if value.len() > max_bytes => Err(RemoteError::TooLarge),
+            value => Ok(value),
         }
-        match answer? {
-            Value::Nil => Ok(None),
-            Value::BulkString(value) if value.len() > max_bytes => Err(RemoteError::TooLarge),
+    }
+
+    async fn head(&self, key: &str, bytes: usize) -> Result<Option<Bytes>, RemoteError> {
+        let answer = self.tier.call(key, &head(key, bytes)).await;
+        if let Err(failure) = &answer {
+            if failure.is_foreign() {
+                return Err(RemoteError::Foreign);
+            }
+            if failure.error == RemoteError::Refused(Reason::Auth) {
+                self.tier.reads_refused.store(true, Ordering::Relaxed);
+            }
+        }
+        match answer.map_err(|failure| failure.error)? {
+            Value::BulkString(value) if value.is_empty() => Ok(None),
             Value::BulkString(value) => Ok(Some(value.into())),
-            // A key of ours that holds a list, a number of another command, and the like.
             _ => Err(RemoteError::Refused(Reason::Protocol)),
         }
     }
@@ -175,11 +197,7 @@ impl Remote for RedisRemote {
         if !self.may_remove {
             return Err(RemoteError::Refused(Reason::Protocol));
         }
-        let mut removed = 0;
-        for node in self.tier.layout().nodes() {
-            removed += remove::from_node(&self.tier, node, scope).await?;
-        }
-        Ok(removed)
+        remove::everywhere(&self.tier, scope).await
     }
 
     async fn server_info(&self) -> Result<Vec<(String, String)>, RemoteError> {

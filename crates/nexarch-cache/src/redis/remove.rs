@@ -1,11 +1,14 @@
 //! Removing keys by their beginning, for operators. No guarantee needs it.
 
+use super::backoff::{Backoff, chance};
+use super::failure::RedisFailure;
 use super::node::{Node, Request};
 use super::tier::Tier;
 use crate::key::Scope;
 use crate::remote::{Reason, RemoteError};
-use futures_util::future::try_join_all;
-use redis::{Value, cmd};
+use futures_util::future::join_all;
+use redis::{Cmd, Value, cmd};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::sleep;
 
@@ -15,28 +18,75 @@ const STEP: usize = 250;
 /// Rest after each step: at most 25,000 keys a second are looked at, so that callers hardly notice.
 const REST: Duration = Duration::from_millis(10);
 
-/// Removes the values of a scope, or of the whole namespace, from one server; returns how many were there.
+/// Keys unlinked at once. A step finds more of them only when nearly all it looked at is ours.
+const BATCH: usize = 50;
+
+/// Tries of one command before it is given up; with full jitter they take some ten seconds.
+const TRIES: u32 = 20;
+
+/// Passes over all servers: while slots move, keys may go from one that was not asked yet to one that was.
+const PASSES: usize = 3;
+
+/// Removes the values of a scope, or of the whole namespace, from every server; returns how many were there.
 ///
-/// `SCAN` answers from one server only, and keys of a cluster lie in different slots: so each server is asked, and
-/// each key is unlinked by a command of its own, all of a step sent at once.
-pub(super) async fn from_node(tier: &Tier, node: &Node, scope: Option<&Scope>) -> Result<u64, RemoteError> {
-    // Names have no character that means anything in a pattern.
-    let pattern = match scope {
-        Some(scope) => format!("{}:{scope}:*", tier.namespace),
-        None => format!("{}:*", tier.namespace),
-    };
+/// `SCAN` answers from one server only, and keys of a cluster lie in different slots: so each server is asked, and each key
+/// is unlinked by a command of its own, which follows the key when its slot has moved.
+pub(super) async fn everywhere(tier: &Tier, scope: Option<&Scope>) -> Result<u64, RemoteError> {
+    let names = Names::new(&tier.namespace, scope);
+    let mut removed = 0;
+    for _ in 0..PASSES {
+        let layout = tier.layout();
+        for node in layout.nodes() {
+            removed += from_node(tier, node, &names).await?;
+        }
+        if Arc::ptr_eq(&layout, &tier.layout()) {
+            break;
+        }
+    }
+    Ok(removed)
+}
+
+/// How the keys begin that are to go.
+struct Names {
+    value: String,
+    lease: String,
+}
+
+impl Names {
+    fn new(namespace: &str, scope: Option<&Scope>) -> Self {
+        let value = scope.map_or_else(|| format!("{namespace}:"), |scope| format!("{namespace}:{scope}:"));
+        Self { lease: format!("{{{value}"), value }
+    }
+
+    /// Names have no character that means anything in a pattern. It finds a few too many: a lease's begins with a bracket.
+    fn pattern(&self) -> String {
+        format!("*{}*", self.value)
+    }
+
+    fn have(&self, key: &[u8]) -> bool {
+        key.starts_with(self.value.as_bytes()) || key.starts_with(self.lease.as_bytes())
+    }
+}
+
+async fn from_node(tier: &Tier, node: &Node, names: &Names) -> Result<u64, RemoteError> {
     let (mut cursor, mut removed) = ("0".to_owned(), 0);
     loop {
         let mut scan = cmd("SCAN");
-        scan.arg(&cursor).arg("MATCH").arg(&pattern).arg("COUNT").arg(STEP);
-        let answer = node
-            .call(tier, Request::Plain(&scan), tier.command_timeout)
-            .await
-            .map_err(|failure| failure.error)?;
+        scan.arg(&cursor).arg("MATCH").arg(names.pattern()).arg("COUNT").arg(STEP);
+        let answer = persist(|| node.call(tier, Request::Plain(&scan), tier.command_timeout)).await?;
         let (next, keys) = redis::from_redis_value::<(String, Vec<Vec<u8>>)>(answer)
             .map_err(|_| RemoteError::Refused(Reason::Protocol))?;
-        let unlinked = try_join_all(keys.iter().map(|key| unlink(tier, node, key))).await?;
-        removed += unlinked.into_iter().sum::<u64>();
+        let keys: Vec<String> = keys
+            .into_iter()
+            .filter(|key| names.have(key))
+            .filter_map(|key| String::from_utf8(key).ok())
+            .collect();
+        for batch in keys.chunks(BATCH) {
+            for unlinked in join_all(batch.iter().map(|key| unlink(tier, key))).await {
+                removed += unlinked?;
+            }
+            sleep(REST).await;
+        }
         if next == "0" {
             return Ok(removed);
         }
@@ -45,15 +95,46 @@ pub(super) async fn from_node(tier: &Tier, node: &Node, scope: Option<&Scope>) -
     }
 }
 
-async fn unlink(tier: &Tier, node: &Node, key: &[u8]) -> Result<u64, RemoteError> {
-    let mut unlink = cmd("UNLINK");
+async fn unlink(tier: &Tier, key: &str) -> Result<u64, RemoteError> {
+    let mut unlink: Cmd = cmd("UNLINK");
     unlink.arg(key);
-    match node
-        .call(tier, Request::Plain(&unlink), tier.command_timeout)
-        .await
-        .map_err(|failure| failure.error)?
-    {
+    match persist(|| tier.call(key, &unlink)).await? {
         Value::Int(removed) => Ok(removed.try_into().unwrap_or(0)),
         _ => Err(RemoteError::Refused(Reason::Protocol)),
+    }
+}
+
+/// Tries again what time may heal.
+async fn persist<Fut>(call: impl Fn() -> Fut) -> Result<Value, RemoteError>
+where
+    Fut: Future<Output = Result<Value, RedisFailure>>,
+{
+    let mut backoff = Backoff::default();
+    for _ in 1..TRIES {
+        match call().await.map_err(|failure| failure.error) {
+            Err(RemoteError::Timeout | RemoteError::Broken(_) | RemoteError::Refused(Reason::Connecting)) => {
+                sleep(backoff.next(false, chance())).await;
+            }
+            outcome => return outcome,
+        }
+    }
+    call().await.map_err(|failure| failure.error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_names_of_values_and_leases_of_a_scope_are_told_from_all_others() {
+        let names = Names::new("shop", Some(&Scope::new("acme").unwrap()));
+        for ours in ["shop:acme:op:1", "{shop:acme:op:1}:lease:2"] {
+            assert!(names.have(ours.as_bytes()), "{ours}");
+        }
+        for others in
+            ["shop:acme2:op:1", "myshop:acme:op:1", "{shop:acme2:op:1}:lease:2", "shop:versions", ""]
+        {
+            assert!(!names.have(others.as_bytes()), "{others}");
+        }
     }
 }

@@ -58,21 +58,21 @@ async fn keep(tier: &Arc<Tier>) {
     }
 }
 
-/// Asks a server that answers; when none does, the endpoint, under its name, as at the very first.
+/// Asks a server that answers; when none does, or it knows of no cluster, the endpoint, under its name, as at the very
+/// first.
 async fn ask(tier: &Arc<Tier>, layout: &Layout) {
     let turn = tier.turn.fetch_add(1, Ordering::Relaxed);
     let limit = ANSWER.max(tier.command_timeout);
-    if let Some(node) = layout.answering(turn, None)
-        && let Some(link) = node.pick()
-        && let Ok(Some(ranges)) = slots_of(&link, limit).await
-    {
-        adopt(tier, &ranges, &node.target);
-        return;
+    if let Some(node) = layout.answering(turn, None) {
+        let Some(link) = node.pick() else { return };
+        match slots_of(&link, limit).await {
+            Ok(Some(ranges)) => return adopt(tier, &ranges, &node.target),
+            // It may have been taken out, or there may be no cluster any more: the endpoint says which.
+            Ok(None) => {}
+            Err(_) => return,
+        }
     }
-    if layout.answering(turn, None).is_some() {
-        return;
-    }
-    let Ok(link) = tier.dialer.dial(&tier.endpoint, &tier.stop, None).await else { return };
+    let Ok(link) = tier.dialer.dial(&tier.endpoint, &tier.stop).await else { return };
     match slots_of(&link, limit).await {
         Ok(Some(ranges)) => adopt(tier, &ranges, &tier.endpoint),
         Ok(None) if tier.mode == RedisMode::Auto => {

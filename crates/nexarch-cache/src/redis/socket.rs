@@ -3,11 +3,14 @@
 use super::failure::{Failure, of_io};
 use super::tls::Tls;
 use crate::remote::Reason;
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use socket2::{SockRef, TcpKeepalive};
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::net::{TcpStream, lookup_host};
+use tokio::time::sleep;
 use tokio_rustls::client::TlsStream;
 use tokio_util::either::Either;
 
@@ -18,6 +21,9 @@ const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(15), Duration:
 /// word is noticed after 13 minutes or more.
 #[cfg(target_os = "linux")]
 const USER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// As RFC 8305 has it ("Connection Attempt Delay").
+const HEAD_START: Duration = Duration::from_millis(250);
 
 pub(super) type Stream = Either<TcpStream, TlsStream<TcpStream>>;
 
@@ -48,14 +54,31 @@ async fn connect(target: &Target) -> Result<TcpStream, Failure> {
     let addresses = lookup_host((target.host.as_str(), target.port)).await;
     let addresses =
         addresses.map_err(|_| Failure::new(Reason::Dns, format!("{target:?} does not resolve")))?;
+    fastest(target, addresses.collect()).await
+}
+
+/// The first connection that comes about. Each address has a head start before the next: one that swallows what is sent to
+/// it costs that, and not the whole time.
+async fn fastest(target: &Target, addresses: Vec<SocketAddr>) -> Result<TcpStream, Failure> {
     let mut failure = Failure::new(Reason::Dns, format!("{target:?} resolves to no address"));
-    for address in addresses {
-        match TcpStream::connect(address).await.and_then(tuned) {
-            Ok(socket) => return Ok(socket),
-            Err(error) => failure = Failure::new(of_io(&error), format!("{target:?} ({address}): {error}")),
+    let mut next = addresses.into_iter();
+    let mut attempts = FuturesUnordered::new();
+    loop {
+        if let Some(address) = next.next() {
+            attempts.push(async move { (address, TcpStream::connect(address).await.and_then(tuned)) });
+        }
+        let more = next.len() > 0;
+        tokio::select! {
+            attempt = attempts.next() => match attempt {
+                Some((_, Ok(socket))) => return Ok(socket),
+                Some((address, Err(error))) => {
+                    failure = Failure::new(of_io(&error), format!("{target:?} ({address}): {error}"));
+                }
+                None => return Err(failure),
+            },
+            () = sleep(HEAD_START), if more => {}
         }
     }
-    Err(failure)
 }
 
 fn tuned(socket: TcpStream) -> io::Result<TcpStream> {
@@ -67,4 +90,42 @@ fn tuned(socket: TcpStream) -> io::Result<TcpStream> {
     #[cfg(target_os = "linux")]
     options.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
     Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use socket2::{Domain, Socket, Type};
+    use std::net::TcpListener;
+
+    /// An address that answers nobody: its queue of one is full, and what comes is dropped.
+    fn black_hole() -> (Socket, Vec<Socket>, SocketAddr) {
+        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        listener.bind(&any.into()).unwrap();
+        listener.listen(0).unwrap();
+        let address = listener.local_addr().unwrap();
+        let fill = || {
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+            socket.set_nonblocking(true).unwrap();
+            let _ = socket.connect(&address);
+            socket
+        };
+        let held = (0..4).map(|_| fill()).collect();
+        (listener, held, address.as_socket().unwrap())
+    }
+
+    #[tokio::test]
+    async fn an_address_that_swallows_everything_holds_the_next_up_for_its_head_start() {
+        let (_listener, _held, hole) = black_hole();
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        let there = server.local_addr().unwrap();
+        let target = Target { host: "two".into(), port: 1, certificate_name: "two".into() };
+        let limit = Duration::from_millis(200);
+        tokio::time::timeout(limit, fastest(&target, vec![hole])).await.expect_err("a black hole");
+        let connected = fastest(&target, vec![hole, there]);
+        let socket = tokio::time::timeout(Duration::from_mins(1), connected).await.expect("in time").unwrap();
+        assert_eq!(socket.peer_addr().unwrap(), there);
+        assert_eq!(fastest(&target, vec![]).await.unwrap_err().reason, Reason::Dns);
+    }
 }

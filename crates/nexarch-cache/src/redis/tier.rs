@@ -20,6 +20,9 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+/// A second try needs at least this part of a call's time.
+const LEAST_PART: u32 = 4;
+
 #[derive(Debug)]
 pub(super) struct Tier {
     pub(super) dialer: Dialer,
@@ -147,7 +150,12 @@ impl Tier {
         self.doubt.notify_one();
         let Some(node) = layout.at(address) else { return Err(failure) };
         let request = if asking { Request::Asking(command) } else { Request::Plain(command) };
-        node.call(self, request, deadline.saturating_duration_since(Instant::now())).await
+        let left = deadline.saturating_duration_since(Instant::now());
+        // There was an answer, and it was late: another one would be later.
+        if left < self.command_timeout / LEAST_PART {
+            return Err(RemoteError::Timeout.into());
+        }
+        node.call(self, request, left).await
     }
 
     /// Publishes through any server; in a cluster a failure is tried once more through another one, so each try has

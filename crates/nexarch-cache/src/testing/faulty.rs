@@ -27,6 +27,7 @@ pub struct FaultyRemote {
     messages: broadcast::Sender<Bytes>,
     tracker: TaskTracker,
     gets: AtomicU64,
+    heads: AtomicU64,
     sets: AtomicU64,
 }
 
@@ -49,6 +50,7 @@ impl FaultyRemote {
             messages: broadcast::Sender::new(MESSAGES),
             tracker,
             gets: AtomicU64::new(0),
+            heads: AtomicU64::new(0),
             sets: AtomicU64::new(0),
         })
     }
@@ -77,6 +79,11 @@ impl FaultyRemote {
     /// Reads and writes of values that reached the tier.
     pub fn calls(&self) -> (u64, u64) {
         (self.gets.load(Ordering::SeqCst), self.sets.load(Ordering::SeqCst))
+    }
+
+    /// Reads of the beginnings of values that reached the tier.
+    pub fn heads(&self) -> u64 {
+        self.heads.load(Ordering::SeqCst)
     }
 
     pub(super) fn deliver(&self, message: &Bytes) {
@@ -183,10 +190,17 @@ impl Remote for FaultyRemote {
     async fn get(&self, key: &str, max_bytes: usize) -> Result<Option<Bytes>, RemoteError> {
         let value = self.call(|hub| hub.peek(key).map(|(value, _)| value)).await?;
         self.gets.fetch_add(1, Ordering::SeqCst);
-        match self.arrives(key, value) {
+        match self.arrives(key, value).filter(|value| !value.is_empty()) {
             Some(value) if value.len() > max_bytes => Err(RemoteError::TooLarge),
             value => Ok(value),
         }
+    }
+
+    async fn head(&self, key: &str, bytes: usize) -> Result<Option<Bytes>, RemoteError> {
+        let value = self.call(|hub| hub.peek(key).map(|(value, _)| value)).await?;
+        self.heads.fetch_add(1, Ordering::SeqCst);
+        let value = self.arrives(key, value).filter(|value| !value.is_empty());
+        Ok(value.map(|value| value.slice(..value.len().min(bytes.max(1)))))
     }
 
     async fn set(&self, key: &str, value: Bytes, ttl: Duration) -> Result<(), RemoteError> {
@@ -221,7 +235,7 @@ impl Remote for FaultyRemote {
         self.call(|hub| match scope {
             None => hub.remove(""),
             Some(scope) => hub.keys().first().map_or(0, |key| {
-                let namespace = key.split(':').next().unwrap_or_default();
+                let namespace = key.trim_start_matches('{').split(':').next().unwrap_or_default();
                 hub.remove(&format!("{namespace}:{scope}:"))
             }),
         })

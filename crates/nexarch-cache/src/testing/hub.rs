@@ -131,7 +131,7 @@ impl Hub {
     pub(super) fn remove(&self, prefix: &str) -> u64 {
         let mut state = lock(&self.state);
         let before = state.values.len();
-        state.values.retain(|key, _| !key.starts_with(prefix));
+        state.values.retain(|key, _| !key.strip_prefix('{').unwrap_or(key).starts_with(prefix));
         (before - state.values.len()) as u64
     }
 

@@ -19,6 +19,7 @@ mod restore;
 mod slow;
 mod statistics;
 mod support;
+mod sweep;
 mod tier;
 mod typed;
 mod walls;

@@ -127,3 +127,63 @@ async fn a_scope_without_room_takes_no_lease() {
     }
     assert!(cluster.hub.keys().is_empty());
 }
+
+/// While the old value stands there, a look takes its beginning only; and a wait is not the time of a hit.
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_another_node_does_not_fetch_the_old_value_again_and_again() {
+    let cluster = cluster(2);
+    let [one, other] = &cluster.nodes[..] else { panic!() };
+    let clock = cluster.clock.clone();
+    let costly = |_| async move {
+        clock.advance(Duration::from_millis(400));
+        Ok(nexarch_cache::Computed::new("old"))
+    };
+    let read = nexarch_cache::Read::new(one.overview, "window=24h");
+    one.cache.get_or_compute(&cluster.acme, read, costly).await.unwrap();
+    one.written().await;
+    one.ingest();
+    cluster.clock.advance(Duration::from_secs(2));
+    let gate = Gate::new(false);
+    let first = start(one, &gate);
+    gate.arrivals(1).await;
+    let second = start(other, &gate);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let (gets, looks) = (other.remote.calls().0, other.remote.heads());
+    assert!(gets == 2 && looks >= 3, "the old value, then the lease: {gets}; {looks}");
+    gate.set(true);
+    first.await.unwrap().unwrap();
+    let answer = second.await.unwrap().unwrap();
+    assert!(matches!(answer.outcome(), Outcome::HitRedis { .. }), "{:?}", answer.outcome());
+    assert_eq!((text(&answer), other.remote.calls().0), (cluster.now(), 3));
+    let stats = &other.cache.stats(&cluster.acme).operations["overview"];
+    assert!(stats.hits_redis == 1 && stats.hit_ms.p99 == 0.0, "{stats:?}");
+}
+
+/// A value that is not to be found in the tier is not waited for a second time.
+#[tokio::test(start_paused = true)]
+async fn who_has_seen_a_value_that_is_not_shared_waits_for_none() {
+    for large in [true, false] {
+        let cluster = cluster_with(2, |builder| builder.max_remote_value_bytes(2000));
+        let [one, other] = &cluster.nodes[..] else { panic!() };
+        let noise = move |n: u64| -> Vec<u8> {
+            let mut rng = nexarch_cache::testing::Rng::new(n);
+            (0..if large { 3000 } else { 1000 }).map(|_| rng.next().to_le_bytes()[0]).collect()
+        };
+        for n in 0..3 {
+            for node in [one, other] {
+                let began = Instant::now();
+                let params = n.to_string();
+                let compute = move |_| async move { Ok(nexarch_cache::Computed::new(noise(n))) };
+                let read = nexarch_cache::Read::new(node.overview, &params);
+                let answer = node.cache.get_or_compute(&cluster.acme, read, compute).await.unwrap();
+                node.written().await;
+                let found = matches!(answer.outcome(), Outcome::HitRedis { .. });
+                assert_eq!(found, !large && std::ptr::eq(node, other));
+                // The second node learns it by its first computation.
+                let waits = large && n == 0 && std::ptr::eq(node, other);
+                assert_eq!(began.elapsed() > Duration::ZERO, waits, "{n}: {:?}", began.elapsed());
+            }
+        }
+        assert_eq!(cluster.entries().len(), if large { 0 } else { 3 });
+    }
+}

@@ -1,7 +1,7 @@
 //! The database is set back or replaced, or a scope is deleted.
 
 use crate::support::{Gate, scope, settle, text, world};
-use nexarch_cache::{Cause, Changed, Commit, Directives, Epoch, Fence, Invalidation, Outcome, Read};
+use nexarch_cache::{Cause, Changed, Commit, Directives, Epoch, Error, Fence, Invalidation, Outcome, Read};
 use std::time::Duration;
 
 #[test]
@@ -233,4 +233,22 @@ async fn a_read_of_versions_that_was_waiting_brings_no_forgotten_scope_back() {
     waiting.await.unwrap().unwrap();
     assert_eq!(world.db.reads.count(), 4);
     assert!(world.cache.scopes().is_empty());
+}
+
+/// A computation that saw less than was committed is the first to notice it, where nobody else looks.
+#[tokio::test]
+async fn what_a_computation_sees_makes_a_sole_owner_look() {
+    let world = world(true);
+    world.ingest();
+    world.read(world.overview).await.unwrap();
+    {
+        let mut state = world.db.lock();
+        state.epoch = 8;
+        state.scopes.clear();
+    }
+    assert!(matches!(world.read(world.services).await, Err(Error::Outdated { .. })));
+    world.clock.advance(Duration::from_nanos(1));
+    for operation in [world.services, world.overview] {
+        assert_eq!(text(&world.read(operation).await.unwrap()), world.now());
+    }
 }

@@ -72,6 +72,8 @@ pub(crate) struct State {
     pub(crate) clock: u64,
     pub(crate) scopes: HashMap<Scope, ScopeVersions>,
     pub(crate) away: bool,
+    /// How many scopes each read of versions asked for.
+    pub(crate) asked: Vec<usize>,
     /// The next invalidation is committed, and its answer lost.
     pub(crate) lose_answer: bool,
 }
@@ -119,7 +121,8 @@ impl Authority for Db {
 
     async fn read(&self, scopes: &[Scope]) -> Result<TruthRead, BoxError> {
         let read = {
-            let state = self.lock();
+            let mut state = self.lock();
+            state.asked.push(scopes.len());
             let versions = |scope| state.scopes.get(scope).cloned().unwrap_or_default();
             TruthRead {
                 epoch: Epoch::new(state.epoch),

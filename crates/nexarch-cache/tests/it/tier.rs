@@ -115,7 +115,6 @@ async fn whatever_stands_there_is_at_worst_a_miss_that_is_counted() {
     other_format[4] = 99;
     for (reason, planted) in [
         ("foreign", b"hello".to_vec()),
-        ("foreign", Vec::new()),
         ("truncated", value[..value.len() - 1].to_vec()),
         ("truncated", value[..50].to_vec()),
         ("corrupt", altered),
@@ -429,7 +428,7 @@ async fn operators_remove_what_a_scope_has_there() {
     let compute = |_| async { Ok(Computed::new("of beta")) };
     one.cache.get_or_compute(&beta, Read::new(one.overview, "p"), compute).await.unwrap();
     one.written().await;
-    assert_eq!(one.cache.remove_remote(Some(&beta)).await, Ok(1));
+    assert_eq!(one.cache.remove_remote(Some(&beta)).await, Ok(2), "its value and a lease");
     assert_eq!((cluster.entries().len(), one.cache.remote_bytes(&beta)), (1, 0));
     assert!(one.cache.remote_bytes(&cluster.acme) > 0);
     assert!(one.cache.remove_remote(None).await.unwrap() >= 1);
@@ -437,4 +436,29 @@ async fn operators_remove_what_a_scope_has_there() {
     one.remote.set_faults(Faults { away: Some(Reason::Timeout), ..Faults::default() });
     assert_eq!(one.cache.remove_remote(None).await, Err(RemoteError::Away));
     settle().await;
+}
+
+/// It goes on when the tier is away, and takes the leases along.
+#[tokio::test(start_paused = true)]
+async fn a_removal_behind_ends_when_the_tier_is_back() {
+    let cluster = cluster(1);
+    let one = &cluster.nodes[0];
+    one.read().await.unwrap();
+    assert!(cluster.hub.keys().len() > cluster.entries().len(), "a lease, too");
+    one.remote.set_faults(Faults { away: Some(Reason::Timeout), ..Faults::default() });
+    let stop = tokio_util::sync::CancellationToken::new();
+    let begin = |scope: &Scope| one.cache.remove_remote_behind(Some(scope.clone()), &stop).unwrap();
+    let (mut first, mut second) = (begin(&cluster.acme), begin(&Scope::new("beta").unwrap()));
+    let failed = first.wait_for(|removal| removal.attempts == 3).await.unwrap().clone();
+    assert_eq!((failed.done, failed.error), (false, Some(RemoteError::Away)));
+    assert_eq!(second.borrow().attempts, 0, "one at a time");
+    one.remote.set_faults(Faults::default());
+    let done = first.wait_for(|removal| removal.done).await.unwrap().clone();
+    assert_eq!((done.removed, done.error, cluster.hub.keys().len()), (2, None, 0));
+    assert_eq!(second.wait_for(|removal| removal.done).await.unwrap().removed, 0);
+    one.remote.set_faults(Faults { away: Some(Reason::Timeout), ..Faults::default() });
+    let mut last = begin(&cluster.acme);
+    stop.cancel();
+    assert!(last.wait_for(|removal| removal.done).await.is_err(), "ended, not done");
+    one.written().await;
 }

@@ -91,3 +91,31 @@ async fn a_type_that_does_not_survive_is_an_error_that_says_so() {
     let error = read(&cluster, &cluster.nodes[0], skips).await.unwrap_err();
     assert!(matches!(error, Error::Decode(_)) && error.to_string().contains("skipped"), "{error}");
 }
+
+/// Takes every number but one.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+struct Picky(u8);
+
+impl<'de> Deserialize<'de> for Picky {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let number = u8::deserialize(deserializer)?;
+        assert_ne!(number, 7, "a type that panics");
+        Ok(Self(number))
+    }
+}
+
+/// Whoever can write to the shared tier chooses the bytes: that a type does not like them is a miss, and no panic.
+#[tokio::test(start_paused = true)]
+async fn bytes_that_make_a_type_panic_are_a_miss() {
+    let cluster = cluster(2);
+    let [one, other] = &cluster.nodes[..] else { panic!() };
+    let (cache, acme, overview) = (one.cache.clone(), cluster.acme.clone(), one.overview);
+    let panics = tokio_util::task::TaskTracker::new().spawn(async move {
+        let seven = |_| async { Ok(Computed::of(Picky(7))) };
+        cache.get_or_compute_typed(&acme, Read::new(overview, "p"), seven).await.map(drop)
+    });
+    assert!(panics.await.unwrap_err().is_panic());
+    one.written().await;
+    let found = read(&cluster, other, Picky(1)).await.unwrap();
+    assert_eq!((found.value, other.rejected("other_schema")), (Picky(1), 1));
+}

@@ -2,7 +2,7 @@
 
 use crate::support::{config, connected};
 use nexarch_cache::{Breaker, Remote, RemoteError, Scope};
-use nexarch_testkit::{PATIENCE, RedisServer};
+use nexarch_testkit::{FaultProxy, PATIENCE, RedisServer};
 use std::time::Duration;
 
 const MINUTE: Duration = Duration::from_mins(1);
@@ -18,6 +18,9 @@ async fn values_are_stored_found_and_expire() {
     rig.remote.set("test:a:b:1", "value".into(), MINUTE).await.unwrap();
     assert_eq!(rig.remote.get("test:a:b:1", 5).await, Ok(Some("value".into())));
     assert_eq!(rig.remote.get("test:a:b:1", 4).await, Err(RemoteError::TooLarge));
+    assert_eq!(rig.remote.head("test:a:b:1", 2).await, Ok(Some("va".into())));
+    assert_eq!(rig.remote.head("test:a:b:1", 9).await, Ok(Some("value".into())));
+    assert_eq!(rig.remote.head("test:a:b:9", 9).await, Ok(None));
     let left: u64 = server.cli(&["PTTL", "test:a:b:1"]).parse().unwrap();
     assert!((1..=60_000).contains(&left), "{left}");
 
@@ -27,6 +30,35 @@ async fn values_are_stored_found_and_expire() {
         (server.cli(&["EXISTS", "test:a:b:2"]) == "0").then_some(())
     });
     rig.end().await;
+}
+
+/// A value of any size costs as much as is taken of it, no more: not even the answer is longer.
+#[tokio::test]
+async fn of_a_value_that_is_too_large_nothing_more_is_sent_than_is_taken() {
+    let server = RedisServer::start();
+    let proxy = FaultProxy::start(server.address());
+    let rig = connected(&config(proxy.port())).await;
+    server.cli(&["SETRANGE", "test:a:b:large", "64000000", "x"]);
+    let before = proxy.answered_bytes();
+    for _ in 0..10 {
+        assert_eq!(rig.remote.get("test:a:b:large", 1000).await, Err(RemoteError::TooLarge));
+    }
+    let sent = proxy.answered_bytes() - before;
+    assert!(sent < 20_000, "{sent}");
+    assert!(rig.status().values && rig.status().reason.is_none());
+}
+
+#[tokio::test]
+async fn what_is_no_value_is_foreign_and_an_empty_one_is_none() {
+    let server = RedisServer::start();
+    let rig = connected(&config(server.port())).await;
+    server.cli(&["RPUSH", "test:a:b:list", "x"]);
+    server.cli(&["SET", "test:a:b:empty", ""]);
+    for _ in 0..10 {
+        assert_eq!(rig.remote.get("test:a:b:list", 100).await, Err(RemoteError::Foreign));
+        assert_eq!(rig.remote.get("test:a:b:empty", 100).await, Ok(None));
+    }
+    assert!(rig.status().values && rig.status().reason.is_none());
 }
 
 #[tokio::test]

@@ -68,6 +68,11 @@ async fn a_slot_that_moves_is_followed() {
     // ASK: the old holder has no such key, the new one takes it only from those who were sent.
     rig.remote.set(&key, "moving".into(), PATIENCE).await.unwrap();
     assert_eq!(rig.remote.get(&key, 99).await, Ok(Some("moving".into())));
+    // What is on its way is removed where it is.
+    let lease = format!("{{{key}}}:lease:1");
+    rig.remote.set(&lease, "token".into(), PATIENCE).await.unwrap();
+    assert_eq!(rig.remote.remove(Some(&Scope::new("a").unwrap())).await, Ok(2));
+    rig.remote.set(&key, "moving".into(), PATIENCE).await.unwrap();
     cluster.finish_move(slot, 2);
     // MOVED.
     assert_eq!(rig.remote.get(&key, 99).await, Ok(Some("moving".into())));

@@ -68,7 +68,7 @@ async fn blocked_commands_are_not_missed() {
 #[tokio::test]
 async fn a_user_with_few_rights_is_enough() {
     let rules =
-        "user app on >secret resetchannels &test:* ~test:* +get +set +publish +subscribe +ping +hello";
+        "user app on >secret resetchannels &test:* ~test:* +getrange +set +publish +subscribe +ping +hello";
     let server = RedisServer::builder().user(rules).start();
     let rig = connected(&config(server.port()).username("app").password("secret")).await;
     rig.remote.set("test:a:b:c", "value".into(), PATIENCE).await.unwrap();
@@ -81,7 +81,7 @@ async fn a_user_with_few_rights_is_enough() {
 async fn without_the_right_to_read_it_is_auth_and_without_messages_degraded() {
     let server = RedisServer::builder()
         .user("user blind on >secret resetchannels &test:* ~test:* +set +publish +subscribe +ping +hello")
-        .user("user deaf on >secret resetchannels ~test:* +get +set +ping +hello")
+        .user("user deaf on >secret resetchannels ~test:* +getrange +set +ping +hello")
         .start();
     let blind = rig(&config(server.port()).username("blind").password("secret"));
     blind.until("auth", |status| status.reason == Some(Reason::Auth) && !status.values).await;
@@ -90,7 +90,7 @@ async fn without_the_right_to_read_it_is_auth_and_without_messages_degraded() {
     deaf.until("no messages", |status| status.values && status.reason == Some(Reason::Messages)).await;
     assert_eq!(deaf.remote.publish("x".into()).await, Err(RemoteError::Refused(Reason::Auth)));
     server.cli(&["ACL", "SETUSER", "deaf", "&test:*", "+publish", "+subscribe"]);
-    server.cli(&["ACL", "SETUSER", "blind", "+get"]);
+    server.cli(&["ACL", "SETUSER", "blind", "+getrange"]);
     for rig in [blind, deaf] {
         rig.until("all of it", |status| status.values && status.messages && status.reason.is_none()).await;
     }
@@ -101,9 +101,9 @@ async fn without_the_right_to_read_it_is_auth_and_without_messages_degraded() {
 async fn rights_that_come_and_go_are_noticed() {
     let server = RedisServer::builder().user("user app on >secret &test:* ~test:* +@all").start();
     let rig = connected(&config(server.port()).username("app").password("secret")).await;
-    server.cli(&["ACL", "SETUSER", "app", "-get"]);
+    server.cli(&["ACL", "SETUSER", "app", "-getrange"]);
     assert_eq!(rig.remote.get("test:a:b:c", 9).await, Err(RemoteError::Refused(Reason::Auth)));
     rig.until("the loss", |status| !status.values && status.reason == Some(Reason::Auth)).await;
-    server.cli(&["ACL", "SETUSER", "app", "+get"]);
+    server.cli(&["ACL", "SETUSER", "app", "+getrange"]);
     rig.until("the return", |status| status.values && status.messages && status.reason.is_none()).await;
 }

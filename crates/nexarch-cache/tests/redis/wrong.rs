@@ -34,8 +34,20 @@ async fn a_wrong_password_is_auth() {
 #[tokio::test]
 async fn a_server_without_hello_is_spoken_to_in_the_old_way() {
     let server = RedisServer::builder().password("right").without(&["HELLO"]).start();
-    let rig = rig(&config(server.port()).password("right"));
-    rig.until("values", |status| status.values).await;
+    let proxy = FaultProxy::start(server.address());
+    let rig = connected(&config(proxy.port()).password("right")).await;
+    let mut heard = rig.remote.messages();
+    rig.remote.publish("hello".into()).await.unwrap();
+    let message = tokio::time::timeout(nexarch_testkit::PATIENCE, heard.recv()).await.unwrap().unwrap();
+    assert_eq!(message, "hello");
+    // It is remembered: a connection that is made anew, for values or messages, is one connection.
+    rig.remote.set("test:a:b:c", "value".into(), nexarch_testkit::PATIENCE).await.unwrap();
+    let (accepted, open) = (proxy.accepted(), proxy.open() as u64);
+    proxy.cut();
+    rig.until("the loss", |status| !(status.values && status.messages)).await;
+    rig.until("the return", |status| status.values && status.messages).await;
+    crate::support::eventually("three connections", || proxy.open() as u64 == open).await;
+    assert_eq!((proxy.accepted() - accepted, open), (3, 3));
     fails(&config(server.port()).password(SECRET), Reason::Auth, "refuses the connection").await;
 }
 
@@ -77,6 +89,18 @@ async fn what_is_not_redis_is_protocol() {
         let stranger = Stranger::saying(bytes);
         fails(&config(stranger.port()).password(SECRET), Reason::Protocol, "").await;
     }
+}
+
+/// A server that is full says so with the same code as one that does not know a command: it is asked once, not twice.
+#[tokio::test]
+async fn a_server_that_is_full_is_not_taken_for_an_old_one() {
+    let stranger = Stranger::saying(b"-ERR max number of clients reached\r\n");
+    let proxy = FaultProxy::start(("127.0.0.1", stranger.port()));
+    let config = config(proxy.port()).connections(1);
+    let rig = rig(&config);
+    rig.until("the reason", |status| status.reason == Some(Reason::Refused)).await;
+    assert_eq!(proxy.accepted(), 1);
+    rig.end().await;
 }
 
 /// A black hole: the handshake is never answered. The limit is that of connecting, and nobody waits for it.

@@ -6,8 +6,48 @@ use nexarch_core::ids::TenantId;
 use nexarch_store::{Options, Role, Store, Versions, open};
 use std::fmt;
 use std::sync::Arc;
+use tokio::sync::watch;
 
-pub(crate) struct Shared(pub(crate) Arc<dyn Store>);
+pub(crate) struct Shared {
+    store: Arc<dyn Store>,
+    pub(crate) way: Arc<Way>,
+}
+
+/// A node's way to the database. A file has no network that a proxy could break, so it is broken here, before every
+/// statement of the node.
+#[derive(Debug)]
+pub(crate) struct Way(watch::Sender<Trouble>);
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Trouble {
+    None,
+    /// Every statement fails at once.
+    Refuses,
+    /// No statement is answered until the trouble ends.
+    Hangs,
+}
+
+impl Way {
+    pub(crate) fn set(&self, trouble: Trouble) {
+        self.0.send_replace(trouble);
+    }
+
+    pub(crate) fn is_free(&self) -> bool {
+        *self.0.borrow() == Trouble::None
+    }
+
+    pub(crate) async fn pass(&self) -> Result<(), BoxError> {
+        let mut trouble = self.0.subscribe();
+        let answered = *trouble.wait_for(|trouble| *trouble != Trouble::Hangs).await?;
+        if answered == Trouble::Refuses { Err("cut off from the database".into()) } else { Ok(()) }
+    }
+}
+
+impl Shared {
+    pub(crate) fn new(store: Arc<dyn Store>) -> Self {
+        Self { store, way: Arc::new(Way(watch::Sender::new(Trouble::None))) }
+    }
+}
 
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -46,8 +86,9 @@ impl Authority for Shared {
     }
 
     async fn read(&self, scopes: &[Scope]) -> Result<TruthRead, BoxError> {
+        self.way.pass().await?;
         let tenants = scopes.iter().map(tenant).collect::<Result<Vec<_>, _>>()?;
-        let truth = self.0.versions(&tenants).await?;
+        let truth = self.store.versions(&tenants).await?;
         Ok(TruthRead {
             epoch: epoch(truth.epoch),
             auth_version: truth.auth_version,
@@ -56,18 +97,20 @@ impl Authority for Shared {
     }
 
     async fn invalidate(&self, scope: &Scope, what: &Invalidation) -> Result<ScopeVersions, BoxError> {
+        self.way.pass().await?;
         let operations = match what {
             Invalidation::All => None,
             Invalidation::Operations(names) => Some(names.as_slice()),
         };
-        Ok(versions(self.0.invalidate(&tenant(scope)?, operations).await?))
+        Ok(versions(self.store.invalidate(&tenant(scope)?, operations).await?))
     }
 
     async fn replace_epoch(&self, seen: Epoch) -> Result<Epoch, BoxError> {
-        let current = self.0.versions(&[]).await?.epoch;
+        self.way.pass().await?;
+        let current = self.store.versions(&[]).await?.epoch;
         if epoch(current) != seen {
             return Ok(epoch(current));
         }
-        Ok(epoch(self.0.replace_epoch(current).await?))
+        Ok(epoch(self.store.replace_epoch(current).await?))
     }
 }

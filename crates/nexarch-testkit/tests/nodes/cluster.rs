@@ -3,7 +3,8 @@
 use crate::authority::guest;
 use crate::ledger::Ledger;
 use crate::node::{Node, tenant};
-use nexarch_testkit::RedisServer;
+use nexarch_cache::{Outcome, RedisConfig};
+use nexarch_testkit::{FaultProxy, PATIENCE, RedisCluster, RedisServer};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use tempfile::TempDir;
@@ -11,22 +12,48 @@ use tokio_util::task::TaskTracker;
 
 pub(crate) const NODES: usize = 3;
 
+/// Times that a value may fail to be found in Redis by who looks for it.
+const TRIES: usize = 20;
+
 /// Keys that are read on every node in every round.
-const KEYS: usize = 3;
+pub(crate) const KEYS: usize = 3;
 
 /// An invalidation by hand comes after this many commits.
 const COMMITS_PER_INVALIDATION: u64 = 3;
 
-pub(crate) struct Cluster {
+pub(crate) struct Cluster<Redis = RedisServer> {
     pub(crate) nodes: Vec<Arc<Node>>,
-    pub(crate) redis: RedisServer,
+    pub(crate) redis: Redis,
     pub(crate) changes: u64,
     pub(crate) reads: u64,
+    /// Reads without an answer, on nodes that were cut off from the database.
+    pub(crate) failed: u64,
     _dir: TempDir,
 }
 
 impl Cluster {
     pub(crate) async fn start(redis: RedisServer) -> Self {
+        let address = redis.address();
+        let config = |proxy: &FaultProxy| RedisConfig::new("127.0.0.1").port(proxy.port());
+        Self::over(redis, &address, config).await
+    }
+}
+
+impl Cluster<RedisCluster> {
+    /// Its servers announce their own addresses, so nothing is between them and the nodes.
+    pub(crate) async fn start_behind_tls(redis: RedisCluster) -> Self {
+        let config = RedisConfig::new("localhost")
+            .port(redis.port())
+            .password(redis.password())
+            .tls(true)
+            .ca_pem(redis.certificates().ca_pem());
+        let address = format!("127.0.0.1:{}", redis.port());
+        Self::over(redis, &address, |_| config.clone()).await
+    }
+}
+
+impl<Redis> Cluster<Redis> {
+    async fn over(redis: Redis, address: &str, config: impl Fn(&FaultProxy) -> RedisConfig) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let url = format!("sqlite://{}", dir.path().join("shared.db").display());
         let store = guest(&url).await;
@@ -35,9 +62,11 @@ impl Cluster {
         let ledger = Arc::new(Ledger::default());
         let mut nodes = Vec::new();
         for index in 0..NODES {
-            nodes.push(Node::start(index, &url, &redis.address(), &ledger).await);
+            let proxy = FaultProxy::start(address);
+            let config = config(&proxy).namespace("test");
+            nodes.push(Node::start(index, &url, proxy, &config, &ledger).await);
         }
-        let cluster = Self { nodes, redis, changes: 0, reads: 0, _dir: dir };
+        let cluster = Self { nodes, redis, changes: 0, reads: 0, failed: 0, _dir: dir };
         cluster.connected().await;
         cluster
     }
@@ -55,7 +84,9 @@ impl Cluster {
         for _ in 0..rounds {
             self.changes += 1;
             let number = self.changes;
-            let writer = usize::try_from(number).expect("few") % NODES;
+            let free: Vec<usize> = (0..NODES).filter(|at| self.nodes[*at].way.is_free()).collect();
+            let turn = usize::try_from(number).expect("few");
+            let (writer, reader) = (free[turn % free.len()], free[(turn + 1) % free.len()]);
             let node = Arc::clone(&self.nodes[writer]);
             let tasks = TaskTracker::new();
             let invalidates = number.is_multiple_of(COMMITS_PER_INVALIDATION);
@@ -70,7 +101,7 @@ impl Cluster {
             self.read_all(&tasks, 0).await;
             let version = change.await.expect("a change");
             self.read_all(&tasks, 0).await;
-            let other = Arc::clone(&self.nodes[(writer + 1) % NODES]);
+            let other = Arc::clone(&self.nodes[reader]);
             other.read(0, version).await;
             self.reads += 1;
         }
@@ -81,12 +112,45 @@ impl Cluster {
         for node in &self.nodes {
             for key in 0..KEYS {
                 let node = Arc::clone(node);
-                reads.push(tasks.spawn(async move { node.read(key, min_version).await }));
+                reads.push(tasks.spawn(async move { node.answer(key, min_version).await.is_some() }));
             }
         }
         for read in reads {
-            read.await.expect("an answer as new as promised");
-            self.reads += 1;
+            if read.await.expect("an answer as new as promised, or none of a node without the database") {
+                self.reads += 1;
+            } else {
+                self.failed += 1;
+            }
+        }
+    }
+
+    /// Waits until no node has anything to complain of.
+    pub(crate) async fn healthy(&self) {
+        for node in &self.nodes {
+            eventually("health", || node.status().reason.is_none()).await;
+        }
+    }
+
+    /// What one node computes the next finds in Redis, round the circle: Redis is not only there, it serves.
+    pub(crate) async fn shares(&mut self) {
+        for at in 0..NODES {
+            let (one, other) = (Arc::clone(&self.nodes[at]), Arc::clone(&self.nodes[(at + 1) % NODES]));
+            // Of several tries one must do: a value may be late there, or its lease another node's.
+            let mut outcome = None;
+            for _ in 0..TRIES {
+                self.changes += 1;
+                let version = one.commit(self.changes).await;
+                let before = one.written();
+                one.read(0, version).await;
+                eventually("a value in Redis", || one.written() > before).await;
+                let (_, found) = other.answer(0, version).await.expect("an answer");
+                self.reads += 2;
+                outcome = Some(found);
+                if matches!(found, Outcome::HitRedis { .. }) {
+                    break;
+                }
+            }
+            assert!(matches!(outcome, Some(Outcome::HitRedis { .. })), "node {}: {outcome:?}", other.index);
         }
     }
 
@@ -100,6 +164,17 @@ impl Cluster {
             node.end().await;
         }
     }
+}
+
+/// Looks until something is so; panics when it is not within [`PATIENCE`].
+pub(crate) async fn eventually(what: &str, is: impl Fn() -> bool) {
+    let looking = async {
+        let mut look = tokio::time::interval(std::time::Duration::from_millis(5));
+        while !is() {
+            look.tick().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, looking).await.unwrap_or_else(|_| panic!("waited in vain for {what}"));
 }
 
 /// `NEXARCH_PROOF` asks for the longer run.

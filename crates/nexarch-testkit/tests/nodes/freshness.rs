@@ -41,6 +41,7 @@ fn print(what: &str, times: &[Duration]) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn other_nodes_see_a_change_by_message_and_within_the_lease_without() {
     let mut cluster = Cluster::start(RedisServer::start()).await;
+    cluster.shares().await;
     let with = times(&mut cluster, effort(SAMPLES)).await;
     print("with messages", &with);
     for node in &cluster.nodes {

@@ -1,10 +1,10 @@
 //! One node: its own view of the file, its own way to Redis, its own memory.
 
-use crate::authority::{Shared, guest, versions};
+use crate::authority::{Shared, Way, guest, versions};
 use crate::ledger::{Ledger, Seen};
 use nexarch_cache::{
-    BoxError, Cache, Cause, Changed, Commit, Computed, Directives, Invalidation, Operation, Read,
-    RedisConfig, RedisRemote, Remote, Scope,
+    BoxError, Cache, Cause, Changed, Commit, Computed, Directives, Error, Invalidation, Operation, Outcome,
+    Read, RedisConfig, RedisRemote, Remote, RemoteCounts, RemoteStatus, Scope,
 };
 use nexarch_core::ids::TenantId;
 use nexarch_store::{Batch, Store, suite::spans};
@@ -24,6 +24,8 @@ pub(crate) struct Node {
     pub(crate) proxy: FaultProxy,
     pub(crate) remote: Arc<RedisRemote>,
     pub(crate) computations: Arc<AtomicU64>,
+    /// Its way to the database.
+    pub(crate) way: Arc<Way>,
     store: Arc<dyn Store>,
     ledger: Arc<Ledger>,
     tasks: TaskTracker,
@@ -31,13 +33,19 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    pub(crate) async fn start(index: usize, url: &str, redis: &str, ledger: &Arc<Ledger>) -> Arc<Self> {
+    pub(crate) async fn start(
+        index: usize,
+        url: &str,
+        proxy: FaultProxy,
+        config: &RedisConfig,
+        ledger: &Arc<Ledger>,
+    ) -> Arc<Self> {
         let store = guest(url).await;
-        let proxy = FaultProxy::start(redis);
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        let config = RedisConfig::new("127.0.0.1").port(proxy.port()).namespace("test");
-        let remote = RedisRemote::start(&config, &tasks, &stop).expect("a remote");
-        let cache = Cache::builder(Arc::new(Shared(Arc::clone(&store))))
+        let remote = RedisRemote::start(config, &tasks, &stop).expect("a remote");
+        let authority = Shared::new(Arc::clone(&store));
+        let way = Arc::clone(&authority.way);
+        let cache = Cache::builder(Arc::new(authority))
             .operations([Operation::new("overview", TTL)])
             .namespace("test")
             .remote(remote.clone())
@@ -46,15 +54,27 @@ impl Node {
             .expect("a cache");
         tasks.spawn(cache.clone().run(stop.clone()));
         let (ledger, computations) = (Arc::clone(ledger), Arc::default());
-        Arc::new(Self { index, cache, proxy, remote, computations, store, ledger, tasks, stop })
+        Arc::new(Self { index, cache, proxy, remote, computations, way, store, ledger, tasks, stop })
     }
 
     pub(crate) fn scope() -> Scope {
         Scope::new("acme").expect("a name")
     }
 
+    /// The name under which Redis has a key that is read.
+    pub(crate) fn name(&self, key: usize) -> String {
+        let operation = self.cache.operation("overview").expect("an operation");
+        self.cache.key(&Self::scope(), operation, &format!("key={key}")).expect("a name")
+    }
+
     /// A read of one key, judged; what it saw.
     pub(crate) async fn read(&self, key: usize, min_version: u64) -> Seen {
+        self.answer(key, min_version).await.expect("an answer").0
+    }
+
+    /// A read of one key, judged; what it saw, and where that came from. `None` for a failure of the database, from which
+    /// this node was cut off.
+    pub(crate) async fn answer(&self, key: usize, min_version: u64) -> Option<(Seen, Outcome)> {
         let mut owed = self.ledger.owed(self.index);
         owed.data = owed.data.max(min_version);
         let operation = self.cache.operation("overview").expect("an operation");
@@ -62,6 +82,9 @@ impl Node {
         let directives = Directives { min_version, ..Directives::default() };
         let read = Read::new(operation, &params).directives(directives);
         let answer = self.cache.get_or_compute(&Self::scope(), read, self.compute()).await;
+        if let (false, Err(Error::Unverified(_) | Error::Compute(_))) = (self.way.is_free(), &answer) {
+            return None;
+        }
         let answer = answer.unwrap_or_else(|error| panic!("node {}: {error}", self.index));
         let seen = Seen::of_body(answer.body());
         assert!(
@@ -71,7 +94,20 @@ impl Node {
             answer.outcome(),
             answer.label()
         );
-        seen
+        Some((seen, answer.outcome()))
+    }
+
+    /// Values that Redis took from this node.
+    pub(crate) fn written(&self) -> u64 {
+        self.counts().written
+    }
+
+    pub(crate) fn counts(&self) -> RemoteCounts {
+        self.cache.remote_counts().expect("a shared tier")
+    }
+
+    pub(crate) fn status(&self) -> RemoteStatus {
+        self.remote.status().borrow().clone()
     }
 
     fn compute(
@@ -83,9 +119,11 @@ impl Node {
     + use<> {
         let (store, ledger, computations) =
             (Arc::clone(&self.store), Arc::clone(&self.ledger), Arc::clone(&self.computations));
+        let way = Arc::clone(&self.way);
         move |_fence| {
             Box::pin(async move {
                 computations.fetch_add(1, SeqCst);
+                way.pass().await?;
                 let invalidations = ledger.invalidations();
                 let snapshot = store.snapshot(&tenant()).await?;
                 let data = snapshot.data_version();

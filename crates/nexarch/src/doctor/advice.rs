@@ -96,8 +96,8 @@ pub(super) fn of(mistake: RedisMistake, redis: &RedisConfig) -> String {
         }
         RedisMistake::ReadOnly => "Connect to the primary: this server is a replica.",
         RedisMistake::NoMessages => {
-            "Values work; other servers learn of changes within a second instead of milliseconds. For messages, RESP3 (Redis \
-             6.0 or newer) and the rights to publish and subscribe are needed."
+            "Values work; other servers learn of changes within a second instead of milliseconds. For messages, \
+             the rights to publish and subscribe are needed."
         }
         RedisMistake::NoEviction => {
             "Choose the eviction policy allkeys-lru or volatile-lru (every key has a TTL): with noeviction, writes fail once \

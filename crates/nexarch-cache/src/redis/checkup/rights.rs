@@ -12,7 +12,7 @@ use tokio::time::timeout;
 const CANARY_MS: u64 = 1000;
 
 /// Without these there is no cache.
-const NEEDED: [&str; 3] = ["PING", "GET", "SET"];
+const NEEDED: [&str; 3] = ["PING", "GETRANGE", "SET"];
 
 /// Only removing all keys of a tenant, for operators, needs these.
 const OPTIONAL: [&str; 2] = ["UNLINK", "SCAN"];
@@ -61,7 +61,8 @@ async fn ask(node: &Node, name: &str, key: &str, namespace: &str) -> Result<(), 
 fn command(name: &str, key: &str, namespace: &str) -> Cmd {
     let mut command = cmd(name);
     match name {
-        "GET" | "UNLINK" => command.arg(key),
+        "GETRANGE" => command.arg(key).arg(0).arg(0),
+        "UNLINK" => command.arg(key),
         "SET" => command.arg(key).arg("").arg("PX").arg(CANARY_MS),
         "SCAN" => command.arg(0).arg("MATCH").arg(format!("{namespace}:*")).arg("COUNT").arg(1),
         _ => &mut command,

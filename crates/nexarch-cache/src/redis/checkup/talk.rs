@@ -9,6 +9,7 @@ use crate::redis::link::{Link, OnMessage};
 use crate::remote::Reason;
 use bytes::Bytes;
 use redis::cmd;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
@@ -20,7 +21,7 @@ const QUESTIONS: usize = 20;
 const SLOW: Duration = Duration::from_millis(5);
 
 pub(super) async fn login(patient: &Patient<'_>) -> (Told, Option<Link>) {
-    match patient.dialer.dial(&patient.endpoint, &patient.stop, None).await {
+    match patient.dialer.dial(&patient.endpoint, &patient.stop).await {
         Ok(link) => {
             let user = match (&patient.config.username, &patient.config.password) {
                 (Some(user), _) => format!("user {user}"),
@@ -72,28 +73,19 @@ fn looks_encoded(password: &str) -> bool {
 pub(super) async fn messages(patient: &Patient<'_>, nodes: &[Node]) -> (Told, Option<()>) {
     let Some(node) = nodes.first() else { return (Told::good("nobody to ask"), None) };
     let lost = |why: String| (Told::warning(RedisMistake::NoMessages, why), None);
-    for command in ["HELLO", "PUBLISH", "SUBSCRIBE"] {
+    for command in ["PUBLISH", "SUBSCRIBE"] {
         if !patient.config.may(command) {
             return lost(format!("{command} is switched off in the connection string"));
         }
     }
-    if !patient.dialer.speaks_resp3() && !patient.config.resp2 {
-        return lost("messages need RESP3, and the server does not take HELLO".to_owned());
-    }
     let channel = format!("{}{}:versions", patient.config.channel_prefix, patient.config.namespace);
     let (sender, mut heard) = mpsc::unbounded_channel();
-    let on_message: OnMessage = Box::new(move |body: Bytes| drop(sender.send(body)));
-    let link = match patient.dialer.dial(&node.target, &patient.stop, Some(on_message)).await {
-        Ok(link) => link,
-        Err(failure) => return lost(format!("messages need RESP3: {failure}")),
+    let on_message: OnMessage = Arc::new(move |body: Bytes| drop(sender.send(body)));
+    let listens = patient.dialer.listen(&node.target, &patient.stop, &channel, on_message).await;
+    let _ear = match listens {
+        Ok(ear) => ear,
+        Err(failure) => return lost(failure.to_string()),
     };
-    match timeout(ANSWER, link.subscribe(&channel)).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => {
-            return lost(format!("SUBSCRIBE {channel}: {}", error.code().unwrap_or("no answer")));
-        }
-        Err(_) => return lost(format!("SUBSCRIBE {channel} is not answered")),
-    }
     // Too short for a message of ours: nobody takes it for one.
     let canary = chance().to_le_bytes();
     let mut publish = cmd("PUBLISH");
