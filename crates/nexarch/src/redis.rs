@@ -35,6 +35,8 @@ pub(crate) async fn line(config: &CacheConfig, redis: Option<&RedisRemote>) -> S
     if let Some(problem) = redis.problem() {
         tracing::warn!("cache: Redis is not usable: {problem}");
     }
+    // Who reads this line is told when it is not so any more.
+    redis.fallback_told();
     format!("cache: In-memory cache initialized (fallback: {reason})")
 }
 

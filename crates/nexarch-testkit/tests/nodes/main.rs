@@ -5,6 +5,7 @@
 
 mod authority;
 mod cluster;
+mod cuts;
 mod freshness;
 mod ledger;
 mod node;

@@ -82,7 +82,7 @@ async fn reached(patient: &Patient<'_>, ranges: &[Range]) -> (Told, Option<Vec<N
     let primaries = primaries(patient, ranges);
     let number = primaries.len();
     let dials = primaries.into_iter().take(MOST).map(|(target, ranges)| async move {
-        let dialed = patient.dialer.dial(&target, &patient.stop, None).await;
+        let dialed = patient.dialer.dial(&target, &patient.stop).await;
         dialed.map(|link| Node { target, link, ranges })
     });
     let (mut nodes, mut away) = (Vec::new(), Vec::new());
