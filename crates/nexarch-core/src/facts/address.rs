@@ -9,6 +9,10 @@ use crate::Text;
 /// Real clients put a port into `server.address` (Flask) and `net.host.name`, write IPv4 as mapped IPv6 (Node), and
 /// list several brokers (Kafka): of a list the first counts. A socket path is no host.
 pub(super) fn host(address: &Text) -> Option<Text> {
+    // What most senders write needs no looking for schemes and ports.
+    if is_plain(address) {
+        return Some(address.clone());
+    }
     let text = address.trim();
     let after_scheme = text.split_once("://").map_or(text, |(_, rest)| rest);
     let authority = after_scheme.split(['/', '?', '#', ',', ' ']).next()?;
@@ -24,6 +28,12 @@ pub(super) fn host(address: &Text) -> Option<Text> {
         return Some(host.to_lowercase().into());
     }
     Some(if host.len() == address.len() { address.clone() } else { address.slice_ref(host) })
+}
+
+/// Is it a name in lower case, or an IPv4 address, and nothing else?
+fn is_plain(address: &str) -> bool {
+    let plain = |byte: &u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.');
+    !address.is_empty() && !address.ends_with('.') && address.bytes().all(|byte| plain(&byte))
 }
 
 /// `host:port` and `[v6]:port`; a bare IPv6 address has several colons and no port.
