@@ -16,8 +16,8 @@ pub(crate) const HOUR: u32 = 60;
 /// In the database only: minutes whose sums are in their cell of 5 already.
 pub(crate) const KEPT: u32 = 2;
 
-/// A cell is added up when it was closed for so long, in minutes: later spans are few.
-pub(crate) const CLOSED_FOR: u32 = 5;
+/// A cell is added up when it was closed for so long, in minutes: what comes later is added once more, and is little.
+pub(crate) const CLOSED_FOR: u32 = 2;
 
 /// Minutes are kept beside their cell of 5 until they are this old, in minutes.
 pub(crate) const MINUTES_FOR: u32 = 2 * 60;

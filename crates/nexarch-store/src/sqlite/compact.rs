@@ -2,8 +2,8 @@
 //!
 //! | closed since | what happens to it |
 //! |---|---|
-//! | 5 minutes, 5 minutes | their minutes are added to one cell of 5, and to the cell of their hour if it has one |
-//! | 5 minutes, an hour | its cells of 5 are added to one of 60 |
+//! | 2 minutes, 5 minutes | their minutes are added to one cell of 5, and to the cell of their hour if it has one |
+//! | 2 minutes, an hour | its cells of 5 are added to one of 60 |
 //! | 2 h, 5 minutes | their minutes go |
 //! | 48 h, an hour | its cells of 5 go |
 //!
