@@ -1,6 +1,6 @@
 //! Windows of time: parsed, rounded outward to the grid of the cells, and turned into minutes.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -91,6 +91,11 @@ impl Minutes {
         self.len() == 0
     }
 
+    /// Is there a minute in both?
+    pub fn overlaps(self, other: Self) -> bool {
+        self.from.max(other.from) < self.to.min(other.to)
+    }
+
     /// Rounded outward to a grid in minutes (0 counts as 1).
     #[must_use]
     pub fn outward(self, grid: u32) -> Self {
@@ -153,6 +158,20 @@ impl Window {
         Ok(Self::Fixed(whole.outward(grid(length))))
     }
 
+    /// The minutes to read when the window is to be compared with one that begins at `minute` (since the Unix epoch): a
+    /// named window ends there, at the last place of its grid that is not later; a fixed range is what it is.
+    pub fn before(self, minute: u32) -> Range {
+        match self {
+            Self::Fixed(minutes) => Range { name: "custom", minutes, grain: 1 },
+            Self::Newest(named) => {
+                let grid = grid(named.minutes());
+                let to = minute / grid * grid;
+                let minutes = Minutes { from: to.saturating_sub(named.minutes()), to };
+                Range { name: named.as_str(), minutes, grain: 1 }
+            }
+        }
+    }
+
     /// Length in minutes, as asked for or as rounded.
     pub fn minutes(self) -> u32 {
         match self {
@@ -180,6 +199,25 @@ impl Window {
                 });
                 Range { name: named.as_str(), minutes, grain: 1 }
             }
+        }
+    }
+}
+
+/// A name, or `from/to`, as [`Window`] is shown.
+///
+/// ```
+/// use nexarch_core::window::Window;
+/// let hour: Window = "2026-01-31T12:00:00Z/2026-01-31T13:00:00Z".parse().unwrap();
+/// assert_eq!(hour.minutes(), 60);
+/// assert_eq!(hour.to_string().parse(), Ok(hour));
+/// ```
+impl FromStr for Window {
+    type Err = WindowError;
+
+    fn from_str(text: &str) -> Result<Self, WindowError> {
+        match text.split_once('/') {
+            Some((from, to)) => Self::parse(None, Some(from), Some(to)),
+            None => Self::parse(Some(text), None, None),
         }
     }
 }
