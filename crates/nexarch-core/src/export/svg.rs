@@ -1,22 +1,25 @@
 //! The architecture map as one SVG file that stands alone: no script, no font, no reference to anything outside.
 //!
 //! Colours follow the reader's light or dark scheme. Figures say what colours say, and every node and edge has its
-//! full name and figures as a tooltip. Names are written by strangers: all text goes through [`text::escape`].
+//! full name and figures as a tooltip. Names are written by strangers: all text goes through [`escape`].
 
+mod around;
 mod icon;
 mod line;
 mod style;
-mod text;
 
 use std::fmt::Write;
 
 use line::Lines;
-use text::{count, cut, escape, latency, percent};
 
+use super::{
+    mood::Mood,
+    text::{cut, escape, latency, percent},
+    words,
+};
 use crate::{
-    graph::{ArchitectureMap, MapEdge, MapNode, NodeType, label},
+    graph::{ArchitectureMap, MapNode, NodeType, label},
     layout::{BOX_HEIGHT, MARGIN, box_width},
-    view::Health,
 };
 
 /// Space above the map for title and summary.
@@ -28,35 +31,6 @@ const NARROWEST: i32 = 760;
 
 /// From this many edges on, healthy ones are drawn faintly.
 const BUSY: usize = 80;
-
-/// How bad a share of failures is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mood {
-    /// Under 1 %, or unknown.
-    Good,
-    /// Under 5 %.
-    Fair,
-    /// From 5 %.
-    Bad,
-}
-
-impl Mood {
-    fn of(error_rate: Option<f64>) -> Self {
-        match error_rate {
-            Some(rate) if rate >= 0.05 => Self::Bad,
-            Some(rate) if rate >= 0.01 => Self::Fair,
-            _ => Self::Good,
-        }
-    }
-
-    fn class(self) -> &'static str {
-        match self {
-            Self::Good => "good",
-            Self::Fair => "fair",
-            Self::Bad => "bad",
-        }
-    }
-}
 
 /// A node's box on the canvas.
 #[derive(Debug, Clone, Copy)]
@@ -76,11 +50,30 @@ impl Frame {
     }
 }
 
-/// Draws a map.
+/// A drawing with its size.
+pub(super) struct Drawing {
+    pub(super) svg: String,
+    /// Width at full size.
+    pub(super) width: i32,
+}
+
+/// Draws a map as a file of its own.
 pub fn render(map: &ArchitectureMap) -> String {
-    let frames = frames(map);
+    let mut drawing = draw(map, HEADER);
+    drawing.svg.push('\n');
+    drawing.svg
+}
+
+/// Draws a map as a part of a page that has its own title and ground.
+pub(super) fn inline(map: &ArchitectureMap) -> Drawing {
+    draw(map, 0)
+}
+
+/// With space for a title above, where there is to be one.
+fn draw(map: &ArchitectureMap, header: i32) -> Drawing {
+    let frames = frames(map, header);
     let right = frames.iter().map(|frame| frame.right()).max().unwrap_or(0);
-    let bottom = frames.iter().map(|frame| frame.top + BOX_HEIGHT).max().unwrap_or(HEADER + MARGIN);
+    let bottom = frames.iter().map(|frame| frame.top + BOX_HEIGHT).max().unwrap_or(header + MARGIN);
     let width = right.saturating_add(MARGIN).max(NARROWEST);
     let height = bottom.saturating_add(MARGIN + FOOTER);
     // A small map stands in the middle of its picture, not at its left.
@@ -91,34 +84,36 @@ pub fn render(map: &ArchitectureMap) -> String {
         out,
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" \
          height=\"{height}\" role=\"img\" aria-label=\"{}\">",
-        escape(&summary(map))
+        escape(&words::summary(map))
     );
     out.push_str(style::STYLE);
     out.push_str(style::MARKERS);
-    let _ = write!(out, "<rect class=\"page\" width=\"{width}\" height=\"{height}\"/>");
-    header(&mut out, map);
+    if header > 0 {
+        let _ = write!(out, "<rect class=\"page\" width=\"{width}\" height=\"{height}\"/>");
+        around::header(&mut out, map);
+    }
     if map.nodes.is_empty() {
         let _ = write!(
             out,
             "<text class=\"figures\" x=\"{}\" y=\"{}\" text-anchor=\"middle\">Nothing to draw: no spans in this \
              window.</text>",
             width / 2,
-            HEADER + MARGIN
+            header + MARGIN
         );
     }
     let _ = write!(out, "<g transform=\"translate({shift} 0)\">");
-    edges(&mut out, map, &frames);
+    edges(&mut out, map, &frames, header);
     for (node, frame) in map.nodes.iter().zip(&frames) {
         card(&mut out, node, *frame);
     }
     out.push_str("</g>");
-    legend(&mut out, height);
-    out.push_str("</svg>\n");
-    out
+    around::legend(&mut out, height);
+    out.push_str("</svg>");
+    Drawing { svg: out, width }
 }
 
 /// Boxes of one column are of one width: it looks calm, and edges that pass a column were kept clear of its widest.
-fn frames(map: &ArchitectureMap) -> Vec<Frame> {
+fn frames(map: &ArchitectureMap, header: i32) -> Vec<Frame> {
     let mut widths = std::collections::BTreeMap::new();
     for node in &map.nodes {
         let width = widths.entry(node.position.x).or_insert(0);
@@ -128,41 +123,13 @@ fn frames(map: &ArchitectureMap) -> Vec<Frame> {
         .iter()
         .map(|node| {
             let width = widths[&node.position.x];
-            let (left, top) = (node.position.x - width / 2, node.position.y - BOX_HEIGHT / 2 + HEADER);
+            let (left, top) = (node.position.x - width / 2, node.position.y - BOX_HEIGHT / 2 + header);
             Frame { left, top, width }
         })
         .collect()
 }
 
-fn summary(map: &ArchitectureMap) -> String {
-    let of = |kind: NodeType| map.nodes.iter().filter(|node| node.kind == kind).count();
-    let some = |number: usize, one: &str, many: &str| match number {
-        0 => None,
-        1 => Some(format!("1 {one}")),
-        number => Some(format!("{number} {many}")),
-    };
-    let parts = [
-        some(of(NodeType::Service), "service", "services"),
-        some(of(NodeType::Database), "database", "databases"),
-        some(of(NodeType::Cache), "cache", "caches"),
-        some(of(NodeType::Queue), "queue", "queues"),
-        some(of(NodeType::Model), "model", "models"),
-        some(of(NodeType::External), "external", "externals"),
-        some(map.edges.len(), "connection", "connections"),
-    ];
-    parts.into_iter().flatten().collect::<Vec<_>>().join(" · ")
-}
-
-fn header(out: &mut String, map: &ArchitectureMap) {
-    let _ = write!(out, "<text class=\"title\" x=\"{MARGIN}\" y=\"38\">Architecture</text>");
-    let mut line = summary(map);
-    if let (Some(from), Some(to)) = (&map.window.from, &map.window.to) {
-        let _ = write!(line, "{}{from} – {to}", if line.is_empty() { "" } else { " · " });
-    }
-    let _ = write!(out, "<text class=\"figures\" x=\"{MARGIN}\" y=\"60\">{}</text>", escape(&line));
-}
-
-fn edges(out: &mut String, map: &ArchitectureMap, frames: &[Frame]) {
+fn edges(out: &mut String, map: &ArchitectureMap, frames: &[Frame], down: i32) {
     let most = map.edges.iter().map(|edge| edge.call_count).max().unwrap_or(0).max(1);
     let lines = Lines::new(map, frames);
     // On a large map the healthy edges step back.
@@ -170,7 +137,7 @@ fn edges(out: &mut String, map: &ArchitectureMap, frames: &[Frame]) {
     // Bad ones last, so that nothing hides them.
     for mood in [Mood::Good, Mood::Fair, Mood::Bad] {
         for (at, edge) in map.edges.iter().enumerate().filter(|(_, edge)| Mood::of(edge.error_rate) == mood) {
-            let Some(path) = lines.path(at, HEADER) else { continue };
+            let Some(path) = lines.path(at, down) else { continue };
             let share = (edge.call_count as f64).ln_1p() / (most as f64).ln_1p();
             let _ = write!(
                 out,
@@ -180,38 +147,15 @@ fn edges(out: &mut String, map: &ArchitectureMap, frames: &[Frame]) {
                 if edge.inferred.is_some() { " inferred" } else { "" },
                 1.2 + 2.8 * share,
                 mood.class(),
-                escape(&edge_tooltip(edge))
+                escape(&words::edge(edge))
             );
         }
     }
     out.push_str("</g>");
 }
 
-fn edge_tooltip(edge: &MapEdge) -> String {
-    let mut tip = format!("{} → {}\n{} calls", edge.source, edge.target, count(edge.call_count));
-    if let Some(protocol) = &edge.protocol {
-        let _ = write!(tip, " over {protocol}");
-    }
-    let _ = write!(
-        tip,
-        "\np50 {}, p95 {}, errors {}",
-        latency(edge.p50_latency_ms),
-        latency(edge.p95_latency_ms),
-        percent(edge.error_rate)
-    );
-    if edge.inferred.is_some() {
-        tip.push_str("\ninferred: not seen from both sides");
-    }
-    tip
-}
-
 fn card(out: &mut String, node: &MapNode, frame: Frame) {
-    let mood = match node.health_status {
-        Some(Health::Critical) => Mood::Bad,
-        Some(Health::Warning) => Mood::Fair,
-        Some(Health::Healthy | Health::Unknown) => Mood::Good,
-        None => Mood::of(node.metrics.error_rate),
-    };
+    let mood = Mood::of_node(node);
     let Frame { left, top, width } = frame;
     let _ = write!(
         out,
@@ -219,7 +163,7 @@ fn card(out: &mut String, node: &MapNode, frame: Frame) {
          width=\"{width}\" height=\"{BOX_HEIGHT}\" rx=\"{}\"/>",
         node.kind.as_str(),
         mood.class(),
-        escape(&node_tooltip(node)),
+        escape(&words::node(node)),
         if node.kind == NodeType::Service { 10 } else { BOX_HEIGHT / 2 }
     );
     out.push_str(icon::of(node.kind));
@@ -234,45 +178,6 @@ fn card(out: &mut String, node: &MapNode, frame: Frame) {
         "<text class=\"figures\" x=\"44\" y=\"39\">{}<tspan class=\"errors\" dx=\"8\">{}</tspan></text></g>",
         escape(&format!("p95 {}", latency(metrics.p95_latency_ms))),
         escape(&format!("err {}", percent(metrics.error_rate)))
-    );
-}
-
-fn node_tooltip(node: &MapNode) -> String {
-    let metrics = &node.metrics;
-    format!(
-        "{} ({})\n{} requests\np50 {}, p95 {}, p99 {}, errors {}",
-        node.id,
-        node.kind.as_str(),
-        count(metrics.call_count),
-        latency(metrics.p50_latency_ms),
-        latency(metrics.p95_latency_ms),
-        latency(metrics.p99_latency_ms),
-        percent(metrics.error_rate)
-    )
-}
-
-fn legend(out: &mut String, height: i32) {
-    let y = height - 22;
-    let mut x = MARGIN;
-    let entries = [
-        ("good", "errors under 1 %"),
-        ("fair", "under 5 %"),
-        ("bad", "5 % and more"),
-        ("good inferred", "inferred"),
-    ];
-    for (class, label) in entries {
-        let _ = write!(
-            out,
-            "<path class=\"edge {class}\" stroke-width=\"2.5\" d=\"M{x} {}h30\"/><text class=\"figures\" x=\"{}\" \
-             y=\"{y}\">{label}</text>",
-            y - 4,
-            x + 38
-        );
-        x += 56 + 7 * i32::try_from(label.len()).unwrap_or(0);
-    }
-    let _ = write!(
-        out,
-        "<text class=\"figures\" x=\"{x}\" y=\"{y}\">width of a line: its share of the traffic, logarithmic</text>"
     );
 }
 

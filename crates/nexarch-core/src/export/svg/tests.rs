@@ -1,8 +1,6 @@
-use super::{
-    text::{count, cut, escape, latency, percent},
-    *,
-};
+use super::*;
 use crate::{
+    export::text::{count, cut, escape, latency, percent},
     facts::Facts,
     graph::{
         architecture_map,

@@ -1,0 +1,24 @@
+//! A whole report in words.
+
+use std::fmt::Write;
+
+use super::{drift, html, plain, text::count};
+use crate::report::Report;
+
+/// For a terminal.
+pub(crate) fn plain(report: &Report) -> String {
+    let mut out = String::new();
+    let _ = writeln!(out, "{} spans, {} traces", count(report.spans), count(report.traces as u64));
+    plain::head(&mut out, &report.map);
+    if let Some(drift) = &report.drift {
+        out.push_str(&drift::plain(drift));
+    }
+    plain::tables(&mut out, &report.map);
+    out
+}
+
+/// For a browser.
+pub(crate) fn page(report: &Report) -> String {
+    let changes = report.drift.as_ref().map(drift::section);
+    html::page(&report.map, &changes.unwrap_or_default())
+}
