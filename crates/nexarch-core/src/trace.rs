@@ -1,5 +1,7 @@
 //! One trace as the API shows it.
 
+mod summary;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
@@ -13,6 +15,8 @@ use crate::{
     limits::{MAX_TRACE_BYTES, MAX_TRACE_SPANS},
     span::{Attributes, Kind, Span, Status, Value},
 };
+
+pub use summary::{ServiceShare, Summary};
 
 /// A trace: its spans in the order of their starts.
 #[derive(Debug, Serialize)]

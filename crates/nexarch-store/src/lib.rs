@@ -7,6 +7,7 @@ mod chunk;
 mod error;
 mod options;
 mod plan;
+mod search;
 mod settling;
 mod sqlite;
 #[cfg(any(test, feature = "suite"))]
@@ -27,6 +28,7 @@ use nexarch_core::{
 pub use batch::{Appended, Batch, Totals};
 pub use error::{Error, OpenError};
 pub use options::{Options, Role};
+pub use search::{FactsFit, Found, FoundTrace, Place as SearchPlace, Search, SpanFits};
 pub use settling::{Diagnostics, LATE, Settling};
 pub use sqlite::PAGE_BYTES;
 pub use tenant::{Key, NewKey, Scope, Tenant};
@@ -153,6 +155,9 @@ pub trait Snapshot: Send {
     async fn cells(&mut self, range: Minutes, longest: u32) -> Result<Cells, Error>;
     /// All spans of a trace, each identity once; empty when unknown.
     async fn trace(&mut self, trace: TraceId) -> Result<Vec<Span>, Error>;
+    /// One page of the traces with a span that fits, newest first. Reads a bounded number of spans, so a page may be short
+    /// of traces and not the last.
+    async fn search(&mut self, search: Search) -> Result<Found, Error>;
     /// Counts of what its senders should know.
     async fn diagnostics(&mut self) -> Result<Diagnostics, Error>;
     /// Totals since the tenant was created.

@@ -20,6 +20,7 @@ mod partition;
 mod retention;
 mod rollup;
 mod schema;
+mod search;
 mod settle;
 mod snapshot;
 mod store;

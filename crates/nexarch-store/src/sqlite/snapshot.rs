@@ -20,7 +20,7 @@ use super::{
     versions::unsigned,
 };
 use crate::{
-    Cells, Diagnostics, Error, Snapshot, Totals,
+    Cells, Diagnostics, Error, Found, Search, Snapshot, Totals,
     chunk::{self, Seeded},
 };
 
@@ -120,6 +120,10 @@ impl Snapshot for Read {
             found.extend(spans.await?);
         }
         Ok(winners(found))
+    }
+
+    async fn search(&mut self, search: Search) -> Result<Found, Error> {
+        super::search::read(&mut self.tx, (self.tenant, self.seed), search).await
     }
 
     async fn diagnostics(&mut self) -> Result<Diagnostics, Error> {

@@ -13,6 +13,7 @@ pub mod ingest;
 pub mod isolation;
 pub mod property;
 pub mod reading;
+pub mod searching;
 pub mod settling;
 pub mod spans;
 pub mod strategy;
@@ -42,6 +43,8 @@ macro_rules! conformance {
             settling: waits_for_quiet, late_spans_wait_longer, re_sends_are_known, tenants_take_turns,
                 a_dropped_round_changes_nothing, counts_are_kept;
             reading: snapshots_stand_still, unknown_things, ranges_are_half_open, many_chunks_one_trace;
+            searching: traces_are_found_by_their_spans, pages_have_each_trace_once, superseded_copies_do_not_fit,
+                work_is_bounded;
             tenants: tenants_are_listed, keys_are_found_by_hash, keys_end, deleting_purges, every_change_is_seen;
             upkeep: cells_grow_with_age, young_minutes_stay_beside, late_data_join_longer_cells, upkeep_is_the_owners, old_days_go, old_rollups_go,
                 purging_is_finished_by_others, a_quota_holds_for_a_day;
