@@ -1,5 +1,6 @@
 //! The command line: one file per command, exit codes in one place.
 
+mod analyze;
 mod backup;
 mod bench;
 mod demo;
@@ -43,6 +44,8 @@ enum Command {
     Bench(bench::Args),
     /// Load trace files into a tenant
     Import(import::Args),
+    /// Show the architecture that trace files tell of
+    Analyze(analyze::Args),
     /// Create, list, disable, enable and delete tenants
     #[command(subcommand)]
     Tenant(tenant::Command),
@@ -65,6 +68,7 @@ pub fn main() -> ExitCode {
         Command::Doctor(args) => doctor::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Import(args) => import::run(args),
+        Command::Analyze(args) => analyze::run(&args),
         Command::Tenant(command) => tenant::run(command),
         Command::Key(command) => key::run(command),
         Command::Backup(args) => backup::run(args),

@@ -71,7 +71,7 @@ pub struct Problem {
 
 impl Request {
     /// What was wrong with its spans, in words and with places: the first few, and how many there are.
-    pub(super) fn problems(&self, file: &Path) -> (Vec<Problem>, u64) {
+    pub fn problems(&self, file: &Path) -> (Vec<Problem>, u64) {
         let problem = |place, reason| Problem { file: file.to_owned(), place, reason };
         if let Some(places) = &self.rejected_at {
             let rejected = self.decoded.rejected.iter().map(|span| span.reason.to_string());
