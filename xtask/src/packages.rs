@@ -15,6 +15,7 @@ struct Package {
 
 const NEEDED: &[Package] = &[
     Package { name: "curl", why: "running the lines of the README", probe: &["curl", "--version"] },
+    Package { name: "graphviz", why: "reading the graphs that are written for it", probe: &["dot", "-V"] },
     Package {
         name: "nodejs",
         why: "the official OpenTelemetry SDK for Node.js",

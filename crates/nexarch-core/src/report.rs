@@ -10,7 +10,7 @@ use crate::{
     facts::Facts,
     graph::{ArchitectureMap, architecture_map},
     ids::TraceId,
-    infer::contribution,
+    infer::contribute,
     rollup::{Corrupt, Delta, Rollup},
     span::Span,
     view::Context,
@@ -68,7 +68,7 @@ impl Evidence {
     pub fn rollup(&self) -> Result<Rollup, Corrupt> {
         let mut sum = Delta::default();
         for trace in self.traces() {
-            sum.add(&contribution(trace));
+            contribute(&mut sum, trace);
         }
         sum.bound();
         Rollup::fold(sum.encode().iter().map(|(minute, blob)| (*minute, &**blob)))

@@ -3,7 +3,7 @@
 //! | operation | default TTL | refreshed by new data |
 //! |---|---|---|
 //! | `dashboard_overview` | 120 s | yes |
-//! | `architecture_map`, `services`, `service_detail`, `metrics` | `CACHE_TTL_SECONDS` (300 s) | yes |
+//! | `architecture_map`, `services`, `service_detail`, `metrics`, `graph_analysis` | `CACHE_TTL_SECONDS` (300 s) | yes |
 //!
 //! The effective TTL of an entry is the smaller of this and a sixtieth of its window.
 
@@ -24,14 +24,16 @@ pub enum Op {
     ServiceDetail,
     /// `GET /api/v1/dashboard/trends`.
     Metrics,
+    /// `GET /api/v1/architecture/diff`.
+    GraphAnalysis,
 }
 
 /// Names of all operations, in the order of [`Op`].
-pub const NAMES: [&str; 5] =
-    ["dashboard_overview", "architecture_map", "services", "service_detail", "metrics"];
+pub const NAMES: [&str; 6] =
+    ["dashboard_overview", "architecture_map", "services", "service_detail", "metrics", "graph_analysis"];
 
 /// Names of the product that this build does not have yet: their settings are no mistake.
-pub const LATER: [&str; 3] = ["graph_analysis", "ai_insights", "workflows"];
+pub const LATER: [&str; 2] = ["ai_insights", "workflows"];
 
 impl Op {
     /// The name in keys, statistics and routes.

@@ -3,24 +3,19 @@
 //! A [`View`] is a route with its parameters; [`View::key`] is its canonical text, [`compute`] its answer from one
 //! snapshot of the store.
 
+mod render;
+
 use std::{fmt, time::Duration};
 
-use bytes::Bytes;
-use nexarch_cache::{BoxError, Computed};
 use nexarch_core::{
-    export,
-    graph::architecture_map,
-    ids::TenantId,
-    overview::overview,
-    rollup::{Corrupt, Rollup},
-    service_detail::service_detail,
-    services::services,
-    trends::{longest_cell, service_series, trends},
-    view::Context,
+    export::Format,
+    rollup::Corrupt,
+    trends::longest_cell,
     window::{self, Window},
 };
-use nexarch_store::{Error as StoreError, Store};
-use serde::Serialize;
+use nexarch_store::Error as StoreError;
+
+pub use render::compute;
 
 use crate::{
     http::{ApiError, Params},
@@ -48,6 +43,21 @@ impl Range {
             .map_err(|error| ApiError::bad_request(error.to_string()))?;
         Ok(Self { window, environment: params.get("environment").map(str::to_owned) })
     }
+
+    /// The environment asked for; `None` for all.
+    pub fn environment(&self) -> Option<&str> {
+        self.environment.as_deref()
+    }
+
+    /// The minutes asked for, when the newest span starts at `newest_ns`.
+    pub fn minutes(&self, newest_ns: Option<u64>) -> window::Minutes {
+        self.window.range(newest_ns).minutes
+    }
+
+    /// How an answer names it, when it is about these minutes.
+    pub fn window_of(&self, minutes: window::Minutes) -> window::WindowView {
+        self.window.range(None).found(minutes, 1).into()
+    }
 }
 
 /// Canonical: a default equals its explicit form.
@@ -62,23 +72,28 @@ impl fmt::Display for Range {
     }
 }
 
-/// Form of an export.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    /// The answer of the map route.
-    Json,
-    /// A picture.
-    Svg,
+/// Which two spans of time are compared, and in which environment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Windows {
+    /// What is looked at; a named window ends at the newest accepted time.
+    head: Range,
+    /// What it is compared with; a named window ends where the head begins.
+    base: Window,
 }
 
-impl Format {
-    /// From the `format` parameter.
-    pub fn parse(text: Option<&str>) -> Result<Self, ApiError> {
-        match text {
-            Some("json") => Ok(Self::Json),
-            Some("svg") => Ok(Self::Svg),
-            _ => Err(ApiError::bad_request("format must be json or svg")),
-        }
+impl Windows {
+    /// From `base` and `head`, each the name of a window or `from/to`, and `environment`.
+    pub fn parse(params: &Params) -> Result<Self, ApiError> {
+        let window = |name: &str| {
+            let text = params.get(name).ok_or_else(|| {
+                ApiError::bad_request(format!(
+                    "{name} is missing: the name of a window (1h), or two times (2026-01-31T12:00:00Z/2026-01-31T13:00:00Z)"
+                ))
+            })?;
+            text.parse().map_err(|error| ApiError::bad_request(format!("{name}: {error}")))
+        };
+        let environment = params.get("environment").map(str::to_owned);
+        Ok(Self { base: window("base")?, head: Range { window: window("head")?, environment } })
     }
 }
 
@@ -99,6 +114,8 @@ pub enum View {
     ServiceMetrics(Range, String),
     /// `dashboard/trends`.
     Trends(Range),
+    /// `architecture/diff`.
+    Diff(Windows),
 }
 
 /// Why a view could not be computed.
@@ -127,6 +144,7 @@ impl View {
             Self::Services(_) => Op::Services,
             Self::Service(..) | Self::ServiceMetrics(..) => Op::ServiceDetail,
             Self::Trends(_) => Op::Metrics,
+            Self::Diff(_) => Op::GraphAnalysis,
         }
     }
 
@@ -139,6 +157,7 @@ impl View {
             | Self::Export(range, _)
             | Self::Service(range, _)
             | Self::ServiceMetrics(range, _) => range,
+            Self::Diff(windows) => &windows.head,
         }
     }
 
@@ -149,12 +168,12 @@ impl View {
         match self {
             Self::Overview(_) => format!("overview?{range}"),
             Self::Map(_) => format!("map?{range}"),
-            Self::Export(_, Format::Json) => format!("export/json?{range}"),
-            Self::Export(_, Format::Svg) => format!("export/svg?{range}"),
+            Self::Export(_, format) => format!("export/{}?{range}", format.as_str()),
             Self::Services(_) => format!("services?{range}"),
             Self::Service(_, name) => format!("service/{}?{range}", quoted(name)),
             Self::ServiceMetrics(_, name) => format!("service-metrics/{}?{range}", quoted(name)),
             Self::Trends(_) => format!("trends?{range}"),
+            Self::Diff(windows) => format!("diff/{}?{range}", windows.base),
         }
     }
 
@@ -172,77 +191,16 @@ impl View {
         }
     }
 
+    /// Would a browser show it as a page?
+    pub fn is_document(&self) -> bool {
+        matches!(self, Self::Export(_, Format::Html | Format::Svg))
+    }
+
     /// Of its bytes.
     pub fn media_type(&self) -> &'static str {
-        if matches!(self, Self::Export(_, Format::Svg)) { "image/svg+xml" } else { "application/json" }
+        match self {
+            Self::Export(_, format) => format.media_type(),
+            _ => "application/json",
+        }
     }
-}
-
-/// Computes a view from one snapshot. Its data version is what the snapshot's first statement read.
-pub async fn compute(
-    store: &dyn Store,
-    tenant: &TenantId,
-    view: &View,
-    objective: Duration,
-) -> Result<Computed, BoxError> {
-    let mut snapshot = store.snapshot(tenant).await.map_err(ViewError::from)?;
-    let version = snapshot.data_version();
-    let asked = view.range().window.range(snapshot.newest_ns());
-    let cells = snapshot.cells(asked.minutes, view.longest_cell(asked)).await.map_err(ViewError::from)?;
-    let (range, updated) = (asked.found(cells.minutes, cells.grain), snapshot.updated_us());
-    let stored_ns = snapshot.oldest_ns().zip(snapshot.newest_ns());
-    drop(snapshot);
-    let view = view.clone();
-    let render = move || {
-        let context = Context {
-            range,
-            environment: view.range().environment.as_deref(),
-            last_updated_us: updated,
-            stored_ns,
-            latency_objective_ms: objective.as_secs_f64() * 1e3,
-        };
-        render(&view, &context, &cells.blobs)
-    };
-    // Folding a month takes longer than other requests should wait for this thread.
-    let body = tokio::task::spawn_blocking(render)
-        .await
-        .map_err(|error| ViewError::Internal(error.to_string()))??;
-    Ok(Computed::new(body).with_data_version(version))
-}
-
-fn render(view: &View, context: &Context<'_>, blobs: &[(u32, Vec<u8>)]) -> Result<Bytes, ViewError> {
-    let blobs = || blobs.iter().map(|(minute, blob)| (*minute, blob.as_slice()));
-    let rollup = || Rollup::fold(blobs());
-    match view {
-        View::Overview(_) => json(&overview(&rollup()?, context)),
-        View::Map(_) | View::Export(_, Format::Json) => json(&architecture_map(&rollup()?, context)),
-        View::Export(_, Format::Svg) => {
-            Ok(export::svg::render(&architecture_map(&rollup()?, context)).into())
-        }
-        View::Services(_) => json(&services(&rollup()?, context)),
-        View::Service(_, name) => {
-            json(&service_detail(&rollup()?, context, name).ok_or_else(|| unknown(name))?)
-        }
-        View::ServiceMetrics(_, name) => {
-            let series = service_series(blobs(), context, name)?;
-            if series.points.iter().all(|point| point.request_count == 0)
-                && service_detail(&rollup()?, context, name).is_none()
-            {
-                return Err(unknown(name));
-            }
-            json(&series)
-        }
-        View::Trends(_) => json(&trends(blobs(), context)?),
-    }
-}
-
-fn unknown(name: &str) -> ViewError {
-    let shown: String = name.chars().take(100).collect();
-    ViewError::NotFound(format!(
-        "no service {shown:?} in this window; GET /api/v1/dashboard/services lists them"
-    ))
-}
-
-fn json(value: &impl Serialize) -> Result<Bytes, ViewError> {
-    serde_json::to_vec(value).map(Bytes::from).map_err(|error| ViewError::Internal(error.to_string()))
 }

@@ -159,13 +159,16 @@ fn long_lists_are_cut_and_counted() {
     assert_eq!((drift.nodes.len(), drift.operations.len(), drift.more), (LISTED, LISTED, 400));
 }
 
+/// Requests and milliseconds of the base and of the head.
+type Load = (u64, u64, u64, u64);
+
 proptest! {
     /// A set compared with itself does not differ, and exchanging the sides exchanges new and gone, worse and better.
     #[test]
     fn drift_is_symmetric(
         counts in proptest::collection::vec((0u64..40, 0u64..40, 1u64..50, 1u64..50), 1..6)
     ) {
-        let side = |pick: fn(&(u64, u64, u64, u64)) -> (u64, u64)| {
+        let side = |pick: fn(&Load) -> (u64, u64)| {
             let all: Vec<Vec<Facts>> = counts.iter().enumerate().map(|(at, entry)| {
                 let (count, ms) = pick(entry);
                 requests(&format!("s{at}"), count, count / 3, |n| ms + n % 3)

@@ -19,6 +19,9 @@ const LABEL: usize = 40;
 /// Widest protocol on an edge, in characters.
 const PROTOCOL: usize = 20;
 
+/// An edge with fewer calls than this is never drawn as wide as the widest.
+const BUSY: u64 = 50;
+
 /// Draws a map.
 pub fn render(map: &ArchitectureMap) -> String {
     let slugs = slugs(map);
@@ -40,7 +43,7 @@ pub fn render(map: &ArchitectureMap) -> String {
     for (node, slug) in map.nodes.iter().zip(&slugs) {
         node_line(&mut out, node, slug);
     }
-    let most = map.edges.iter().map(|edge| edge.call_count).max().unwrap_or(0).max(1);
+    let most = map.edges.iter().map(|edge| edge.call_count).max().unwrap_or(0).max(BUSY);
     for edge in &map.edges {
         if let (Some(&source), Some(&target)) = (index.get(&*edge.source), index.get(&*edge.target)) {
             edge_line(&mut out, edge, (&slugs[source], &slugs[target]), most);
@@ -56,7 +59,7 @@ fn node_line(out: &mut String, node: &MapNode, slug: &str) {
         NodeType::Database | NodeType::Cache => ", shape=cylinder, style=filled",
         NodeType::Queue => ", shape=cds, style=filled",
         NodeType::External => ", shape=oval, style=\"filled,dashed\"",
-        NodeType::User => ", shape=circle, style=filled",
+        NodeType::User => ", shape=oval, style=filled",
         NodeType::Model => ", shape=hexagon, style=filled",
     };
     let metrics = &node.metrics;

@@ -44,7 +44,7 @@ pub fn plain(drift: &Drift) -> String {
         ],
     );
     for line in lines {
-        table.row([word(line.change).into(), line.part.into(), line.what, line.base, line.head, line.why]);
+        table.row(&[word(line.change).into(), line.part.into(), line.what, line.base, line.head, line.why]);
     }
     table.write(&mut out);
     out
@@ -185,18 +185,11 @@ fn why(drift: &PartDrift) -> String {
     reasons.join("; ")
 }
 
-/// The quantile that moved more.
+/// How far the quantiles moved; the whole distribution decides, so they may move apart.
 fn slower(latency: &Latency) -> String {
-    let distance = |ratio: Option<f64>| ratio.map_or(0.0, |ratio| ratio.ln().abs());
-    let (name, quantile) = if distance(latency.p95.ratio) > distance(latency.p50.ratio) {
-        ("p95", &latency.p95)
-    } else {
-        ("p50", &latency.p50)
-    };
-    match quantile.ratio {
-        Some(ratio) => format!("{name} ×{ratio:.2}"),
-        None => format!("{name} changed"),
-    }
+    let moved = |name: &str, ratio: Option<f64>| ratio.map(|ratio| format!("{name} ×{ratio:.2}"));
+    let moves = [moved("p50", latency.p50.ratio), moved("p95", latency.p95.ratio)];
+    moves.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 /// `0.012`, `<0.001`.

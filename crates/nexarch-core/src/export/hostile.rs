@@ -205,9 +205,9 @@ fn check_mermaid(map: &ArchitectureMap) {
         let parts: Vec<&str> = line.split('"').collect();
         assert_eq!(parts.len(), 3, "one label: {line}");
         if parts[0].ends_with("->|") {
-            edges += 1
+            edges += 1;
         } else {
-            nodes += 1
+            nodes += 1;
         }
         let outside = format!("{}{}", parts[0], parts[2]);
         assert!(outside.chars().all(|c| c.is_ascii_alphanumeric() || " _-.>|[](){}".contains(c)), "{line}");

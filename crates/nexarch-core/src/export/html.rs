@@ -35,10 +35,10 @@ pub(super) fn page(map: &ArchitectureMap, sections: &str) -> String {
     );
     head(&mut out, map);
     let fitted = if picture.width > FITTED { "wide" } else { "fitted" };
-    let _ = write!(
+    let _ = writeln!(
         out,
         "<figure class=\"map {fitted}\" tabindex=\"0\" aria-label=\"The map; the same figures are in the tables \
-         below\">{}</figure>\n",
+         below\">{}</figure>",
         picture.svg
     );
     out.push_str(sections);

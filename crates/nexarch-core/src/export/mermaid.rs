@@ -54,7 +54,7 @@ pub fn render(map: &ArchitectureMap) -> String {
         );
     }
     out.push_str("flowchart LR\n");
-    for &(_, ref line) in &chart.nodes {
+    for (_, line) in &chart.nodes {
         out.push_str(line);
     }
     if missing != (0, 0) {
@@ -212,6 +212,8 @@ fn quote(text: &str) -> String {
             ' ' | '-' | '.' | ',' | '/' | '@' | '+' | '·' | '…' | '–' => out.push(c),
             // A word that begins a comment, a class or a style stands nowhere alone: quotes are around it.
             c if c.is_alphanumeric() => out.push(c),
+            // Once decoded, `\n` would be the end of a line: an invisible joiner keeps the two apart.
+            '\\' => out.push_str("#92;#8288;"),
             c => {
                 let _ = write!(out, "#{};", c as u32);
             }

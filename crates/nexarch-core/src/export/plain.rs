@@ -36,7 +36,7 @@ impl Table {
     }
 
     /// Adds a row, whose texts may be by strangers.
-    pub(super) fn row<const N: usize>(&mut self, cells: [String; N]) {
+    pub(super) fn row<const N: usize>(&mut self, cells: &[String; N]) {
         if self.rows.len() == ROWS {
             self.more += 1;
         } else {
@@ -115,7 +115,7 @@ pub(super) fn tables(out: &mut String, map: &ArchitectureMap) {
         ],
     );
     for node in words::worst_nodes(map) {
-        nodes.row(node_row(node));
+        nodes.row(&node_row(node));
     }
     nodes.write(out);
     let mut edges = Table::new(
@@ -131,7 +131,7 @@ pub(super) fn tables(out: &mut String, map: &ArchitectureMap) {
         ],
     );
     for edge in words::worst_edges(map) {
-        edges.row(edge_row(edge));
+        edges.row(&edge_row(edge));
     }
     edges.write(out);
 }

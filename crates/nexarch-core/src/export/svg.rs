@@ -32,6 +32,9 @@ const NARROWEST: i32 = 760;
 /// From this many edges on, healthy ones are drawn faintly.
 const BUSY: usize = 80;
 
+/// An edge with fewer calls than this is never drawn as wide as the widest.
+const FEW: u64 = 50;
+
 /// A node's box on the canvas.
 #[derive(Debug, Clone, Copy)]
 struct Frame {
@@ -130,7 +133,7 @@ fn frames(map: &ArchitectureMap, header: i32) -> Vec<Frame> {
 }
 
 fn edges(out: &mut String, map: &ArchitectureMap, frames: &[Frame], down: i32) {
-    let most = map.edges.iter().map(|edge| edge.call_count).max().unwrap_or(0).max(1);
+    let most = map.edges.iter().map(|edge| edge.call_count).max().unwrap_or(0).max(FEW);
     let lines = Lines::new(map, frames);
     // On a large map the healthy edges step back.
     let _ = write!(out, "<g class=\"{}\">", if map.edges.len() > BUSY { "busy" } else { "calm" });
@@ -173,9 +176,12 @@ fn card(out: &mut String, node: &MapNode, frame: Frame) {
         escape(&cut(label(node.kind, &node.name)))
     );
     let metrics = &node.metrics;
+    // The figure that makes it bad stands out: the failures, or else the time.
+    let failing = Mood::of(metrics.error_rate) != Mood::Good;
+    let (slow, errors) = if failing { ("", " class=\"mark\"") } else { (" class=\"mark\"", "") };
     let _ = write!(
         out,
-        "<text class=\"figures\" x=\"44\" y=\"39\">{}<tspan class=\"errors\" dx=\"8\">{}</tspan></text></g>",
+        "<text class=\"figures\" x=\"44\" y=\"39\"><tspan{slow}>{}</tspan><tspan{errors} dx=\"8\">{}</tspan></text></g>",
         escape(&format!("p95 {}", latency(metrics.p95_latency_ms))),
         escape(&format!("err {}", percent(metrics.error_rate)))
     );

@@ -168,3 +168,46 @@ proptest! {
         prop_assert_eq!(arranged(count, &edges).1.centres, arranged(count, &other).1.centres);
     }
 }
+
+/// How far the nodes that two maps have in common moved: share of pairs that exchanged left and right, share of pairs that
+/// exchanged above and below, and the mean way in boxes. `kept` gives for each node of the first map its number in the
+/// second.
+fn movement(before: &Arrangement, after: &Arrangement, kept: impl Fn(usize) -> usize) -> (f64, f64, f64) {
+    let common: Vec<(Position, Position)> =
+        before.centres.iter().enumerate().map(|(at, &old)| (old, after.centres[kept(at)])).collect();
+    let (mut pairs, mut turned, mut flipped) = (0.0, 0.0, 0.0);
+    for (at, a) in common.iter().enumerate() {
+        for b in &common[at + 1..] {
+            pairs += 1.0;
+            let exchanged = |axis: fn(Position) -> i32| {
+                (axis(a.0) - axis(b.0)).signum() * (axis(a.1) - axis(b.1)).signum() < 0
+            };
+            turned += f64::from(u8::from(exchanged(|at| at.x)));
+            flipped += f64::from(u8::from(exchanged(|at| at.y)));
+        }
+    }
+    let way = |(old, new): &(Position, Position)| f64::from(old.x - new.x).hypot(f64::from(old.y - new.y));
+    let mean = common.iter().map(way).sum::<f64>() / common.len() as f64;
+    (turned / pairs, flipped / pairs, mean / f64::from(BOX_HEIGHT))
+}
+
+#[test]
+fn a_small_change_moves_little() {
+    let mut worst = (0.0f64, 0.0f64, 0.0f64);
+    let mut sum = (0.0, 0.0, 0.0);
+    for new in 0..30 {
+        let edges = grown(60, 95);
+        // A leaf whose id stands at `new * 2` among the others.
+        let place = new * 2;
+        let kept = |at: usize| if at < place { at } else { at + 1 };
+        let mut more: Vec<(usize, usize)> = edges.iter().map(|&(a, b)| (kept(a), kept(b))).collect();
+        more.push((kept((new * 7) % 60), place));
+        let (before, after) = (arranged(60, &edges).1, arranged(61, &more).1);
+        let moved = movement(&before, &after, kept);
+        worst = (worst.0.max(moved.0), worst.1.max(moved.1), worst.2.max(moved.2));
+        sum = (sum.0 + moved.0 / 30.0, sum.1 + moved.1 / 30.0, sum.2 + moved.2 / 30.0);
+    }
+    // A leaf more: columns keep their order, few pairs of rows change theirs, and boxes move by about two rows.
+    assert!(sum.0 < 0.02 && sum.1 < 0.12 && sum.2 < 4.0, "mean {sum:?}");
+    assert!(worst.0 < 0.08 && worst.1 < 0.25 && worst.2 < 10.0, "worst {worst:?}");
+}

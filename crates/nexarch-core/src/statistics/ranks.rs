@@ -37,8 +37,8 @@ pub fn mann_whitney(first: (&Histogram, u64), second: (&Histogram, u64)) -> Opti
         let (in_first, in_second) = (in_first as f64 * scale1, in_second as f64 * scale2);
         wins += in_second * (below + in_first / 2.0);
         below += in_first;
-        let tied = in_first + in_second;
-        ties += tied * tied * tied - tied;
+        let equal = in_first + in_second;
+        ties += equal * equal * equal - equal;
     }
     let mean = n1 * n2 / 2.0;
     let variance = n1 * n2 / 12.0 * (all + 1.0 - ties / (all * (all - 1.0)));

@@ -1,4 +1,4 @@
-//! Against reference values of SciPy 1.17.1 (`scipy.stats`, the function named at each), which none of this code shares.
+//! Against reference values of `SciPy` 1.17.1 (`scipy.stats`, the function named at each), which none of this code shares.
 
 use proptest::{collection::vec, prelude::*};
 

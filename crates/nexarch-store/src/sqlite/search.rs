@@ -39,6 +39,9 @@ struct Chunk {
     hot: Vec<u8>,
 }
 
+/// Hour and chunk, and its blocks, of which the cold one may be missing.
+type Part = ((u64, i64), Vec<u8>, Vec<u8>);
+
 /// Which tenant, and the seed of the trace index.
 type Whose = (i64, u64);
 
@@ -185,7 +188,7 @@ impl Page {
             places.push((here.hour, here.chunk));
         }
         self.described += places.len();
-        let mut parts = Vec::with_capacity(places.len());
+        let mut parts: Vec<Part> = Vec::with_capacity(places.len());
         for (hour, chunk) in places {
             let sql =
                 format!("SELECT hot, cold FROM chunk_{} WHERE id = ?1 AND tenant = ?2", hour / DAY_HOURS);
@@ -244,7 +247,7 @@ fn judge(
     search: &Search,
     trace: TraceId,
     here: (u64, i64),
-    parts: &[((u64, i64), Vec<u8>, Vec<u8>)],
+    parts: &[Part],
     partial: bool,
 ) -> Result<Option<FoundTrace>, Error> {
     let mut best: HashMap<Identity, Copied, Seeded> = HashMap::default();

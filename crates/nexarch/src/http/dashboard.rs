@@ -7,6 +7,7 @@ use axum::{
     http::{HeaderMap, Uri},
     response::Response,
 };
+use nexarch_core::export::UnknownFormat;
 use nexarch_store::Scope;
 
 use super::{
@@ -17,7 +18,7 @@ use super::{
 };
 use crate::{
     app::App,
-    view::{Format, Range, View},
+    view::{Range, View, Windows},
 };
 
 const SERVICES: &str = "/api/v1/dashboard/services/";
@@ -43,8 +44,14 @@ pub(super) async fn map(
     ranged(&app, &headers, &uri, View::Map).await
 }
 
-/// The architecture as a file: `format=json` or `format=svg`.
-#[utoipa::path(get, path = "/api/v1/architecture/export", tag = "dashboard", params(("format" = String, Query), super::openapi::RangeParams), responses((status = 200), (status = 400)))]
+/// The architecture as a file: `format` is `json`, `svg`, `mermaid`, `dot` or `html`.
+#[utoipa::path(get, path = "/api/v1/architecture/export", tag = "dashboard", params(("format" = String, Query), super::openapi::RangeParams), responses(
+    (status = 200, content(
+        (nexarch_core::graph::ArchitectureMap = "application/json"),
+        (String = "image/svg+xml"), (String = "text/vnd.mermaid"), (String = "text/vnd.graphviz"), (String = "text/html"),
+    )),
+    (status = 400),
+))]
 pub(super) async fn export(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
@@ -52,9 +59,23 @@ pub(super) async fn export(
 ) -> Result<Response, ApiError> {
     let caller = caller(&app, &headers, Scope::Read).await?;
     let params = Params::parse(&uri, &["format", "window", "from", "to", "environment"])?;
-    let format = Format::parse(params.get("format"))?;
+    let format = params.get("format").unwrap_or_default().parse();
+    let format = format.map_err(|error: UnknownFormat| ApiError::bad_request(error.to_string()))?;
     let range = Range::parse(&params)?;
     cached::answer(&app, &caller, View::Export(range, format), &headers).await
+}
+
+/// What differs between two spans of time: new, gone and changed nodes, edges and operations, with tests of significance
+/// corrected for their number. A named `head` ends at the newest accepted time, a named `base` where the head begins.
+#[utoipa::path(get, path = "/api/v1/architecture/diff", tag = "dashboard", params(super::openapi::DiffParams), responses((status = 200, body = nexarch_core::diff::Drift), (status = 400)))]
+pub(super) async fn diff(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, ApiError> {
+    let caller = caller(&app, &headers, Scope::Read).await?;
+    let params = Params::parse(&uri, &["base", "head", "environment"])?;
+    cached::answer(&app, &caller, View::Diff(Windows::parse(&params)?), &headers).await
 }
 
 /// All services.

@@ -15,6 +15,7 @@ mod otlp;
 mod page;
 mod params;
 mod rest;
+mod search;
 mod traces;
 
 use std::sync::Arc;
@@ -41,10 +42,12 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/api/v1/dashboard/architecture-map", get(dashboard::map))
         .route("/api/v1/architecture/current", get(dashboard::map))
         .route("/api/v1/architecture/export", get(dashboard::export))
+        .route("/api/v1/architecture/diff", get(dashboard::diff))
         .route("/api/v1/dashboard/services", get(dashboard::services))
         .route("/api/v1/dashboard/services/{name}", get(dashboard::service))
         .route("/api/v1/dashboard/services/{name}/metrics", get(dashboard::service_metrics))
         .route("/api/v1/dashboard/trends", get(dashboard::trends))
+        .route("/api/v1/traces", get(search::search))
         .route("/api/v1/traces/{trace_id}", get(traces::trace))
         .route("/api/v1/cache/stats", get(cache::stats))
         .route("/api/v1/cache/health", get(cache::health))

@@ -9,7 +9,7 @@ use utoipa::{
     openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme},
 };
 
-use super::{cache, dashboard, diagnostics, health, ingest, otlp, traces};
+use super::{cache, dashboard, diagnostics, health, ingest, otlp, search, traces};
 
 /// Which span of time, and which environment.
 #[derive(IntoParams)]
@@ -24,6 +24,50 @@ pub(super) struct RangeParams {
     to: Option<String>,
     /// Only this `deployment.environment.name`; default: all.
     environment: Option<String>,
+}
+
+/// Which two spans of time, and which environment.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "only its shape is read, by the document")]
+pub(super) struct DiffParams {
+    /// What is compared with: `15m 1h 6h 24h 7d 30d`, ending where `head` begins, or two times `FROM/TO` (RFC 3339).
+    base: String,
+    /// What is compared: `15m 1h 6h 24h 7d 30d`, ending at the newest accepted time, or two times `FROM/TO` (RFC 3339).
+    head: String,
+    /// Only this `deployment.environment.name`; default: all.
+    environment: Option<String>,
+}
+
+/// Which traces.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "only its shape is read, by the document")]
+pub(super) struct SearchParams {
+    /// `15m 1h 6h 24h 7d 30d`; ends at the newest accepted time. Default `24h`.
+    window: Option<String>,
+    /// RFC 3339; with `to`, instead of `window`.
+    from: Option<String>,
+    /// RFC 3339.
+    to: Option<String>,
+    /// Only this `deployment.environment.name`; default: all.
+    environment: Option<String>,
+    /// Name of the span's service.
+    service: Option<String>,
+    /// Name of the span.
+    operation: Option<String>,
+    /// The span took at least so long.
+    min_duration_ms: Option<f64>,
+    /// The span took at most so long.
+    max_duration_ms: Option<f64>,
+    /// The span failed, or did not.
+    error: Option<bool>,
+    /// `key=value`, or a key alone: an attribute of the span or of its sender.
+    attribute: Option<String>,
+    /// Most traces of a page, 1 to 100. Default 20.
+    limit: Option<usize>,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
 }
 
 /// Which span of time.
@@ -44,8 +88,8 @@ pub(super) struct WindowParams {
     info(title = "Nexarch", description = "Architecture intelligence from OpenTelemetry spans, served from a cache that is never stale."),
     paths(
         otlp::traces, ingest::one, ingest::batch, ingest::stats, diagnostics::diagnostics,
-        dashboard::overview, dashboard::map, dashboard::export, dashboard::services, dashboard::service, dashboard::service_metrics, dashboard::trends,
-        traces::trace,
+        dashboard::overview, dashboard::map, dashboard::export, dashboard::diff, dashboard::services, dashboard::service, dashboard::service_metrics, dashboard::trends,
+        search::search, traces::trace,
         cache::stats, cache::health, cache::invalidate, cache::invalidate_operation,
         health::health, health::ready,
     ),

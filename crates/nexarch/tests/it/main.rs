@@ -1,7 +1,8 @@
 //! The server as its users meet it: the real program, real sockets, real files. One binary, so that it links once.
 //!
-//! Needs Python, Node.js, OpenSSL and strace; `cargo xtask test` brings them. Nothing is skipped without them: it fails.
+//! Needs Python, Node.js, OpenSSL, Graphviz and strace; `cargo xtask test` brings them. Nothing is skipped without them: it fails.
 
+mod analyze;
 mod auth;
 mod bench;
 mod beside;
@@ -14,6 +15,7 @@ mod deploy;
 mod diagnostics;
 mod disk;
 mod doctor;
+mod export;
 mod freshness;
 mod grpc;
 mod hostile;
@@ -30,6 +32,7 @@ mod otlp;
 mod python_sdk;
 mod readme;
 mod redis;
+mod search;
 mod senders;
 mod support;
 mod tls;

@@ -24,7 +24,7 @@ table{border-collapse:collapse;width:100%;font-size:14px}
 th,td{padding:8px 16px;text-align:left;border-bottom:1px solid var(--line);white-space:nowrap}
 tbody tr:last-child>*{border-bottom:0}
 thead th{font-size:12px;font-weight:600;color:var(--soft)}
-tbody th{font-weight:600;max-width:34em;overflow:hidden;text-overflow:ellipsis}
+tbody th{font-weight:600;max-width:40em;white-space:normal;overflow-wrap:anywhere}
 td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}
 td.soft{color:var(--soft)}
 .name-2{font-weight:400;color:var(--soft)}

@@ -14,7 +14,7 @@ text{font-family:system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue','Dej
 .service .icon{stroke:#2f6fde}.database .icon{stroke:#7a4fd0}.cache .icon{stroke:#b4560c}\
 .queue .icon{stroke:#0f7f78}.external .icon{stroke:#5c6b7d}.user .icon{stroke:#16202c}.model .icon{stroke:#b3318a}\
 .node.fair .card{stroke:#c98500;stroke-width:2}.node.bad .card{stroke:#d3302f;stroke-width:2}\
-.node.fair .errors{fill:#8a5a00;font-weight:600}.node.bad .errors{fill:#b71f1f;font-weight:600}\
+.node.fair .mark{fill:#8a5a00;font-weight:600}.node.bad .mark{fill:#b71f1f;font-weight:600}\
 .edge{fill:none;stroke-linecap:butt}\
 .edge.good{stroke:#93a1b3}.edge.fair{stroke:#c98500}.edge.bad{stroke:#d3302f}\
 .inferred{stroke-dasharray:6 4}.busy .good{opacity:.45}\
@@ -25,7 +25,7 @@ text{font-family:system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue','Dej
 .service .icon{stroke:#6ea4ff}.database .icon{stroke:#b393ff}.cache .icon{stroke:#f0985a}\
 .queue .icon{stroke:#4fc9c0}.external .icon{stroke:#9aa8b8}.user .icon{stroke:#e8edf3}.model .icon{stroke:#f07cc8}\
 .node.fair .card{stroke:#e0a83a}.node.bad .card{stroke:#ff6b66}\
-.node.fair .errors{fill:#e9b656}.node.bad .errors{fill:#ff8d88}\
+.node.fair .mark{fill:#e9b656}.node.bad .mark{fill:#ff8d88}\
 .edge.good{stroke:#5b6a7d}.edge.fair{stroke:#e0a83a}.edge.bad{stroke:#ff6b66}\
 .head-good{fill:#5b6a7d}.head-fair{fill:#e0a83a}.head-bad{fill:#ff6b66}\
 }</style>";
