@@ -6,6 +6,7 @@
 //! that address, or whose name equals the host's first label. Such an edge is `inferred = address`.
 
 mod caps;
+mod find;
 mod identity;
 mod map;
 mod resolve;
@@ -13,6 +14,7 @@ mod resolve;
 use rustc_hash::FxHashMap;
 use serde::Serialize;
 
+pub(crate) use find::Finder;
 pub use map::{
     ArchitectureMap, GraphStats, MapEdge, MapNode, NodeMetrics, Position, architecture_map, label,
 };

@@ -27,6 +27,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod trace;
+pub(crate) mod tree;
 
 use calls::Seen;
 use trace::Trace;

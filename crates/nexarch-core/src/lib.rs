@@ -3,6 +3,7 @@
 //! Nothing here performs IO, waits, or reads a clock. Every function is a function of its arguments, so that it
 //! can be replayed, fuzzed and tested by property.
 
+pub mod analysis;
 pub mod attributes;
 mod cut;
 pub mod diagnostics;

@@ -96,6 +96,16 @@ impl Table {
         self.text_ids.contains_key(text)
     }
 
+    /// The index of a text, if it is among those interned.
+    pub(crate) fn find_text(&self, text: &str) -> Option<u32> {
+        self.text_ids.get(&text[..text.floor_char_boundary(MAX_TEXT)]).copied()
+    }
+
+    /// The index of a node, if it is among those interned.
+    pub(crate) fn find_node(&self, node: NodeKey) -> Option<u32> {
+        self.node_ids.get(&node).copied()
+    }
+
     /// Are there at most so many cells, nodes and texts?
     pub(crate) fn is_within(&self, cells: usize, nodes: usize, texts: usize) -> bool {
         self.cells.len() <= cells && self.nodes.len() <= nodes && self.texts.len() <= texts

@@ -6,4 +6,5 @@ mod support;
 mod trainticket;
 mod zipkin;
 
+mod findings;
 mod jaeger;

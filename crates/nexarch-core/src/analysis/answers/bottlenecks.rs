@@ -1,0 +1,211 @@
+//! Where the time of requests goes.
+
+use serde::Serialize;
+
+use super::Sampled;
+use crate::{
+    analysis::{Analysis, traces::quantile},
+    graph::NodeType,
+    view::{milliseconds, ratio},
+    window::WindowView,
+};
+
+/// Most nodes listed.
+const LISTED: usize = 50;
+/// Most operations of a node, and steps of a path.
+const STEPS: usize = 20;
+/// A node with this share of all critical paths is a bottleneck, whatever its traffic.
+const BOTTLENECK: f64 = 0.20;
+
+/// The answer of `dashboard/bottlenecks`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Bottlenecks {
+    /// Nodes on critical paths, by score.
+    pub bottlenecks: Vec<Bottleneck>,
+    /// Entry operations, the one with the most total time first, with the steps on their critical paths.
+    pub critical_paths: Vec<CriticalPath>,
+    /// Why there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'static str>,
+    /// What it rests on.
+    pub sample: Sampled,
+    /// Commit time of the newest data, RFC 3339; `null` without data.
+    pub last_updated: Option<String>,
+    /// What the figures are of.
+    pub window: WindowView,
+}
+
+/// A node on critical paths. `score = critical_path_share · load_factor · fan_in_factor` only sorts.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Bottleneck {
+    /// Id on the map.
+    pub id: String,
+    /// Type.
+    #[serde(rename = "type")]
+    pub kind: NodeType,
+    /// The product of the three factors.
+    pub score: f64,
+    /// Part of the time of all entry requests that it spent on their critical paths itself, 0…1.
+    pub critical_path_share: f64,
+    /// `1 + log10(1 + requests per second)`.
+    pub load_factor: f64,
+    /// `1 + log2(1 + callers)`.
+    pub fan_in_factor: f64,
+    /// Requests per second of the window; `null` for an empty one.
+    pub requests_per_second: Option<f64>,
+    /// Distinct callers.
+    pub fan_in: usize,
+    /// Requests inside at the same time, on average (Little: rate · mean duration); `null` when no duration is known.
+    pub in_flight: Option<f64>,
+    /// Holds at least a fifth of all critical paths.
+    pub is_bottleneck: bool,
+    /// Its operations on critical paths, the largest share first.
+    pub operations: Vec<PathStep>,
+}
+
+/// One operation on critical paths.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct PathStep {
+    /// Id of the node on the map.
+    pub id: String,
+    /// Name of the spans.
+    pub operation: String,
+    /// Part of the time of the requests, 0…1.
+    pub share: f64,
+    /// Median of its own time on the path, over the requests on whose path it is.
+    pub p50_ms: Option<f64>,
+    /// 95 % of them are not longer.
+    pub p95_ms: Option<f64>,
+    /// Mean self time of its spans, on the path or not.
+    pub self_time_ms: Option<f64>,
+}
+
+/// Where the time of one entry operation goes.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct CriticalPath {
+    /// Id of the entry service on the map.
+    pub id: String,
+    /// Its operation.
+    pub operation: String,
+    /// Requests of the sample.
+    pub requests: u64,
+    /// Median of their durations.
+    pub p50_ms: Option<f64>,
+    /// 95 % of them are not slower.
+    pub p95_ms: Option<f64>,
+    /// The largest share first; shares are of this operation's time. Up to 20.
+    pub steps: Vec<PathStep>,
+    /// The slowest one, 32 hex digits.
+    pub example_trace_id: Option<String>,
+}
+
+impl Analysis<'_> {
+    /// Where the time of requests goes.
+    pub fn bottlenecks(&self) -> Bottlenecks {
+        let mut bottlenecks = self.all_bottlenecks();
+        bottlenecks.truncate(LISTED);
+        for bottleneck in &mut bottlenecks {
+            bottleneck.operations = self.steps_of(&bottleneck.id);
+        }
+        Bottlenecks {
+            bottlenecks,
+            critical_paths: self.critical_paths(),
+            reason: self
+                .path_share
+                .is_none()
+                .then_some("no timed trace of the window was looked at as a whole"),
+            sample: self.sampled(),
+            last_updated: self.context.last_updated(),
+            window: self.context.window(),
+        }
+    }
+
+    /// How many nodes hold at least a fifth of all critical paths.
+    pub(super) fn bottleneck_count(&self) -> Option<usize> {
+        let shares = self.path_share.as_ref()?;
+        Some(self.inner().filter(|&at| shares[at] >= BOTTLENECK).count())
+    }
+
+    fn all_bottlenecks(&self) -> Vec<Bottleneck> {
+        let Some(shares) = &self.path_share else { return Vec::new() };
+        let mut found: Vec<Bottleneck> = self
+            .inner()
+            .filter(|&at| shares[at] > 0.0 && self.is_shown(at))
+            .map(|at| self.bottleneck(at, shares[at]))
+            .collect();
+        found.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.id.cmp(&b.id)));
+        found
+    }
+
+    fn bottleneck(&self, at: usize, share: f64) -> Bottleneck {
+        let node = &self.graph.nodes[at];
+        let seconds = self.context.range.seconds();
+        let rate = (seconds > 0).then(|| node.requests.calls() as f64 / seconds as f64);
+        let fan_in = self.net.callers(at).len();
+        let load = 1.0 + (1.0 + rate.unwrap_or(0.0)).log10();
+        let leaning = 1.0 + (1.0 + fan_in as f64).log2();
+        let rounded = |value| ratio(Some(value)).unwrap_or(0.0);
+        Bottleneck {
+            id: node.id.clone(),
+            kind: node.kind,
+            score: rounded(share * load * leaning),
+            critical_path_share: rounded(share),
+            load_factor: rounded(load),
+            fan_in_factor: rounded(leaning),
+            requests_per_second: ratio(rate),
+            fan_in,
+            in_flight: ratio(rate.zip(node.requests.mean_us()).map(|(rate, us)| rate * us / 1e6)),
+            is_bottleneck: share >= BOTTLENECK,
+            operations: Vec::new(),
+        }
+    }
+
+    fn steps_of(&self, id: &str) -> Vec<PathStep> {
+        let all = self.totals.path.iter().filter(|(step, _)| self.id(step.0) == id);
+        self.steps(all.map(|(&step, on_path)| (step, on_path.weighted_ns)), self.totals.root_ns)
+    }
+
+    fn steps(&self, of: impl Iterator<Item = ((usize, u32), u128)>, all: u128) -> Vec<PathStep> {
+        let mut steps: Vec<((usize, u32), u128)> = of.collect();
+        steps.sort_by_key(|&((node, name), ns)| (std::cmp::Reverse(ns), node, self.name(name)));
+        steps.truncate(STEPS);
+        let step = |((node, name), ns): ((usize, u32), u128)| {
+            let samples = self.totals.path.get(&(node, name)).map_or(&[][..], |on_path| &on_path.samples);
+            let own = self.totals.own.get(&(node, name)).filter(|own| own.1 > 0);
+            PathStep {
+                id: self.id(node).into(),
+                operation: self.name(name).into(),
+                share: ratio((all > 0).then(|| ns as f64 / all as f64)).unwrap_or(0.0),
+                p50_ms: of_ns(quantile(samples, 500)),
+                p95_ms: of_ns(quantile(samples, 950)),
+                self_time_ms: milliseconds(own.map(|&(ns, weight)| ns as f64 / weight as f64 / 1e3)),
+            }
+        };
+        steps.into_iter().map(step).collect()
+    }
+
+    fn critical_paths(&self) -> Vec<CriticalPath> {
+        let routes = self.totals.routes.iter().filter(|(_, route)| route.root_ns > 0);
+        let mut routes: Vec<_> = routes.filter(|(step, _)| self.is_shown(step.0)).collect();
+        routes.sort_by_key(|&(step, route)| (std::cmp::Reverse(route.root_ns), step.0, self.name(step.1)));
+        routes.truncate(LISTED);
+        let path = |(&(node, name), route): (&(usize, u32), &crate::analysis::traces::Route)| CriticalPath {
+            id: self.id(node).into(),
+            operation: self.name(name).into(),
+            requests: route.entries,
+            p50_ms: of_ns(quantile(&route.durations, 500)),
+            p95_ms: of_ns(quantile(&route.durations, 950)),
+            steps: self.steps(route.steps.iter().map(|(&step, &ns)| (step, ns)), route.root_ns),
+            example_trace_id: route.slowest.trace().map(|trace| trace.to_string()),
+        };
+        routes.into_iter().map(path).collect()
+    }
+}
+
+fn of_ns(ns: Option<u64>) -> Option<f64> {
+    milliseconds(ns.map(|ns| ns as f64 / 1e3))
+}

@@ -1,0 +1,231 @@
+//! What whole requests show.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{percent, time};
+use crate::{
+    analysis::{
+        Analysis, Issue, IssueKind, Severity,
+        traces::{Example, FanOut, Hop, Loop, quantile},
+    },
+    graph::NodeType,
+};
+
+/// More nested requests than this in one request of twenty.
+const DEEP: u32 = 5;
+/// So many findings of this kind are compared with each other.
+const MOST_CHAINS: usize = 50;
+/// More distinct callees of one request than this.
+const WIDE: u32 = 10;
+/// So much of the latency objective spent in a loop is more than a note.
+const COSTLY: f64 = 0.05;
+/// Calls for each one that was meant, from which retries are a storm; and the least number of retries.
+const AMPLIFIED: f64 = 1.5;
+const LEAST_RETRIES: u64 = 3;
+/// Calls for each one at the entry, over all hops.
+const AMPLIFIED_PATH: f64 = 3.0;
+
+/// One finding for each longest chain.
+pub(super) fn deep_chains(analysis: &Analysis<'_>, issues: &mut Vec<Issue>) {
+    let mut found: Vec<(&[usize], u64, u32, Example, u64)> = Vec::new();
+    for route in analysis.totals.routes.values() {
+        let p95 = quantile(&route.depths, 950).unwrap_or(0);
+        if p95 > DEEP {
+            let (example, chain) = &route.deepest;
+            found.push((chain, route.depths.len() as u64, p95, *example, route.weight / 256));
+        }
+    }
+    found.sort_by(|a, b| (b.0.len(), a.0, b.1, b.2).cmp(&(a.0.len(), b.0, a.1, a.2)));
+    let mut kept: Vec<&[usize]> = Vec::new();
+    let mut ids_seen = BTreeSet::new();
+    for (chain, n, p95, example, requests) in found {
+        let inside = |longer: &&[usize]| longer.windows(chain.len().max(1)).any(|window| window == chain);
+        if kept.len() == MOST_CHAINS {
+            break;
+        }
+        if kept.iter().any(inside) || !chain.iter().any(|&at| analysis.is_shown(at)) {
+            continue;
+        }
+        kept.push(chain);
+        let ids: Vec<String> = chain.iter().map(|&at| analysis.id(at).to_owned()).collect();
+        let reason = format!("one request of twenty waits for {p95} nested requests or more");
+        let shown = format!("Every hop adds its latency and its failures: {}.", ids.join(" → "));
+        let mut subject = ids;
+        subject.sort_unstable();
+        subject.dedup();
+        let issue = Issue::new(IssueKind::DeepSyncChain, (Severity::Medium, reason), subject, n)
+            .titled(format!("{} requests wait for each other", chain.len()), shown);
+        // The same parts in another order are the same finding.
+        if ids_seen.insert(issue.id.clone()) {
+            issues.push(
+                Issue { affected_requests: requests, example_trace_id: shown_trace(example), ..issue }.with(
+                    [("p95_depth", f64::from(p95)), ("deepest", chain.len() as f64), ("requests", n as f64)],
+                ),
+            );
+        }
+    }
+}
+
+/// One finding for each service: its widest operation.
+pub(super) fn fan_out(analysis: &Analysis<'_>, issues: &mut Vec<Issue>) {
+    let mut widest: BTreeMap<usize, (u32, &str, &FanOut)> = BTreeMap::new();
+    for (&(at, operation), fan) in &analysis.totals.fan_out {
+        let p95 = quantile(&fan.callees, 950).unwrap_or(0);
+        let name = analysis.name(operation);
+        let better = widest.get(&at).is_none_or(|kept| p95 > kept.0 || (p95 == kept.0 && name < kept.1));
+        if p95 > WIDE && better && analysis.is_shown(at) {
+            widest.insert(at, (p95, name, fan));
+        }
+    }
+    for (at, (p95, operation, fan)) in widest {
+        let (id, n) = (analysis.id(at), fan.callees.len() as u64);
+        let calls = quantile(&fan.calls, 950).unwrap_or(0);
+        let reason = format!("it is as slow as the slowest of {p95}, and fails when one fails");
+        let issue = Issue::new(IssueKind::FanOutOverload, (Severity::Medium, reason), vec![id.into()], n)
+            .titled(
+                format!("A request of {id} calls {p95} others"),
+                format!(
+                    "{operation} calls up to {p95} different parts ({calls} calls) in 95 % of {n} requests."
+                ),
+            );
+        let requests = analysis.graph.nodes[at].requests.calls();
+        issues.push(
+            Issue { affected_requests: requests, example_trace_id: shown_trace(fan.widest), ..issue }.with([
+                ("p95_callees", f64::from(p95)),
+                ("p95_calls", f64::from(calls)),
+                ("requests", n as f64),
+            ]),
+        );
+    }
+}
+
+/// One finding for each pair of caller and callee: its costliest loop.
+pub(super) fn loops(analysis: &Analysis<'_>, issues: &mut Vec<Issue>) {
+    type Costliest<'a> = (Loop, &'a str, &'a str, (usize, u32));
+    fn rank<'a>(one: &Costliest<'a>) -> (u128, u64, std::cmp::Reverse<(&'a str, &'a str)>) {
+        (one.0.cost_ns, one.0.calls, std::cmp::Reverse((one.1, one.2)))
+    }
+    let mut pairs: BTreeMap<(usize, usize), (Costliest<'_>, usize)> = BTreeMap::new();
+    for (&(from, operation, to, what), seen) in &analysis.totals.loops {
+        let new: Costliest<'_> = (*seen, analysis.name(operation), analysis.name(what), (from, operation));
+        let kept = pairs.entry((from, to)).or_insert((new, 0));
+        kept.1 += 1;
+        if rank(&new) > rank(&kept.0) {
+            kept.0 = new;
+        }
+    }
+    for ((from, to), (costliest, number)) in pairs {
+        if analysis.is_shown(from) || analysis.is_shown(to) {
+            issues.push(loop_issue(analysis, (from, to), costliest, number));
+        }
+    }
+}
+
+fn loop_issue(
+    analysis: &Analysis<'_>,
+    (from, to): (usize, usize),
+    (seen, operation, what, step): (Loop, &str, &str, (usize, u32)),
+    number: usize,
+) -> Issue {
+    let (source, target) = (analysis.id(from), analysis.id(to));
+    let store = matches!(analysis.graph.nodes[to].kind, NodeType::Database | NodeType::Cache);
+    let kind = if store { IssueKind::NPlusOne } else { IssueKind::ChattyCalls };
+    let each = seen.calls as f64 / seen.parents as f64;
+    let cost_us = seen.cost_ns as f64 / seen.parents as f64 / 1e3;
+    let objective_us = analysis.context.latency_objective_ms * 1e3;
+    let requests = analysis.totals.fan_out.get(&step).map_or(0, |fan| fan.callees.len() as u64);
+    let severity = if cost_us >= COSTLY * objective_us {
+        (
+            Severity::Medium,
+            format!("costs {} of a request that meets the objective", percent(cost_us / objective_us)),
+        )
+    } else {
+        (Severity::Low, format!("costs only {} each time", time(cost_us)))
+    };
+    let issue = Issue::new(kind, severity, vec![source.into(), target.into()], seen.parents).titled(
+        format!("{source} calls {target} in a loop"),
+        format!(
+            "{operation} makes the same call ({what}) {each:.1} times in turn, {} times in {requests} requests. Made at \
+             once they would save up to {} each time.",
+            seen.parents,
+            time(cost_us)
+        ),
+    );
+    // As often as in the sample.
+    let share = if requests > 0 { (seen.parents as f64 / requests as f64).min(1.0) } else { f64::NAN };
+    Issue { affected_requests: seen.parents, example_trace_id: shown_trace(seen.worst), ..issue }.with([
+        ("calls_in_turn", each),
+        ("occurrences", seen.parents as f64),
+        ("request_share", share),
+        ("saving_ms", cost_us / 1e3),
+        ("loops", number as f64),
+    ])
+}
+
+/// One finding for each pair of caller and callee.
+pub(super) fn retries(analysis: &Analysis<'_>, issues: &mut Vec<Issue>) {
+    let reached = amplification(analysis);
+    let mut hops: Vec<(&(usize, usize), &Hop)> = analysis.totals.hops.iter().collect();
+    hops.sort_unstable_by_key(|hop| *hop.0);
+    for (&(from, to), hop) in hops {
+        let retries = hop.calls.saturating_sub(hop.logical);
+        let factor = factor(hop);
+        let shown = analysis.is_shown(from) || analysis.is_shown(to);
+        if factor < AMPLIFIED || retries < LEAST_RETRIES || !shown {
+            continue;
+        }
+        let along = reached[from] * factor;
+        let severity = if along >= AMPLIFIED_PATH {
+            (Severity::High, format!("{along:.1} calls reach it for each one at the entry"))
+        } else {
+            (Severity::Medium, format!("{factor:.1} calls for each one that was meant"))
+        };
+        let (source, target) = (analysis.id(from), analysis.id(to));
+        let issue =
+            Issue::new(IssueKind::RetryStorm, severity, vec![source.into(), target.into()], hop.logical)
+                .titled(
+                    format!("{source} repeats failed calls of {target}"),
+                    format!(
+                        "{retries} of {} calls repeat a failed one: the load grows when {target} is weakest.",
+                        hop.calls
+                    ),
+                );
+        issues.push(
+            Issue { affected_requests: retries, example_trace_id: shown_trace(hop.worst), ..issue }.with([
+                ("amplification", factor),
+                ("path_amplification", along),
+                ("retries", retries as f64),
+                ("calls", hop.calls as f64),
+            ]),
+        );
+    }
+}
+
+/// Calls for each one that was meant.
+pub(in crate::analysis) fn factor(hop: &Hop) -> f64 {
+    hop.calls as f64 / hop.logical.max(1) as f64
+}
+
+/// The largest product of factors on a way to each node. Calls inside of a cycle are left out: a way through them has
+/// no end.
+pub(in crate::analysis) fn amplification(analysis: &Analysis<'_>) -> Vec<f64> {
+    let parts = &analysis.components;
+    let mut reached = vec![1.0f64; parts.count];
+    // Callers have higher numbers.
+    let mut hops: Vec<(usize, usize, f64)> = analysis
+        .totals
+        .hops
+        .iter()
+        .map(|(&(from, to), hop)| (parts.of[from], parts.of[to], factor(hop)))
+        .filter(|(from, to, _)| from > to)
+        .collect();
+    hops.sort_unstable_by_key(|hop| std::cmp::Reverse(hop.0));
+    for (from, to, factor) in hops {
+        reached[to] = reached[to].max(reached[from] * factor);
+    }
+    parts.of.iter().map(|&part| reached[part]).collect()
+}
+
+fn shown_trace(example: Example) -> Option<String> {
+    example.trace().map(|trace| trace.to_string())
+}
