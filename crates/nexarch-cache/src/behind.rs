@@ -7,7 +7,7 @@ use crate::envelope::{self, Head};
 use crate::fetch::INLINE;
 use crate::seal::{NONCE, Sealer};
 use crate::tenants::Tenant;
-use crate::tier::{Moment, Tier, count};
+use crate::tier::{Moment, Permits, Tier, count};
 use bytes::Bytes;
 use std::io;
 use std::sync::Arc;
@@ -17,20 +17,7 @@ use std::time::Duration;
 impl Inner {
     /// Sends `entry` to the shared tier on a task of its own, if there is room for it on the way and for the scope there.
     pub(crate) fn write_behind(self: &Arc<Self>, tenant: &Arc<Tenant>, plan: &Plan, entry: &Arc<Entry>) {
-        let Some(tier) = &self.tier else { return };
-        let unshared = &tenant.counters.of(plan.operation).unshared;
-        if entry.body.len() > self.max_value_bytes {
-            return unshared.store(true, Ordering::Relaxed);
-        }
-        if !self.enabled() || !tier.usable() {
-            return;
-        }
-        if tenant.remote.bytes(self.clock.boot()) >= tier.scope_max_bytes {
-            return count(&tier.counts.over_quota);
-        }
-        let Some(permits) = tier.begin_write(entry.body.len() + plan.params.len()) else {
-            return count(&tier.counts.not_written);
-        };
+        let Some(permits) = self.may_write(tenant, plan, entry) else { return };
         let (inner, tenant) = (Arc::clone(self), Arc::clone(tenant));
         let (plan, entry) = (plan.clone(), Arc::clone(entry));
         self.tracker.spawn(async move {
@@ -41,13 +28,48 @@ impl Inner {
         });
     }
 
-    async fn write(self: &Arc<Self>, tier: &Tier, tenant: &Tenant, plan: Plan, entry: Arc<Entry>) {
+    /// The same, waited for: whether the shared tier has it.
+    pub(crate) async fn write_through(
+        self: &Arc<Self>,
+        tenant: &Arc<Tenant>,
+        plan: &Plan,
+        entry: &Arc<Entry>,
+    ) -> bool {
+        let Some(tier) = &self.tier else { return false };
+        let Some(_permits) = self.may_write(tenant, plan, entry) else { return false };
+        self.write(tier, tenant, plan.clone(), Arc::clone(entry)).await
+    }
+
+    /// Room for `entry` on the way to the shared tier; `None` when it is not to be sent.
+    fn may_write(&self, tenant: &Tenant, plan: &Plan, entry: &Entry) -> Option<Permits> {
+        let tier = self.tier.as_ref()?;
+        let unshared = &tenant.counters.of(plan.operation).unshared;
+        if entry.body.len() > self.max_value_bytes {
+            unshared.store(true, Ordering::Relaxed);
+            return None;
+        }
+        if !self.enabled() || !tier.usable() {
+            return None;
+        }
+        if tenant.remote.bytes(self.clock.boot()) >= tier.scope_max_bytes {
+            count(&tier.counts.over_quota);
+            return None;
+        }
+        let permits = tier.begin_write(entry.body.len() + plan.params.len());
+        if permits.is_none() {
+            count(&tier.counts.not_written);
+        }
+        permits
+    }
+
+    /// Whether the shared tier took it.
+    async fn write(self: &Arc<Self>, tier: &Tier, tenant: &Tenant, plan: Plan, entry: Arc<Entry>) -> bool {
         let (key, name, operation) = (plan.key(tenant), self.name(tenant, &plan), plan.operation);
         let moment = Moment::now(&*self.clock);
         let left = entry.dies.since(moment.boot);
         // Redis counts whole milliseconds; one that is over anyway is not worth a command.
         if left < Duration::from_millis(1) {
-            return;
+            return false;
         }
         let head = Head {
             label: entry.label,
@@ -59,24 +81,31 @@ impl Inner {
             negative: entry.negative,
         };
         let Ok(packed) = self.pack(tier, plan, &name, head, entry).await else {
-            return count(&tier.counts.not_written);
+            count(&tier.counts.not_written);
+            return false;
         };
         // Others need not wait for what they will not find.
         let unshared = packed.len() > tier.max_value_bytes;
         tenant.counters.of(operation).unshared.store(unshared, Ordering::Relaxed);
         if unshared {
-            return count(&tier.counts.not_written);
+            count(&tier.counts.not_written);
+            return false;
         }
         if !tenant.remote.charge(key, name.len() + packed.len(), left, moment.boot, tier.scope_max_bytes) {
-            return count(&tier.counts.over_quota);
+            count(&tier.counts.over_quota);
+            return false;
         }
         match tier.remote.set(&name, packed, left).await {
-            Ok(()) => count(&tier.counts.written),
+            Ok(()) => {
+                count(&tier.counts.written);
+                true
+            }
             Err(error) => {
                 // It may be there all the same; then the estimate is low until it expires.
                 tenant.remote.release(key);
                 tier.failed(&error);
                 count(&tier.counts.not_written);
+                false
             }
         }
     }

@@ -62,6 +62,8 @@ pub(crate) struct Plan {
     /// A hash of its type; 0 for bytes.
     pub(crate) of_type: u64,
     pub(crate) shape: &'static Shape,
+    /// Send it to the shared tier behind the answer? Else who asked does, and waits for it.
+    pub(crate) behind: bool,
 }
 
 impl Plan {
@@ -78,6 +80,7 @@ impl Plan {
             fingerprint: xxh3_64_with_seed(operation.schema.as_bytes(), read.of_type),
             of_type: read.of_type,
             shape: read.shape,
+            behind: true,
         }
     }
 
@@ -143,7 +146,9 @@ impl Inner {
         });
         let stored = self.store(tenant, key, &entry);
         if entry.fresh(self.clock.boot()) {
-            self.write_behind(tenant, plan, &entry);
+            if plan.behind {
+                self.write_behind(tenant, plan, &entry);
+            }
         } else {
             tenant.counters.of(plan.operation).unshared.store(true, Ordering::Relaxed);
         }

@@ -45,6 +45,9 @@ pub enum Error {
         /// The newest version of the scope.
         known: u64,
     },
+    /// The cache is switched off: nothing can be warmed.
+    #[error("the cache is switched off")]
+    Disabled,
     /// `only_if_cached`, and nothing suitable is.
     #[error("not in the cache")]
     NotCached,

@@ -56,6 +56,7 @@ pub mod testing;
 mod tier;
 mod truth;
 mod typed;
+mod warm;
 
 pub use authority::{Authority, Invalidation, ScopeVersions, TruthRead};
 pub use builder::Builder;
@@ -83,3 +84,4 @@ pub use stats::{
 };
 pub use status::{Backend, Condition, Mode, Status};
 pub use typed::Typed;
+pub use warm::{StoredIn, Warmed};

@@ -56,6 +56,9 @@ pub(crate) struct Counts {
 #[derive(Debug, Default)]
 pub(crate) struct RejectedCounts([AtomicU64; Rejected::ALL.len()]);
 
+/// A place among the values on their way, and room for its bytes.
+pub(crate) type Permits = (OwnedSemaphorePermit, OwnedSemaphorePermit);
+
 impl Tier {
     pub(crate) fn new(
         remote: Arc<dyn Remote>,
@@ -92,7 +95,7 @@ impl Tier {
     }
 
     /// The right to send a value of this many bytes; given back when dropped.
-    pub(crate) fn begin_write(&self, bytes: usize) -> Option<(OwnedSemaphorePermit, OwnedSemaphorePermit)> {
+    pub(crate) fn begin_write(&self, bytes: usize) -> Option<Permits> {
         let kib = u32::try_from(bytes.div_ceil(1 << 10)).ok()?;
         let slot = Arc::clone(&self.writes).try_acquire_owned().ok()?;
         let room = Arc::clone(&self.write_kib).try_acquire_many_owned(kib).ok()?;

@@ -4,7 +4,7 @@ use crate::support::{Db, Gate, TTL, render, scope, settle};
 use nexarch_cache::testing::{FaultyRemote, Hub};
 use nexarch_cache::{
     Answer, Authority, BoxError, Builder, Cache, Cause, Changed, Commit, Computed, Directives, Error,
-    ManualClock, Operation, OperationId, Read, Scope, ScopeVersions,
+    ManualClock, Operation, OperationId, Read, Scope, ScopeVersions, Warmed,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -116,6 +116,19 @@ impl Node {
                 .get_or_compute(&acme, Read::new(overview, "window=24h").directives(directives), compute)
                 .await
         }
+    }
+
+    /// Warms what [`Self::read`] reads; the computation passes `gate`.
+    pub(crate) async fn warm(&self, gate: &Arc<Gate>) -> Result<Warmed, Error> {
+        let (db, count, gate) = (self.db.clone(), self.computations.clone(), gate.clone());
+        let scope = self.acme.clone();
+        let compute = move |_| async move {
+            count.fetch_add(1, Ordering::SeqCst);
+            let seen = db.versions(&scope);
+            gate.pass().await;
+            Ok(Computed::new(render(&seen)).with_data_version(seen.data))
+        };
+        self.cache.warm(&self.acme, Read::new(self.overview, "window=24h"), compute).await
     }
 
     pub(crate) async fn fail(&self) -> Result<Answer, Error> {

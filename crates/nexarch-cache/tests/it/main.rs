@@ -23,3 +23,4 @@ mod sweep;
 mod tier;
 mod typed;
 mod walls;
+mod warm;
