@@ -132,6 +132,9 @@ fn hostile(n: usize) -> [(&'static str, Net); 4] {
         ("chain", Net::new(n, (1..n).map(|at| (at - 1, at, 1)))),
         ("ring", Net::new(n, (0..n).map(|at| (at, (at + 1) % n, 1)))),
         ("back edges", Net::new(n, (1..n).flat_map(|at| [(at - 1, at, 1), (at, at / 2, 1)]))),
-        ("random, 4 each", Net::new(n, (0..4 * n).map(|at| (at % n, at.wrapping_mul(2_654_435_761) % n, 1)))),
+        (
+            "scattered, 4 each",
+            Net::new(n, (0..4 * n).map(|at| (at % n, (at.wrapping_mul(2_654_435_761) >> 9) % n, 1))),
+        ),
     ]
 }

@@ -5,6 +5,7 @@
 
 pub mod dot;
 pub mod drift;
+mod findings;
 pub mod html;
 pub mod mermaid;
 mod mood;

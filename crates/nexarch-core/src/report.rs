@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::{
+    analysis::{Analysis, Bottlenecks, Issues, Options},
     diff::{Drift, Input, Sources, drift},
     export::{self, Format},
     facts::Facts,
@@ -94,6 +95,10 @@ pub struct Report {
     pub traces: usize,
     /// The architecture, with figures and positions.
     pub map: ArchitectureMap,
+    /// What is wrong, the worst first.
+    pub findings: Issues,
+    /// Where the time of requests goes.
+    pub bottlenecks: Bottlenecks,
     /// What differs from the baseline; absent without one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drift: Option<Drift>,
@@ -133,7 +138,10 @@ impl Report {
                 Some(drift(side, head, Sources::TwoSets, &context))
             }
         };
+        let analysis = Analysis::of(&rollup, head.traces(), &context, Options::default());
         Ok(Self {
+            findings: analysis.issues(),
+            bottlenecks: analysis.bottlenecks(),
             spans: head.spans(),
             traces: head.trace_count(),
             map: architecture_map(&rollup, &context),

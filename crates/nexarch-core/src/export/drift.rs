@@ -188,8 +188,8 @@ fn why(drift: &PartDrift) -> String {
 /// How far the quantiles moved; the whole distribution decides, so they may move apart.
 fn slower(latency: &Latency) -> String {
     let moved = |name: &str, ratio: Option<f64>| ratio.map(|ratio| format!("{name} ×{ratio:.2}"));
-    let moves = [moved("p50", latency.p50.ratio), moved("p95", latency.p95.ratio)];
-    moves.into_iter().flatten().collect::<Vec<_>>().join(", ")
+    let quantiles = [moved("p50", latency.p50.ratio), moved("p95", latency.p95.ratio)];
+    quantiles.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 /// `0.012`, `<0.001`.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{drift, html, plain, text::count};
+use super::{drift, findings, html, plain, text::count};
 use crate::report::Report;
 
 /// For a terminal.
@@ -13,6 +13,7 @@ pub(crate) fn plain(report: &Report) -> String {
     if let Some(drift) = &report.drift {
         out.push_str(&drift::plain(drift));
     }
+    findings::plain(&mut out, &report.findings, &report.bottlenecks);
     plain::tables(&mut out, &report.map);
     out
 }

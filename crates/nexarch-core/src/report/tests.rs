@@ -40,6 +40,7 @@ fn a_report_is_a_function_of_the_set_of_spans() {
     // Sent twice: more spans were read, nothing else.
     let twice = Report::of(&evidence(all.iter().chain(&all).cloned()), None, 1000.0).unwrap();
     assert_eq!((twice.spans, &twice.map), (316, &plain.map));
+    assert_eq!((&twice.findings, &twice.bottlenecks), (&plain.findings, &plain.bottlenecks));
     for form in [Form::Text, Form::Export(Format::Json), Form::Export(Format::Html)] {
         assert_eq!(backwards.render(form).unwrap(), plain.render(form).unwrap());
     }
@@ -68,6 +69,18 @@ fn a_baseline_shows_what_changed_in_every_form_that_has_room() {
     assert!(report.render(Form::Export(Format::Mermaid)).unwrap().contains("flowchart LR"));
     let same = Report::of(&head, Some(&head), 1000.0).unwrap();
     assert!(same.render(Form::Text).unwrap().contains("Nothing differs from the base"));
+}
+
+#[test]
+fn findings_stand_in_it() {
+    let report =
+        Report::of(&evidence((1..80).map(|at| request(at, at, 5, at % 4 == 0))), None, 1000.0).unwrap();
+    let text = report.render(Form::Text).unwrap();
+    let part = |start: &str| text.lines().find(|line| line.trim_start().starts_with(start)).unwrap();
+    assert!(part("critical").contains("pay fails") && part("critical").ends_with("19"), "{text}");
+    assert!(part("100 %").contains("pay"), "{text}");
+    let healthy = Report::of(&evidence((1..80).map(|at| request(at, at, 5, false))), None, 1000.0).unwrap();
+    assert!(healthy.render(Form::Text).unwrap().contains("Nothing is wrong that was looked for"));
 }
 
 #[test]
