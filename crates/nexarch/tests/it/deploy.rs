@@ -11,7 +11,7 @@ use std::{
 use nexarch::config::VARIABLES;
 use nexarch_testkit::{Certificates, RedisCluster, RedisServer};
 
-use crate::support::{home::Home, server::Server};
+use crate::support::{home::Home, server::Server, wait};
 
 const FILES: [&str; 4] =
     ["deploy/Dockerfile", "deploy/compose.yaml", "deploy/kubernetes/nexarch.yaml", "deploy/azure/main.bicep"];
@@ -78,7 +78,9 @@ fn the_image_starts_a_server_that_its_health_check_finds() {
     let server = Server::start(&mut command);
     let port = server.base().rsplit(':').next().unwrap().to_owned();
     assert!(home.path().join("nexarch.db").is_file());
-    assert!(home.path().join("nexarch-first-key").is_file(), "the key is where the file says");
+    // It is written after the line that says that the server listens.
+    let key = home.path().join("nexarch-first-key");
+    wait::until("the key where the file says", || key.is_file().then_some(()));
     let check = health_check(&dockerfile);
     let asked = |port: &str| {
         let output = Command::new(&check[0]).args(&check[1..]).env("PORT", port).output().unwrap();
