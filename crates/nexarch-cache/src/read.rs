@@ -104,6 +104,11 @@ impl<T> Computed<T> {
         Self { body: value, data_version: None, negative: false }
     }
 
+    /// The value.
+    pub fn body(&self) -> &T {
+        &self.body
+    }
+
     /// The value says "there is nothing": it lives for the operation's
     /// [`negative_ttl`](crate::Operation::negative_ttl), and [`Answer::is_negative`](crate::Answer::is_negative) tells.
     #[must_use]

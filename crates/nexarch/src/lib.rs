@@ -22,3 +22,4 @@ mod redis;
 mod retention;
 mod settle;
 pub mod view;
+pub mod warm;

@@ -36,6 +36,16 @@ pub const NAMES: [&str; 6] =
 pub const LATER: [&str; 2] = ["ai_insights", "workflows"];
 
 impl Op {
+    /// All, in the order of [`NAMES`].
+    pub const ALL: [Self; NAMES.len()] = [
+        Self::DashboardOverview,
+        Self::ArchitectureMap,
+        Self::Services,
+        Self::ServiceDetail,
+        Self::Metrics,
+        Self::GraphAnalysis,
+    ];
+
     /// The name in keys, statistics and routes.
     pub fn name(self) -> &'static str {
         NAMES[self as usize]

@@ -30,7 +30,7 @@ struct Report<'a> {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
-    let checks = block_on(async { Ok(doctor::examine(Path::new(".")).await) })?;
+    let checks = block_on(async { Ok(Box::pin(doctor::examine(Path::new("."))).await) })?;
     let failed = checks.iter().filter(|check| check.status == Status::Failed).count();
     if args.json {
         output::json(&Report { ok: failed == 0, checks: &checks })?;

@@ -158,7 +158,7 @@ pub(super) fn directives(headers: &HeaderMap) -> Result<Directives, ApiError> {
 }
 
 /// Only the computation's own error, or one of the caller's making, reaches the caller.
-fn problem(error: CacheError) -> ApiError {
+pub(super) fn problem(error: CacheError) -> ApiError {
     let shared = match error {
         CacheError::VersionUnknown { .. } => {
             let detail = format!("{error}; take it from a Nexarch-Version header of this server");

@@ -22,7 +22,7 @@ use crate::{
 };
 
 const SERVICES: &str = "/api/v1/dashboard/services/";
-const RANGE: &[&str] = &["window", "from", "to", "environment"];
+pub(super) const RANGE: &[&str] = &["window", "from", "to", "environment"];
 
 /// The figures of the whole architecture.
 #[utoipa::path(get, path = "/api/v1/dashboard/overview", tag = "dashboard", params(super::openapi::RangeParams), responses((status = 200, body = nexarch_core::overview::Overview)))]

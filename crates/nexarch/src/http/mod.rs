@@ -17,6 +17,7 @@ mod params;
 mod rest;
 mod search;
 mod traces;
+mod warm;
 
 use std::sync::Arc;
 
@@ -51,6 +52,8 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/api/v1/traces/{trace_id}", get(traces::trace))
         .route("/api/v1/cache/stats", get(cache::stats))
         .route("/api/v1/cache/health", get(cache::health))
+        .route("/api/v1/cache/warm", post(warm::all))
+        .route("/api/v1/cache/warm/{operation}", post(warm::operation))
         .route("/api/v1/cache/invalidate", delete(cache::invalidate))
         .route("/api/v1/cache/invalidate/{operation}", delete(cache::invalidate_operation))
         .route("/api/v1/health", get(health::health))

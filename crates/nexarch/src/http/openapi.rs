@@ -9,7 +9,7 @@ use utoipa::{
     openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme},
 };
 
-use super::{cache, dashboard, diagnostics, health, ingest, otlp, search, traces};
+use super::{cache, dashboard, diagnostics, health, ingest, otlp, search, traces, warm};
 
 /// Which span of time, and which environment.
 #[derive(IntoParams)]
@@ -90,7 +90,7 @@ pub(super) struct WindowParams {
         otlp::traces, ingest::one, ingest::batch, ingest::stats, diagnostics::diagnostics,
         dashboard::overview, dashboard::map, dashboard::export, dashboard::diff, dashboard::services, dashboard::service, dashboard::service_metrics, dashboard::trends,
         search::search, traces::trace,
-        cache::stats, cache::health, cache::invalidate, cache::invalidate_operation,
+        cache::stats, cache::health, cache::invalidate, cache::invalidate_operation, warm::all, warm::operation,
         health::health, health::ready,
     ),
     modifiers(&Keys),

@@ -36,3 +36,4 @@ mod search;
 mod senders;
 mod support;
 mod tls;
+mod warm;

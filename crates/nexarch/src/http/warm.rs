@@ -1,0 +1,85 @@
+//! Warming: `POST /api/v1/cache/warm` and `…/warm/{operation}`.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderMap, StatusCode, Uri},
+};
+use nexarch_cache::Error as CacheError;
+use nexarch_store::Scope;
+use serde::Serialize;
+
+use super::{
+    cached,
+    caller::caller,
+    error::ApiError,
+    params::{Params, segment},
+};
+use crate::{
+    app::App,
+    auth::Caller,
+    operation::Op,
+    view::Range,
+    warm::{self, Report},
+};
+
+const ROUTE: &str = "/api/v1/cache/warm/";
+
+/// What warming every operation did.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(super) struct All {
+    /// `success`.
+    status: &'static str,
+    /// One for each operation.
+    operations: Vec<Report>,
+}
+
+/// Computes all operations of the tenant anew and stores them.
+#[utoipa::path(post, path = "/api/v1/cache/warm", tag = "cache", params(super::openapi::RangeParams), responses((status = 200, body = All), (status = 409)))]
+pub(super) async fn all(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Json<All>, ApiError> {
+    let caller = caller(&app, &headers, Scope::Admin).await?;
+    let range = Range::parse(&Params::parse(&uri, super::dashboard::RANGE)?)?;
+    let mut operations = Vec::with_capacity(Op::ALL.len());
+    for operation in Op::ALL {
+        operations.push(one(&app, &caller, operation, &range).await?);
+    }
+    Ok(Json(All { status: "success", operations }))
+}
+
+/// Computes every route of one operation anew and stores the values.
+#[utoipa::path(post, path = "/api/v1/cache/warm/{operation}", tag = "cache", params(("operation" = String, Path), super::openapi::RangeParams), responses((status = 200, body = Report), (status = 404), (status = 409)))]
+pub(super) async fn operation(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Json<Report>, ApiError> {
+    let caller = caller(&app, &headers, Scope::Admin).await?;
+    let range = Range::parse(&Params::parse(&uri, super::dashboard::RANGE)?)?;
+    let name = segment(&uri, ROUTE, "")?;
+    let Some(operation) = Op::ALL.into_iter().find(|operation| operation.name() == name) else {
+        // Its words list those that there are.
+        let unknown = app.cache.operation(&name).err().map(|error| error.to_string());
+        return Err(ApiError::not_found(unknown.unwrap_or_default()));
+    };
+    Ok(Json(one(&app, &caller, operation, &range).await?))
+}
+
+async fn one(app: &Arc<App>, caller: &Arc<Caller>, operation: Op, range: &Range) -> Result<Report, ApiError> {
+    let report = warm::operation(app, &caller.tenant, &caller.scope, operation, range).await;
+    let report = report.map_err(|error| match error {
+        CacheError::Disabled => ApiError::new(
+            StatusCode::CONFLICT,
+            "the cache is disabled (CACHE_ENABLED): nothing can be warmed",
+        ),
+        other => cached::problem(other),
+    })?;
+    let Report { entries, bytes, .. } = report;
+    tracing::info!(tenant = %caller.tenant, key = caller.key_id, operation = operation.name(), entries, bytes, "cache warmed");
+    Ok(report)
+}

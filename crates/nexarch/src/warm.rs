@@ -1,0 +1,136 @@
+//! Computing what people will open next: the routes of an operation, by the code that a read uses.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use nexarch_cache::{BoxError, Read, Scope, StoredIn, Warmed};
+use nexarch_core::{export::Format, ids::TenantId};
+use serde::Serialize;
+
+use crate::{
+    app::App,
+    operation::Op,
+    view::{self, Range, View, ViewError},
+};
+
+/// Of how many services the details are computed: those with most requests.
+const BUSIEST: usize = 20;
+
+/// Computations of one warming at once; all together are bounded by the turns of the server.
+const AT_ONCE: usize = 2;
+
+/// What warming an operation did.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct Report {
+    /// `success`.
+    pub status: &'static str,
+    /// The operation.
+    pub operation: &'static str,
+    /// Values computed.
+    pub entries: usize,
+    /// What computing them took, milliseconds, all together.
+    pub compute_ms: f64,
+    /// Bytes of them, all together.
+    pub bytes: usize,
+    /// The tiers that keep every one of them: `memory`, `redis`.
+    #[schema(value_type = Vec<String>)]
+    pub stored: Vec<StoredIn>,
+}
+
+/// Computes every route of an operation for a range, and stores the values in every tier.
+pub async fn operation(
+    app: &Arc<App>,
+    tenant: &TenantId,
+    scope: &Scope,
+    operation: Op,
+    range: &Range,
+) -> Result<Report, nexarch_cache::Error> {
+    let views = match operation {
+        Op::ServiceDetail => details(app, tenant, range).await.map_err(failed)?,
+        _ => routes(operation, range),
+    };
+    let warm = |view: View| one(app, tenant, scope, view);
+    let warmed: Vec<Option<Warmed>> =
+        stream::iter(views).map(warm).buffer_unordered(AT_ONCE).try_collect().await?;
+    let warmed: Vec<Warmed> = warmed.into_iter().flatten().collect();
+    let mut stored = vec![StoredIn::Memory, StoredIn::Redis];
+    stored.retain(|tier| !warmed.is_empty() && warmed.iter().all(|one| one.stored().contains(tier)));
+    Ok(Report {
+        status: "success",
+        operation: operation.name(),
+        entries: warmed.len(),
+        compute_ms: warmed.iter().map(|one| one.compute_time).sum::<Duration>().as_secs_f64() * 1e3,
+        bytes: warmed.iter().map(|one| one.bytes).sum(),
+        stored,
+    })
+}
+
+/// One value; `None` when there is nothing of the kind any more.
+async fn one(
+    app: &Arc<App>,
+    tenant: &TenantId,
+    scope: &Scope,
+    view: View,
+) -> Result<Option<Warmed>, nexarch_cache::Error> {
+    let (key, max_ttl) = (view.key(), view.max_ttl());
+    let read = Read::new(app.operations.get(view.operation()), &key).max_ttl(max_ttl);
+    let (app_, tenant) = (Arc::clone(app), tenant.clone());
+    let compute = move |_fence| async move {
+        let _turn = app_.turn().await?;
+        view::compute(&*app_.store, &tenant, &view, app_.latency_objective).await
+    };
+    match app.cache.warm(scope, read, compute).await {
+        Ok(warmed) => Ok(Some(warmed)),
+        Err(nexarch_cache::Error::Compute(error)) if is_gone(&*error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn is_gone(error: &(dyn std::error::Error + 'static)) -> bool {
+    matches!(error.downcast_ref::<ViewError>(), Some(ViewError::NotFound(_)))
+}
+
+fn failed(error: BoxError) -> nexarch_cache::Error {
+    nexarch_cache::Error::Compute(Arc::from(error))
+}
+
+/// The routes of an operation that need no name.
+fn routes(operation: Op, range: &Range) -> Vec<View> {
+    let range = || range.clone();
+    match operation {
+        Op::DashboardOverview => vec![View::Overview(range())],
+        Op::ArchitectureMap => {
+            let exports = Format::ALL.into_iter().map(|format| View::Export(range(), format));
+            [View::Map(range())].into_iter().chain(exports).collect()
+        }
+        Op::Services => vec![View::Services(range())],
+        Op::Metrics => vec![View::Trends(range())],
+        // Of a service, or of two windows: there is no default.
+        Op::ServiceDetail | Op::GraphAnalysis => Vec::new(),
+    }
+}
+
+/// Detail and metrics of the busiest services.
+async fn details(app: &Arc<App>, tenant: &TenantId, range: &Range) -> Result<Vec<View>, BoxError> {
+    #[derive(serde::Deserialize)]
+    struct Service {
+        name: String,
+        request_count: u64,
+    }
+    let _turn = app.turn().await?;
+    let all =
+        view::compute(&*app.store, tenant, &View::Services(range.clone()), app.latency_objective).await?;
+    let mut all: Vec<Service> = serde_json::from_slice(all.body())?;
+    all.sort_by(|a, b| b.request_count.cmp(&a.request_count).then_with(|| a.name.cmp(&b.name)));
+    // A name that occurs in several environments is one route.
+    let mut names: Vec<String> = Vec::new();
+    for Service { name, .. } in all {
+        if names.len() < BUSIEST && !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    let views = |name: String| {
+        [View::Service(range.clone(), name.clone()), View::ServiceMetrics(range.clone(), name)]
+    };
+    Ok(names.into_iter().flat_map(views).collect())
+}
