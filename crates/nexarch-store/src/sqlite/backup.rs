@@ -2,7 +2,7 @@
 
 use std::{
     fs::{File, OpenOptions},
-    io::ErrorKind,
+    io::{self, ErrorKind},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
@@ -24,7 +24,7 @@ impl Sqlite {
         let part = Part::create(file)?;
         self.copy_to(&part.0).await?;
         seal(&part.0).await?;
-        part.publish(file)
+        part.publish(file, |part, file| std::fs::hard_link(part, file))
     }
 
     /// One read transaction: it sees one state, and holds up nobody.
@@ -77,16 +77,32 @@ impl Part {
         }
     }
 
-    fn publish(self, file: &Path) -> Result<(), Error> {
+    /// Gives the copy its name, by `link` where the file system knows such a thing.
+    fn publish(self, file: &Path, link: impl Fn(&Path, &Path) -> io::Result<()>) -> Result<(), Error> {
         let synced = File::open(&self.0).and_then(|part| part.sync_all());
         // A second name, not a new one: that would replace a file that came meanwhile.
-        synced.and_then(|()| std::fs::hard_link(&self.0, file)).map_err(|error| match error.kind() {
+        let named = synced.and_then(|()| match link(&self.0, file) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => self.rename(file),
+            linked => linked,
+        });
+        named.map_err(|error| match error.kind() {
             ErrorKind::AlreadyExists => Error::Exists(format!("the file {}", file.display())),
             _ => cannot(file, &error),
         })?;
         let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
         let folder = folder.unwrap_or_else(|| Path::new("."));
         File::open(folder).and_then(|folder| folder.sync_all()).map_err(|error| cannot(folder, &error))
+    }
+}
+
+impl Part {
+    /// Without hard links (shares of Windows, exFAT): the name is taken by an empty file, which nobody else can have made,
+    /// and then only our own file is replaced.
+    fn rename(&self, file: &Path) -> io::Result<()> {
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?;
+        std::fs::rename(&self.0, file).inspect_err(|_| {
+            std::fs::remove_file(file).ok();
+        })
     }
 }
 
@@ -98,4 +114,43 @@ impl Drop for Part {
 
 fn cannot(file: &Path, error: &std::io::Error) -> Error {
     Error::unavailable(format!("cannot write {}: {error}", file.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a file system without hard links says.
+    fn no_link(_: &Path, _: &Path) -> io::Result<()> {
+        Err(ErrorKind::PermissionDenied.into())
+    }
+
+    fn part_with(file: &Path, content: &str) -> Part {
+        let part = Part::create(file).expect("a part");
+        std::fs::write(&part.0, content).expect("written");
+        part
+    }
+
+    #[test]
+    fn without_hard_links_a_backup_is_renamed_and_replaces_nothing() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join("copy.db");
+        part_with(&file, "one").publish(&file, no_link).expect("published");
+        assert_eq!(std::fs::read_to_string(&file).expect("it is there"), "one");
+        let refused = part_with(&file, "two").publish(&file, no_link);
+        assert!(matches!(refused, Err(Error::Exists(_))), "{refused:?}");
+        assert_eq!(std::fs::read_to_string(&file).expect("it is there"), "one");
+        let names: Vec<_> = std::fs::read_dir(dir.path()).expect("listed").collect();
+        assert_eq!(names.len(), 1, "no part is left: {names:?}");
+    }
+
+    #[test]
+    fn a_rename_that_fails_leaves_no_empty_file() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join("copy.db");
+        let part = part_with(&file, "one");
+        std::fs::remove_file(&part.0).expect("removed");
+        assert!(part.rename(&file).is_err());
+        assert!(!file.exists(), "it would be taken for a backup");
+    }
 }
