@@ -2,7 +2,7 @@
 //!
 //! Deleted bytes are overwritten (`PRAGMA secure_delete`), because a page that was merely freed keeps what stood in it.
 
-use sqlx::{AssertSqlSafe, Row, SqliteConnection};
+use sqlx::{AssertSqlSafe, Row, SqliteConnection, raw_sql};
 
 use super::{Sqlite, errors::failed, versions::unsigned, writer::Tx};
 use crate::{Error, Step};
@@ -33,30 +33,69 @@ impl Sqlite {
     pub(super) async fn purge_step(&self) -> Result<Step, Error> {
         let mut tx = self.begin().await?;
         let outcome = purge_in(&mut tx).await;
-        Ok(next(tx.finish(outcome).await?))
+        let number = match tx.finish(outcome).await? {
+            Purged::Nothing => return Ok(next(false)),
+            Purged::Some => return Ok(next(true)),
+            Purged::All(number) => number,
+        };
+        if !self.fold_log().await? {
+            // Somebody reads an old state. Whoever purges next tries again.
+            return Ok(next(false));
+        }
+        let mut tx = self.begin().await?;
+        let query = sqlx::query("DELETE FROM purge WHERE number = ?1").bind(number);
+        let outcome = query.execute(tx.on()?).await.map_err(failed);
+        tx.finish(outcome).await?;
+        Ok(next(true))
     }
+
+    /// Folds the log into the database and empties it: what was deleted stands in its frames. False while a reader of an
+    /// older state needs them; nobody is waited for, because the writer would wait too.
+    async fn fold_log(&self) -> Result<bool, Error> {
+        let mut writer = self.writer.lock().await;
+        let connection = writer.connection().await?;
+        let row = raw_sql("PRAGMA busy_timeout").fetch_one(&mut *connection).await.map_err(failed)?;
+        let patience: i64 = row.try_get(0).map_err(failed)?;
+        raw_sql("PRAGMA busy_timeout = 0").execute(&mut *connection).await.map_err(failed)?;
+        let folded = raw_sql("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut *connection).await;
+        let again = AssertSqlSafe(format!("PRAGMA busy_timeout = {patience}"));
+        raw_sql(again).execute(&mut *connection).await.map_err(failed)?;
+        match folded.map_err(failed) {
+            Ok(row) => Ok(unsigned(&row, 0)? == 0),
+            Err(Error::Unavailable { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// What a step of purging did.
+enum Purged {
+    /// There was nothing to do.
+    Nothing,
+    /// Something is gone, more may be left.
+    Some,
+    /// No row is left of this tenant.
+    All(i64),
 }
 
 fn next(more: bool) -> Step {
     Step { next: more.then(Default::default), ..Step::default() }
 }
 
-async fn purge_in(tx: &mut Tx<'_>) -> Result<bool, Error> {
+async fn purge_in(tx: &mut Tx<'_>) -> Result<Purged, Error> {
     let query = sqlx::query("SELECT min(number) FROM purge");
     let row = query.fetch_one(tx.on()?).await.map_err(failed)?;
-    let Some(number) = row.try_get::<Option<i64>, _>(0).map_err(failed)? else { return Ok(false) };
+    let Some(number) = row.try_get::<Option<i64>, _>(0).map_err(failed)? else { return Ok(Purged::Nothing) };
     // Days that were dropped may hold spans of the tenant, without an index to find them by.
     if leftover_in(tx).await? {
-        return Ok(true);
+        return Ok(Purged::Some);
     }
     for table in of_tenants(tx.on()?).await? {
         if table.delete_some(tx.on()?, Some(number)).await? > 0 {
-            return Ok(true);
+            return Ok(Purged::Some);
         }
     }
-    let query = sqlx::query("DELETE FROM purge WHERE number = ?1").bind(number);
-    query.execute(tx.on()?).await.map_err(failed)?;
-    Ok(true)
+    Ok(Purged::All(number))
 }
 
 async fn leftover_in(tx: &mut Tx<'_>) -> Result<bool, Error> {
