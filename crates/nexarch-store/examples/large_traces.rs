@@ -4,7 +4,8 @@
 //! 1. one span for each of 10 stored traces of 60,000 spans, in one append, first by the process that stored them and
 //!    then by one that remembers nothing;
 //! 2. a trace of 100,000 spans that arrives in 100 batches, by quarters, and what settling it takes;
-//! 3. the share of settling in an ingest where half of all spans belong to large traces.
+//! 3. the share of settling in an ingest where half of all spans belong to large traces;
+//! 4. 100,000 traces of one span that all get a second one in one append, and what settling them takes.
 //!
 //! Linux only.
 
@@ -31,7 +32,8 @@ async fn main() -> Outcome<()> {
     let dir = Path::new(&dir);
     touched(&dir.join("touched.db")).await?;
     growing(&dir.join("growing.db")).await?;
-    share(&dir.join("share.db")).await
+    share(&dir.join("share.db")).await?;
+    many(&dir.join("many.db")).await
 }
 
 async fn open(path: &Path) -> Outcome<Arc<dyn Store>> {
@@ -119,6 +121,23 @@ async fn share(path: &Path) -> Outcome<()> {
         "half of {spans} spans in 5 traces of 20,000, settled 4 times: settling {part:.1} % of CPU, {per_second:.0} spans per CPU second in all"
     );
     Ok(())
+}
+
+async fn many(path: &Path) -> Outcome<()> {
+    let tenant: TenantId = "bench".parse()?;
+    let store = open(path).await?;
+    store.create_tenant(&tenant, "").await?;
+    let of_each = |id| (0..100_000).map(|number| span(number, id, 0)).collect::<Vec<_>>();
+    append(&*store, &tenant, of_each(0)).await?;
+    let before = (Instant::now(), cpu_ns()?);
+    append(&*store, &tenant, of_each(1)).await?;
+    say("a second span for each of 100,000 traces, in one append", before)?;
+    let before = (Instant::now(), cpu_ns()?);
+    let mut rounds = 1;
+    while store.settle(u64::MAX, None).await?.more && rounds < 1_000 {
+        rounds += 1;
+    }
+    say(&format!("settling them in {rounds} rounds (1,000 at most)"), before)
 }
 
 async fn settle_all(store: &dyn Store) -> Outcome<()> {

@@ -32,6 +32,14 @@ pub enum Error {
         /// Time until the next UTC day.
         retry_after: Duration,
     },
+    /// The batch is larger than what the tenant may send on a whole UTC day: it would be refused for ever.
+    #[error("{spans} spans in one request are more than the quota of {quota} a day; send smaller batches")]
+    BeyondQuota {
+        /// Spans of the batch.
+        spans: u64,
+        /// Spans of a UTC day.
+        quota: u64,
+    },
     /// Only the server of a database does this.
     #[error("only the server of a database {0}")]
     NotOwner(&'static str),

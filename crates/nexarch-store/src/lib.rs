@@ -21,7 +21,7 @@ use std::{path::Path, sync::Arc};
 use async_trait::async_trait;
 use nexarch_core::{
     ids::{TenantId, TraceId},
-    span::Span,
+    trace::{Excerpt, Extent},
     window::Minutes,
 };
 
@@ -29,7 +29,7 @@ pub use batch::{Appended, Batch, Totals};
 pub use error::{Error, OpenError};
 pub use options::{Options, Role};
 pub use search::{FactsFit, Found, FoundTrace, Place as SearchPlace, Search, SpanFits};
-pub use settling::{Diagnostics, LATE, Settling};
+pub use settling::{DROPPED_UPDATES, Diagnostics, LATE, Settling, UNREADABLE};
 pub use sqlite::PAGE_BYTES;
 pub use tenant::{Key, NewKey, Scope, Tenant};
 pub use upkeep::{Cells, GRAINS, Place, Retention, Step};
@@ -59,14 +59,19 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// In the transaction every touched trace is inferred again from all its stored spans and replaces its earlier
     /// contribution; of a large trace (and beyond a bound on all of them) the new spans get a preview instead, and the
-    /// trace waits for [`Store::settle`]. A span known by R1 changes nothing; each tenant that gained a span gets a new
-    /// data version. Durable when it returns. A disabled or unknown tenant fails only its own batches.
+    /// trace waits for [`Store::settle`]. A span known by R1 changes nothing, unless it is a better version; each tenant
+    /// that gained a row gets a new data version. Of one span at most 16 versions are stored ([`DROPPED_UPDATES`]).
+    /// Durable when it returns. A disabled or unknown tenant fails only its own batches. What stands in a damaged chunk is
+    /// taken as if its day had been dropped ([`UNREADABLE`]): new spans of its traces are stored all the same.
     async fn append(&self, batches: Vec<Batch>) -> Result<Vec<Result<Appended, Error>>, Error>;
 
-    /// One bounded round of settling: of each tenant (or of `only` one) the trace that waits longest, if it was due by
-    /// `due_us` (microseconds since the Unix epoch), as large a part of it as one transaction may take. A tenant gets a
-    /// new data version only when a number changed. After rounds until there is no more, rollups are a function of the
-    /// set of stored spans, however they arrived.
+    /// One bounded round of settling: of some tenants in turn (or of `only` one) the traces that wait longest, if they
+    /// were due by `due_us` (microseconds since the Unix epoch), as many of them, or as large a part of the first, as one
+    /// transaction may take. A tenant gets a new data version only when a number changed. After rounds until there is no
+    /// more, rollups are a function of the set of stored spans, however they arrived.
+    ///
+    /// An error that comes after transactions that committed is put off: the round tells what changed and that there is
+    /// more, and the next one meets the error again.
     async fn settle(&self, due_us: u64, only: Option<&TenantId>) -> Result<Settling, Error>;
 
     /// Adds to counts of tenants, by name; a tenant that is gone is passed over. See [`Diagnostics`].
@@ -104,8 +109,8 @@ pub trait Store: Send + Sync + 'static {
     /// rollups go in the steps of [`Store::purge`].
     async fn delete_tenant(&self, tenant: &TenantId) -> Result<(), Error>;
     /// Removes a piece of what deleted tenants left. Repeat while [`Step::next`] says so; anybody may, at any time, also
-    /// several at once. When it is done, no byte of them is left in the database (`SQLite`: but in a log that was not
-    /// folded in yet).
+    /// several at once. When it is done, no byte of them is left in the database (`SQLite`: nor in its log, unless
+    /// somebody was reading an old state; a later call sees to that).
     async fn purge(&self) -> Result<Step, Error>;
 
     /// Adds some rollup cells up to longer ones: minutes to 5 minutes and those to hours as soon as they are closed; the
@@ -153,8 +158,9 @@ pub trait Snapshot: Send {
     /// `longest` minutes comes where shorter ones are left; where none are, and at the ends of the range, longer ones do,
     /// and [`Cells::minutes`] is wider than asked for.
     async fn cells(&mut self, range: Minutes, longest: u32) -> Result<Cells, Error>;
-    /// All spans of a trace, each identity once; empty when unknown.
-    async fn trace(&mut self, trace: TraceId) -> Result<Vec<Span>, Error>;
+    /// A trace, each identity once: figures of all its spans, and as many of the first ones as `extent` has room for.
+    /// Memory is bounded by that, not by the trace. No spans when it is unknown.
+    async fn trace(&mut self, trace: TraceId, extent: Extent) -> Result<Excerpt, Error>;
     /// One page of the traces with a span that fits, newest first. Reads a bounded number of spans, so a page may be short
     /// of traces and not the last.
     async fn search(&mut self, search: Search) -> Result<Found, Error>;
@@ -162,6 +168,6 @@ pub trait Snapshot: Send {
     async fn diagnostics(&mut self) -> Result<Diagnostics, Error>;
     /// Totals since the tenant was created.
     async fn totals(&mut self) -> Result<Totals, Error>;
-    /// Spans that the tenant had accepted on this UTC day.
+    /// Spans that the tenant had stored on this UTC day, better versions of known ones included.
     async fn used_today(&mut self) -> Result<u64, Error>;
 }

@@ -9,8 +9,10 @@ use crate::{Error, Versions};
 pub struct Settling {
     /// Tenants of which a number changed, with their versions as the transaction left them.
     pub changed: Vec<(TenantId, Versions)>,
-    /// Traces that cannot be read, by tenant; they are left alone for an hour.
+    /// Traces that could not be settled, by tenant; they are left alone for an hour.
     pub failed: Vec<(TenantId, Error)>,
+    /// Damaged chunks that could not be read, by tenant. They are passed over for good: what they contributed stays.
+    pub unreadable: Vec<(TenantId, u64)>,
     /// More is due now.
     pub more: bool,
 }
@@ -18,9 +20,10 @@ pub struct Settling {
 /// Counts of a tenant that are kept since its creation.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Diagnostics {
-    /// Counts by name, sorted: what [`crate::Store::note`] was told, and [`LATE`].
+    /// Counts by name, sorted: what [`crate::Store::note`] was told, [`LATE`], [`DROPPED_UPDATES`] and
+    /// [`UNREADABLE`].
     pub counts: Vec<(String, u64)>,
-    /// Large traces whose newest spans contribute by a preview for now.
+    /// Traces whose newest spans contribute by a preview for now.
     pub unsettled_traces: u64,
 }
 
@@ -33,3 +36,9 @@ impl Diagnostics {
 
 /// New spans that started more than two hours before they were stored.
 pub const LATE: &str = "late";
+
+/// Better versions of spans that were not stored, because so many versions of the span are. They count as duplicates.
+pub const DROPPED_UPDATES: &str = "dropped_updates";
+
+/// How often a damaged chunk of stored spans was met and passed over.
+pub const UNREADABLE: &str = "unreadable";

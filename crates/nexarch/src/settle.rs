@@ -46,6 +46,9 @@ async fn settle_due(app: &App, due_us: u64) -> Result<(), nexarch_store::Error> 
                 Err(error) => tracing::error!(%error, %tenant, "a tenant is no scope of the cache"),
             }
         }
+        for (tenant, chunks) in &round.unreadable {
+            tracing::error!(%tenant, chunks, "stored spans are damaged; what they added to the figures stays");
+        }
         for (tenant, error) in &round.failed {
             tracing::error!(%tenant, %error, "a trace cannot be settled; it is tried again in an hour");
         }

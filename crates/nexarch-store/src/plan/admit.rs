@@ -5,8 +5,9 @@ use crate::Error;
 
 impl Incoming {
     /// Lets batches in, in the order in which they came, as long as all their spans fit into `room`; the others fail
-    /// with `refusal`. One that does not fit leaves its room to smaller ones behind it.
-    pub(crate) fn admit(&mut self, mut room: u64, refusal: impl Fn() -> Error) {
+    /// with `refusal`, which is told how many spans there are. One that does not fit leaves its room to smaller ones
+    /// behind it.
+    pub(crate) fn admit(&mut self, mut room: u64, refusal: impl Fn(u64) -> Error) {
         let mut sizes = vec![0_u64; self.batches.len()];
         for arrived in self.spans.iter().flatten() {
             if let Some(size) = sizes.get_mut(arrived.batch) {
@@ -18,7 +19,7 @@ impl Incoming {
             if size <= room {
                 room -= size;
             } else {
-                *tally = Err(refusal());
+                *tally = Err(refusal(size));
                 *refused = true;
             }
         }

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use nexarch_core::{facts::Facts, ids::TraceId, rollup::Delta};
 
 use super::{
-    Arrived, DAY_NS, Gain, Incoming, Large, Limits, Row, Stored, Touched,
-    identity::{Key, Version, key, version},
+    Arrived, DAY_NS, Distinct, Gain, Incoming, Large, Limits, Row, Stored, Touched,
+    identity::{Key, Stamp, key, version},
     index::{Index, Place},
     worth::{Form, add_worth},
 };
@@ -22,8 +22,18 @@ pub(crate) struct Terms {
     pub(crate) now_ns: u64,
 }
 
-/// Stored versions of the arriving identities of large traces.
-pub(crate) type Versions = HashMap<Key, Version, Seeded>;
+/// What is stored of the arriving identities of large traces.
+pub(crate) type Versions = HashMap<Key, Stamp, Seeded>;
+
+/// What a span that arrives is.
+enum Verdict {
+    /// New.
+    Fresh,
+    /// Known; it may be a better version.
+    Known,
+    /// A better version of one that is stored in as many versions as may be.
+    Dropped,
+}
 
 /// Decides on the spans that arrived for some traces and adds the outcome to `gain`.
 pub(crate) fn decide(
@@ -46,23 +56,27 @@ pub(crate) fn decide(
         for member in members {
             let Some(arrived) = incoming.spans.get_mut(member).and_then(Option::take) else { continue };
             let Some((_, Ok(tally))) = incoming.batches.get_mut(arrived.batch) else { continue };
-            let fresh = match &mut growing {
+            let verdict = match &mut growing {
                 Growing::Small(small) => small.add(arrived),
-                Growing::Large(changes, versions) => changes.add(versions, arrived, terms.seed),
+                Growing::Large(changes, versions) => changes.add(versions, arrived, terms),
             };
-            if fresh {
-                tally.accepted += 1;
-            } else {
-                tally.duplicates += 1;
+            match verdict {
+                Verdict::Fresh => tally.accepted += 1,
+                Verdict::Known => tally.duplicates += 1,
+                Verdict::Dropped => {
+                    tally.duplicates += 1;
+                    gain.dropped += 1;
+                }
             }
         }
         match growing {
             Growing::Small(small) => small.finish(trace, gain),
-            Growing::Large(changes, _) => changes.finish(trace, gain, terms),
+            Growing::Large(changes, versions) => changes.finish(trace, versions, gain, terms),
         }
     }
 }
 
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, on the stack")]
 enum Growing<'a> {
     Small(Small<'a>),
     Large(Changes, &'a mut Versions),
@@ -72,7 +86,7 @@ enum Growing<'a> {
 struct Small<'a> {
     index: &'a mut Index,
     /// The winner of each identity.
-    facts: Vec<Facts>,
+    facts: Distinct,
     changes: Vec<(usize, Change)>,
     /// For each of `facts`, its change.
     change_of: Vec<Option<usize>>,
@@ -94,32 +108,20 @@ struct Change {
 impl<'a> Small<'a> {
     fn new(
         index: &'a mut Index,
-        (stored, arriving): (Vec<Facts>, usize),
+        (mut facts, arriving): (Distinct, usize),
         infer: bool,
         terms: &'a Terms,
     ) -> Self {
-        let mut facts: Vec<Facts> = Vec::with_capacity(stored.len() + arriving);
-        for version in stored {
-            match index.find(&facts, &version) {
-                Place::At(at) => match facts.get_mut(at) {
-                    Some(known) if version.supersedes(known) => *known = version,
-                    _ => {}
-                },
-                Place::Free(key) => {
-                    index.put(key, facts.len());
-                    facts.push(version);
-                }
-            }
-        }
+        facts.tell_apart(index, arriving);
         let before = facts.len() as u64;
         let change_of = vec![None; facts.len()];
         let changes = Vec::with_capacity(arriving);
         Self { index, facts, changes, change_of, retracted: None, before, infer, terms }
     }
 
-    /// Adds a span; is it a new one?
-    fn add(&mut self, arrived: Arrived) -> bool {
-        let at = match self.index.find(&self.facts, &arrived.facts) {
+    /// Adds a span and says what it is.
+    fn add(&mut self, arrived: Arrived) -> Verdict {
+        let at = match self.index.find(self.facts.facts(), &arrived.facts) {
             Place::At(at) => at,
             Place::Free(key) => {
                 self.retract();
@@ -128,25 +130,28 @@ impl<'a> Small<'a> {
                 self.facts.push(arrived.facts.clone());
                 self.change_of.push(Some(self.changes.len()));
                 self.changes.push((at, Change { fresh: true, arrived }));
-                return true;
+                return Verdict::Fresh;
             }
         };
-        if !self.facts.get(at).is_some_and(|known| arrived.facts.supersedes(known)) {
-            return false;
+        if !self.facts.facts().get(at).is_some_and(|known| arrived.facts.supersedes(known)) {
+            return Verdict::Known;
+        }
+        let change = self.change_of.get(at).copied().flatten();
+        if change.is_none() && self.facts.stored_of(at) >= self.terms.limits.versions {
+            return Verdict::Dropped;
         }
         self.retract();
-        let (Some(known), Some(change_of)) = (self.facts.get_mut(at), self.change_of.get_mut(at)) else {
-            return false;
-        };
-        known.clone_from(&arrived.facts);
-        if let Some((_, change)) = change_of.and_then(|change| self.changes.get_mut(change)) {
+        self.facts.replace(at, &arrived.facts, change.is_none());
+        if let Some((_, change)) = change.and_then(|change| self.changes.get_mut(change)) {
             // Better than one that arrived in this very group: that one is never stored.
             change.arrived = arrived;
         } else {
-            *change_of = Some(self.changes.len());
+            if let Some(change_of) = self.change_of.get_mut(at) {
+                *change_of = Some(self.changes.len());
+            }
             self.changes.push((at, Change { fresh: false, arrived }));
         }
-        false
+        Verdict::Known
     }
 
     /// Remembers, before the first change, what the trace contributed.
@@ -161,15 +166,17 @@ impl<'a> Small<'a> {
     fn add_worth(&self, delta: &mut Delta) {
         let (most, count) = (self.terms.limits.settle_trace, self.facts.len() as u64);
         if count > 0 {
-            add_worth(delta, &self.facts, Form::of_trace(count, most), most);
+            add_worth(delta, self.facts.facts(), Form::of_trace(count, most), most);
         }
     }
 
     fn finish(mut self, id: TraceId, gain: &mut Gain) {
         let count = self.facts.len() as u64;
-        let small = count <= self.terms.limits.inline_trace;
+        // By what it takes to load it, versions of updated spans included.
+        let small = self.facts.stored() <= self.terms.limits.inline_trace;
         if self.changes.is_empty() {
-            if small {
+            // What is remembered does not wait.
+            if small && self.infer {
                 gain.known.push((id, self.facts));
             }
             return;
@@ -183,11 +190,21 @@ impl<'a> Small<'a> {
         gain.rows(changes, !self.infer, self.terms);
         if small && self.infer {
             gain.known.push((id, self.facts));
-        } else {
-            let settled = if self.infer { count } else { self.before };
-            let index = entries(self.facts.iter(), self.terms.seed);
-            gain.large.push(Large { trace: id, index, entered: Some(settled), waits: !self.infer });
+            return;
         }
+        let newest = self.facts.facts().iter().map(day).max().unwrap_or(0);
+        let index = if small { Vec::new() } else { self.entries() };
+        let settled = if self.infer { count } else { self.before };
+        gain.large.push(Large { trace: id, newest, indexed: !small, index, settled, waits: !self.infer });
+    }
+
+    /// All of them, for the index of identities.
+    fn entries(&self) -> Vec<(u64, Key, Stamp)> {
+        let entry = |(at, facts): (usize, &Facts)| {
+            let stamp = Stamp { version: version(facts), stored: self.facts.stored_of(at) };
+            (day(facts), key(self.terms.seed, facts), stamp)
+        };
+        self.facts.facts().iter().enumerate().map(entry).collect()
     }
 }
 
@@ -199,37 +216,47 @@ struct Changes {
 }
 
 impl Changes {
-    /// Adds a span; is it a new one?
-    fn add(&mut self, stored: &mut Versions, arrived: Arrived, seed: u64) -> bool {
-        let (key, version) = (key(seed, &arrived.facts), version(&arrived.facts));
-        let known = stored.get(&key);
-        if known.is_some_and(|known| version <= *known) {
-            return false;
+    /// Adds a span and says what it is.
+    fn add(&mut self, stored: &mut Versions, arrived: Arrived, terms: &Terms) -> Verdict {
+        let (key, version) = (key(terms.seed, &arrived.facts), version(&arrived.facts));
+        let known = stored.get(&key).copied();
+        if known.is_some_and(|known| version <= known.version) {
+            return Verdict::Known;
         }
-        let fresh = known.is_none();
-        stored.insert(key, version);
+        let before = known.map_or(0, |known| known.stored);
         if let Some(change) = self.at.get(&key).and_then(|at| self.changes.get_mut(*at)) {
+            stored.insert(key, Stamp { version, stored: before });
             change.arrived = arrived;
-        } else {
-            self.at.insert(key, self.changes.len());
-            self.changes.push(Change { fresh, arrived });
+            return Verdict::Known;
         }
-        fresh
+        if before >= terms.limits.versions {
+            return Verdict::Dropped;
+        }
+        stored.insert(key, Stamp { version, stored: before + 1 });
+        self.at.insert(key, self.changes.len());
+        self.changes.push(Change { fresh: known.is_none(), arrived });
+        if known.is_none() { Verdict::Fresh } else { Verdict::Known }
     }
 
-    fn finish(self, id: TraceId, gain: &mut Gain, terms: &Terms) {
+    fn finish(self, id: TraceId, stored: &Versions, gain: &mut Gain, terms: &Terms) {
         if self.changes.is_empty() {
             return;
         }
-        let index = entries(self.changes.iter().map(|change| &change.arrived.facts), terms.seed);
-        gain.rows(self.changes, true, terms);
-        gain.large.push(Large { trace: id, index, entered: None, waits: true });
+        let Self { changes, at } = self;
+        let mut newest = 0;
+        let entry = |(key, at): (Key, usize)| {
+            let day = day(&changes.get(at)?.arrived.facts);
+            newest = newest.max(day);
+            Some((day, key, *stored.get(&key)?))
+        };
+        let index: Vec<_> = at.into_iter().filter_map(entry).collect();
+        gain.rows(changes, true, terms);
+        gain.large.push(Large { trace: id, newest, indexed: true, index, settled: 0, waits: true });
     }
 }
 
-/// Entries of the index of identities, by day.
-fn entries<'a>(facts: impl Iterator<Item = &'a Facts>, seed: u64) -> Vec<(u64, Key, Version)> {
-    facts.map(|facts| (facts.start_ns / DAY_NS, key(seed, facts), version(facts))).collect()
+fn day(facts: &Facts) -> u64 {
+    facts.start_ns / DAY_NS
 }
 
 impl Gain {

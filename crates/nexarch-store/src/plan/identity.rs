@@ -10,6 +10,37 @@ pub(crate) type Key = [u8; 16];
 /// What [`Facts::supersedes`] looks at, so that the order of bytes is its order: end, error, content.
 pub(crate) type Version = [u8; 17];
 
+/// What the index holds of an identity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    /// The best stored version.
+    pub(crate) version: Version,
+    /// How many versions are stored.
+    pub(crate) stored: u32,
+}
+
+impl Stamp {
+    /// As bytes: the version, and behind it how many there are when there are several.
+    pub(crate) fn to_bytes(self) -> Vec<u8> {
+        let mut bytes = self.version.to_vec();
+        if self.stored > 1 {
+            // Never more than the limit on them.
+            bytes.push(u8::try_from(self.stored).unwrap_or(u8::MAX));
+        }
+        bytes
+    }
+
+    /// The opposite of [`Stamp::to_bytes`].
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (version, rest) = bytes.split_first_chunk()?;
+        match rest {
+            [] => Some(Self { version: *version, stored: 1 }),
+            [stored] => Some(Self { version: *version, stored: u32::from(*stored) }),
+            _ => None,
+        }
+    }
+}
+
 /// The key of a span.
 pub(crate) fn key(seed: u64, facts: &Facts) -> Key {
     let mut text = Vec::with_capacity(96);
@@ -48,6 +79,18 @@ mod tests {
                 assert_eq!(a.supersedes(b), version(a) > version(b), "{a:?} {b:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_stamp_comes_back() {
+        let version = version(&Facts::from(&spans::span(1, 1, 0)));
+        for stored in [1, 2, 16, 255] {
+            let stamp = Stamp { version, stored };
+            assert_eq!(Stamp::from_bytes(&stamp.to_bytes()), Some(stamp));
+        }
+        assert_eq!(Stamp { version, stored: 1 }.to_bytes(), version, "as it always was");
+        assert_eq!(Stamp::from_bytes(&[0; 16]), None);
+        assert_eq!(Stamp::from_bytes(&[0; 19]), None);
     }
 
     #[test]

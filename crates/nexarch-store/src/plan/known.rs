@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
-use nexarch_core::{facts::Facts, ids::TraceId};
+use nexarch_core::ids::TraceId;
 
+use super::Distinct;
 use crate::chunk::Seeded;
 
 /// Most facts remembered, in each of two generations: together about 24 MiB.
@@ -13,7 +14,7 @@ const GENERATION: usize = 1 << 15;
 const BASE: usize = 1;
 
 /// Key: number of the tenant, and the trace.
-type Map = HashMap<(i64, TraceId), Vec<Facts>, Seeded>;
+type Map = HashMap<(i64, TraceId), Distinct, Seeded>;
 
 /// Two generations: what is not asked for while the young one fills up is forgotten with the old one.
 /// True only while nobody else writes: the owner clears it when another process did, or a transaction failed.
@@ -26,7 +27,7 @@ pub(crate) struct Known {
 
 impl Known {
     /// Takes out what is known of a trace; all its stored facts, or `None`.
-    pub(crate) fn take(&mut self, tenant: i64, trace: TraceId) -> Option<Vec<Facts>> {
+    pub(crate) fn take(&mut self, tenant: i64, trace: TraceId) -> Option<Distinct> {
         if let Some(facts) = self.young.remove(&(tenant, trace)) {
             self.size -= facts.len() + BASE;
             return Some(facts);
@@ -35,7 +36,7 @@ impl Known {
     }
 
     /// Remembers a trace as it is stored now.
-    pub(crate) fn put(&mut self, tenant: i64, trace: TraceId, facts: Vec<Facts>) {
+    pub(crate) fn put(&mut self, tenant: i64, trace: TraceId, facts: Distinct) {
         let size = facts.len() + BASE;
         if size > GENERATION {
             return;

@@ -1,7 +1,8 @@
 //! Bounds of the work on traces. Arguments of the planning, so that tests can meet them.
 
-/// Largest trace that every append infers again as a whole, spans. Nearly all traces are smaller: for them nothing is
-/// ever provisional. A span for a trace of this size costs about 2 ms; a larger one is settled later.
+/// Largest trace that every append infers again as a whole, stored spans (each version of an updated one counts). Nearly
+/// all traces are smaller: for them nothing is ever provisional. A span for a trace of this size costs about 2 ms; a larger
+/// one is settled later.
 const INLINE_TRACE: u64 = 2_048;
 
 /// Most stored spans that one append of a tenant infers again, over all its traces: about 100 ms. Traces beyond it are
@@ -15,6 +16,13 @@ const SETTLE_TRACE: u64 = 1 << 17;
 /// Most unsettled spans of one transaction of settling, unless a single chunk has more: with the settled ones of
 /// [`SETTLE_TRACE`] what a round holds in memory.
 const SETTLE_SPANS: u64 = 1 << 15;
+
+/// Most traces that one transaction of settling takes: some ten milliseconds of the writer's time.
+const SETTLE_TRACES: usize = 1 << 13;
+
+/// Most versions of one span that are stored. A sender that updates a span sends a handful; without a bound, one span
+/// could be stored without end, and every reader of its trace would have to look at all of them.
+const MAX_VERSIONS: u32 = 16;
 
 /// Most stored facts held in memory at once while deciding, unless a single trace is larger (about 64 MiB).
 const WAVE: u64 = 1 << 18;
@@ -38,6 +46,10 @@ pub(crate) struct Limits {
     pub(crate) settle_trace: u64,
     /// See [`SETTLE_SPANS`].
     pub(crate) settle_spans: u64,
+    /// See [`SETTLE_TRACES`].
+    pub(crate) settle_traces: usize,
+    /// See [`MAX_VERSIONS`].
+    pub(crate) versions: u32,
     /// See [`WAVE`].
     pub(crate) wave: u64,
     /// See [`LATE_NS`].
@@ -53,6 +65,8 @@ impl Default for Limits {
             inline_append: INLINE_APPEND,
             settle_trace: SETTLE_TRACE,
             settle_spans: SETTLE_SPANS,
+            settle_traces: SETTLE_TRACES,
+            versions: MAX_VERSIONS,
             wave: WAVE,
             late_ns: LATE_NS,
             anew_spans: ANEW_SPANS,

@@ -11,9 +11,17 @@
 //! are functions of what is stored, so whatever crashes, and in whichever order spans came, once a trace is settled its
 //! contribution is that of the *set* of its spans. (Rejected: keeping the state of the inference, which would be a second
 //! truth; settling all traces later, which would make every number provisional for half a minute.)
+//!
+//! **Versions.** A better version of a known span is stored as a row of its own; rows are never rewritten. An order of
+//! arrival stores at most as many versions of a span as there are different ones, so as long as a span has no more than
+//! [`Limits::versions`], all of them could be stored, none is dropped, and the best one wins in whichever order they come.
+//! Of a span with more, those that come when the limit is met are dropped and counted: it keeps the best of those that
+//! were stored, which then depends on the order. (Rejected: putting the better version in the place of the other: the
+//! chunk would have to be written anew for each, and previews point at chunks.)
 
 mod admit;
 mod decide;
+mod distinct;
 mod identity;
 mod index;
 mod intern;
@@ -34,7 +42,8 @@ use crate::{
 };
 
 pub(crate) use decide::{Terms, Versions, decide};
-pub(crate) use identity::{Key, Version};
+pub(crate) use distinct::Distinct;
+pub(crate) use identity::{Key, Stamp};
 pub(crate) use intern::{Interner, Last};
 pub(crate) use known::Known;
 pub(crate) use limits::Limits;
@@ -71,7 +80,7 @@ struct Arrived {
 pub(crate) struct Tally {
     /// New.
     pub(crate) accepted: u64,
-    /// Known by R1, from the database or from earlier in the group.
+    /// Known by R1, from the database or from earlier in the group: the same, a worse version or a better one.
     pub(crate) duplicates: u64,
 }
 
@@ -135,10 +144,10 @@ pub(crate) struct Touched {
 
 /// What is known of the stored spans of a trace.
 pub(crate) enum Stored {
-    /// Everything. A span that was updated may occur in several versions.
+    /// Everything.
     All {
         /// The spans.
-        facts: Vec<Facts>,
+        facts: Distinct,
         /// Is the trace to be inferred now? Else its new spans get a preview.
         infer: bool,
     },
@@ -146,14 +155,18 @@ pub(crate) enum Stored {
     Index,
 }
 
-/// What an append says of a large trace.
+/// What an append says of a trace that is large, or that has to wait to be inferred.
 pub(crate) struct Large {
     /// The trace.
     pub(crate) trace: TraceId,
-    /// New entries of the index of identities, with their day.
-    pub(crate) index: Vec<(u64, Key, Version)>,
-    /// It becomes large with this append; how many of its spans contribute as one trace.
-    pub(crate) entered: Option<u64>,
+    /// The newest day of its spans.
+    pub(crate) newest: u64,
+    /// It is too large to be loaded: all its spans are in the index of identities.
+    pub(crate) indexed: bool,
+    /// New entries of that index, with their day.
+    pub(crate) index: Vec<(u64, Key, Stamp)>,
+    /// How many of its spans contribute as one trace, when it was not among these traces before.
+    pub(crate) settled: u64,
     /// It has spans that contribute by a preview.
     pub(crate) waits: bool,
 }
@@ -182,9 +195,11 @@ pub(crate) struct Gain {
     /// Earliest and latest start of the rows.
     pub(crate) range: Option<(u64, u64)>,
     /// Touched traces as they now stand, for [`Known`].
-    pub(crate) known: Vec<(TraceId, Vec<Facts>)>,
-    /// Large traces.
+    pub(crate) known: Vec<(TraceId, Distinct)>,
+    /// Large traces, and those that wait.
     pub(crate) large: Vec<Large>,
+    /// Better versions of spans that are stored in as many versions as may be; see [`Limits::versions`].
+    pub(crate) dropped: u64,
     /// New spans that started long before they came; see [`Limits::late_ns`].
     pub(crate) late: u64,
     traces: usize,

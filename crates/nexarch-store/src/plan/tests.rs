@@ -5,7 +5,8 @@ use nexarch_core::span::Span;
 use nexarch_core::rollup::Delta;
 
 use super::{
-    Chunk, Gain, HOUR_NS, Incoming, Interner, Known, Last, Limits, Stored, Terms, Touched, Versions, decide,
+    Chunk, Distinct, Gain, HOUR_NS, Incoming, Interner, Known, Last, Limits, Stored, Terms, Touched,
+    Versions, decide,
 };
 use crate::{
     chunk::{MAX_SPANS, MAX_WEIGHT, decode_facts},
@@ -14,7 +15,7 @@ use crate::{
 
 fn gain_of(spans: Vec<Span>) -> Gain {
     let mut incoming = Incoming::prepare(vec![(0, spans)], &mut Interner::default());
-    let nothing = || Stored::All { facts: Vec::new(), infer: true };
+    let nothing = || Stored::All { facts: Distinct::default(), infer: true };
     let touched = |(trace, members)| Touched { trace, members, stored: nothing() };
     let wave = std::mem::take(&mut incoming.traces).into_iter().map(touched).collect();
     let mut gain = Gain::default();
@@ -68,7 +69,11 @@ fn traces_stand_together_by_their_first_start() {
 
 #[test]
 fn remembered_facts_are_bounded_and_recent() {
-    let facts = |number| spans::trace(number, 100).iter().map(Into::into).collect::<Vec<_>>();
+    let facts = |number| {
+        let mut facts = Distinct::default();
+        facts.extend(spans::trace(number, 100).iter().map(Into::into));
+        facts
+    };
     let mut known = Known::default();
     known.put(1, spans::trace_id(0), facts(0));
     assert!(known.take(2, spans::trace_id(0)).is_none(), "of another tenant");

@@ -6,7 +6,6 @@ use std::{
 };
 
 use nexarch_core::{
-    facts::Facts,
     ids::{TenantId, TraceId},
     span::Span,
 };
@@ -22,8 +21,8 @@ use super::{
     writer::Tx,
 };
 use crate::{
-    Appended, Batch, Error, LATE,
-    plan::{self, Chunk, Gain, Incoming, Large, Tally},
+    Appended, Batch, DROPPED_UPDATES, Error, LATE, UNREADABLE,
+    plan::{self, Chunk, Distinct, Gain, Incoming, Large, Tally},
 };
 
 /// A tenant as the transaction found it.
@@ -46,19 +45,20 @@ struct Outcome {
 /// What a tenant gains, ready to be written.
 pub(super) struct Decided {
     batches: Tallies,
-    known: Vec<(TraceId, Vec<Facts>)>,
+    known: Vec<(TraceId, Distinct)>,
     chunks: Vec<Chunk>,
     blobs: Vec<(u32, Vec<u8>)>,
     new_traces: u64,
     range: Option<(u64, u64)>,
     large: Vec<Large>,
-    late: u64,
+    /// What its sender should know, by name.
+    counts: [(&'static str, u64); 3],
 }
 
 impl Decided {
-    /// Encodes all that is to be written.
-    pub(super) fn new(incoming: Incoming, gain: Gain) -> Result<Self, Error> {
-        let Gain { rows, mut delta, new_traces, range, known, large, late, .. } = gain;
+    /// Encodes all that is to be written; `unreadable` stored chunks had to be left out.
+    pub(super) fn new(incoming: Incoming, gain: Gain, unreadable: u64) -> Result<Self, Error> {
+        let Gain { rows, mut delta, new_traces, range, known, large, late, dropped, .. } = gain;
         let chunks = plan::pack(&rows, &mut delta)?;
         delta.bound();
         let blobs = delta.encode().into_iter();
@@ -71,7 +71,7 @@ impl Decided {
             new_traces,
             range,
             large,
-            late,
+            counts: [(LATE, late), (DROPPED_UPDATES, dropped), (UNREADABLE, unreadable)],
         })
     }
 }
@@ -175,21 +175,22 @@ impl Sqlite {
     }
 
     async fn store(&self, tx: &mut Tx<'_>, found: &Found, decided: Decided) -> Result<Tallies, Error> {
-        let Decided { batches, chunks, blobs, new_traces, range, large, late, .. } = decided;
+        let Decided { batches, chunks, blobs, new_traces, range, large, counts, .. } = decided;
+        let rows = chunks.iter().map(|chunk| chunk.spans as u64).sum();
         for chunk in chunks {
             self.insert_chunk(tx, found.number, chunk).await?;
         }
         self.store_large(tx, found.number, large).await?;
         rollup::add(tx.on()?, found.number, blobs).await?;
-        if late > 0 {
-            diagnostics::add(tx.on()?, found.number, LATE, late).await?;
+        for (name, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
+            diagnostics::add(tx.on()?, found.number, name, count).await?;
         }
         let tallies = batches.iter().filter_map(|(_, tally)| tally.as_ref().ok());
         let (accepted, duplicates) = tallies.fold((0, 0), |(accepted, duplicates), tally| {
             (accepted + tally.accepted, duplicates + tally.duplicates)
         });
         if accepted + duplicates > 0 {
-            self.use_up(tx.on()?, found.number, accepted).await?;
+            self.use_up(tx.on()?, found.number, rows).await?;
             count(tx, found, (accepted, duplicates, new_traces), range).await?;
         }
         Ok(batches)

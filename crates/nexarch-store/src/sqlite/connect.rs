@@ -3,7 +3,7 @@
 use std::{
     fs::{File, OpenOptions, TryLockError},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, atomic::AtomicI64},
     time::Duration,
 };
 
@@ -88,6 +88,7 @@ pub(crate) async fn open(rest: &str, options: Options) -> Result<Arc<dyn Store>,
         interner: Arc::default(),
         lock: std::sync::Mutex::new(lock),
         seed,
+        turn: AtomicI64::new(i64::MIN),
     };
     if outdated {
         store.make_anew().await?;

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use nexarch_core::{facts::Facts, ids::TraceId};
+use nexarch_core::ids::TraceId;
 use sqlx::{AssertSqlSafe, Row};
 
 use super::{
@@ -21,7 +21,7 @@ use super::{
 use crate::{
     Error,
     chunk::{self, Seeded},
-    plan::{self, Gain, Incoming, Stored, Terms, Touched, Versions},
+    plan::{self, Distinct, Gain, Incoming, Stored, Terms, Touched, Versions},
 };
 
 /// Blocks read before they are decoded: about a megabyte.
@@ -36,9 +36,11 @@ struct Wanted {
     members: Vec<usize>,
     count: u64,
     places: Places,
-    known: Option<Vec<Facts>>,
+    known: Option<Distinct>,
     /// Large ones are not loaded.
     large: bool,
+    /// It has spans that contribute by a preview.
+    waits: bool,
     /// Infer it inside the append?
     infer: bool,
 }
@@ -62,7 +64,7 @@ impl Sqlite {
             seed: self.seed,
             now_ns: self.options.now_us().saturating_mul(1_000),
         });
-        let mut gain = Gain::default();
+        let (mut gain, mut unreadable) = (Gain::default(), 0);
         let mut wanted = self.look_up(tx, tenant, &mut incoming).await?;
         share(&mut wanted, terms.limits.inline_append);
         let mut wanted = wanted.into_iter().peekable();
@@ -75,13 +77,18 @@ impl Sqlite {
                 wave.push(next);
             }
             let versions = self.versions_of(tx, tenant, &incoming, &wave).await?;
-            let touched = load(tx, tenant, wave).await?;
+            let (touched, damaged) = load(tx, tenant, wave).await?;
+            unreadable += damaged;
             let last = wanted.peek().is_none();
             let terms = Arc::clone(&terms);
             let work = move || {
                 plan::decide(&mut incoming, touched, versions, &terms, &mut gain);
                 // In the same breath: the rows are still warm.
-                Ok(if last { Step::Done(Decided::new(incoming, gain)?) } else { Step::More(incoming, gain) })
+                Ok(if last {
+                    Step::Done(Decided::new(incoming, gain, unreadable)?)
+                } else {
+                    Step::More(incoming, gain)
+                })
             };
             match compute(work).await? {
                 Step::Done(decided) => return Ok(decided),
@@ -123,7 +130,7 @@ impl Sqlite {
             if known.is_none() {
                 unknown.push((trace_key(self.seed, trace), wanted.len()));
             }
-            let count = known.as_ref().map_or(0, |facts| facts.len() as u64);
+            let count = known.as_ref().map_or(0, |facts: &Distinct| facts.len() as u64);
             wanted.push(Wanted {
                 trace,
                 members,
@@ -131,6 +138,7 @@ impl Sqlite {
                 places: Vec::new(),
                 known,
                 large: false,
+                waits: false,
                 infer: true,
             });
         }
@@ -140,8 +148,10 @@ impl Sqlite {
         unknown.sort_unstable();
         let keys = json_numbers(unknown.iter().map(|(key, _)| *key));
         let large = large::large_ones(tx, tenant, &keys).await?;
-        for wanted in wanted.iter_mut().filter(|wanted| large.contains(&wanted.trace)) {
-            wanted.large = true;
+        for wanted in &mut wanted {
+            if let Some(indexed) = large.get(&wanted.trace) {
+                (wanted.large, wanted.waits) = (*indexed, true);
+            }
         }
         for days in days.chunks(DAYS_PER_STATEMENT) {
             let sql = partition::union(days, |day| {
@@ -175,18 +185,20 @@ impl Wanted {
     }
 }
 
-/// Decides which traces are inferred inside the append, as long as there is room for their stored spans.
+/// Decides which traces are inferred inside the append, as long as there is room for their stored spans. What waits already
+/// goes on to: its previews are a part of what it contributes.
 fn share(wanted: &mut [Wanted], mut room: u64) {
     for wanted in wanted.iter_mut().filter(|wanted| !wanted.large) {
-        wanted.infer = wanted.count <= room;
+        wanted.infer = !wanted.waits && wanted.count <= room;
         if wanted.infer {
             room -= wanted.count;
         }
     }
 }
 
-/// Loads the facts of a wave.
-async fn load(tx: &mut Tx<'_>, tenant: i64, wave: Vec<Wanted>) -> Result<Vec<Touched>, Error> {
+/// Loads the facts of a wave, and counts damaged blocks, which are passed over: for the sake of spans that are lost
+/// already, those that arrive must not be.
+async fn load(tx: &mut Tx<'_>, tenant: i64, wave: Vec<Wanted>) -> Result<(Vec<Touched>, u64), Error> {
     let mut traces: HashSet<TraceId, Seeded> = HashSet::default();
     let mut chunks: BTreeMap<u64, BTreeSet<i64>> = BTreeMap::new();
     for wanted in wave.iter().filter(|wanted| !wanted.large && !wanted.places.is_empty()) {
@@ -195,7 +207,7 @@ async fn load(tx: &mut Tx<'_>, tenant: i64, wave: Vec<Wanted>) -> Result<Vec<Tou
             chunks.entry(*day).or_default().insert(*chunk);
         }
     }
-    let mut found: HashMap<TraceId, Vec<Facts>, Seeded> = HashMap::default();
+    let (mut found, mut damaged) = (HashMap::<TraceId, Distinct, Seeded>::default(), 0);
     let traces = Arc::new(traces);
     for (day, ids) in chunks {
         let ids: Vec<i64> = ids.into_iter().collect();
@@ -208,22 +220,34 @@ async fn load(tx: &mut Tx<'_>, tenant: i64, wave: Vec<Wanted>) -> Result<Vec<Tou
             let blocks =
                 rows.iter().map(|row| row.try_get(0).map_err(failed)).collect::<Result<Vec<Vec<u8>>, _>>()?;
             let traces = Arc::clone(&traces);
-            for facts in compute(move || decode(&blocks, &traces)).await? {
-                found.entry(facts.trace_id).or_default().push(facts);
-            }
+            let (before, so_far) = (std::mem::take(&mut found), damaged);
+            (found, damaged) = compute(move || Ok(decode(&blocks, &traces, before, so_far))).await?;
         }
     }
     let touched = wave.into_iter().map(|Wanted { trace, members, known, large, infer, .. }| {
         let facts = known.or_else(|| found.remove(&trace)).unwrap_or_default();
         Touched { trace, members, stored: if large { Stored::Index } else { Stored::All { facts, infer } } }
     });
-    Ok(touched.collect())
+    Ok((touched.collect(), damaged))
 }
 
-fn decode(blocks: &[Vec<u8>], traces: &HashSet<TraceId, Seeded>) -> Result<Vec<Facts>, Error> {
-    let mut found = Vec::new();
+/// Adds the facts of blocks to those of their traces, and the damaged ones to their number.
+fn decode(
+    blocks: &[Vec<u8>],
+    traces: &HashSet<TraceId, Seeded>,
+    mut found: HashMap<TraceId, Distinct, Seeded>,
+    mut damaged: u64,
+) -> (HashMap<TraceId, Distinct, Seeded>, u64) {
     for block in blocks {
-        found.extend(chunk::decode_facts(block, &|trace| traces.contains(trace))?);
+        let Ok(facts) = chunk::decode_facts(block, &|trace| traces.contains(trace)) else {
+            damaged += 1;
+            continue;
+        };
+        let mut facts = facts.into_iter().peekable();
+        while let Some(trace) = facts.peek().map(|facts| facts.trace_id) {
+            let run = std::iter::from_fn(|| facts.next_if(|facts| facts.trace_id == trace));
+            found.entry(trace).or_default().extend(run);
+        }
     }
-    Ok(found)
+    (found, damaged)
 }

@@ -27,6 +27,7 @@ mod store;
 mod tenants;
 #[cfg(test)]
 mod tests;
+mod trace;
 mod usage;
 mod versions;
 mod watch;
@@ -36,7 +37,10 @@ mod writer;
 pub use connect::PAGE_BYTES;
 pub(crate) use connect::open;
 
-use std::{fs::File, sync::Arc};
+use std::{
+    fs::File,
+    sync::{Arc, atomic::AtomicI64},
+};
 
 use nexarch_core::ids::TraceId;
 use sqlx::{SqlitePool, sqlite::SqliteConnectOptions};
@@ -64,6 +68,8 @@ pub(crate) struct Sqlite {
     owner: bool,
     /// Seed of the trace index, different in each database.
     seed: u64,
+    /// The tenant that settling served last.
+    turn: AtomicI64,
 }
 
 impl Sqlite {

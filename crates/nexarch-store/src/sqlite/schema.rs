@@ -14,9 +14,10 @@ const APPLICATION: i64 = 0x4e58_4152;
 const RULES: i64 = 1;
 
 /// The steps; step `n` leads to schema `n + 1`, which is `PRAGMA user_version`.
-const STEPS: [&str; 2] = [
+const STEPS: [&str; 3] = [
     include_str!("../../migrations/sqlite/0001_first.sql"),
     include_str!("../../migrations/sqlite/0002_life.sql"),
+    include_str!("../../migrations/sqlite/0003_waiting.sql"),
 ];
 
 /// Is it a schema of ours that has steps to go? An empty file has none.

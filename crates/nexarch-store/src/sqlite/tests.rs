@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use nexarch_core::trace::Extent;
 use sqlx::{Connection, SqliteConnection, raw_sql};
 use tempfile::TempDir;
 
@@ -13,7 +14,9 @@ use crate::{
 
 mod anew;
 mod beside;
+mod damage;
 mod restore;
+mod waiting;
 
 /// A URL in a directory that lives as long as the second part.
 fn fresh() -> (String, TempDir) {
@@ -229,30 +232,6 @@ async fn a_directory_that_does_not_exist_is_unavailable() {
     }
 }
 
-/// A damaged chunk costs its own tenant an answer, and nobody else.
-#[tokio::test]
-async fn damage_of_one_tenant_stays_with_it() {
-    let (url, _dir) = fresh();
-    let store = open(&url, Role::Guest).await;
-    for tenant in ["bad", "good"] {
-        store.create_tenant(&id(tenant), "").await.unwrap();
-        append(&*store, &id(tenant), spans::trace(1, 3)).await.unwrap();
-    }
-    store.close().await;
-    let mut raw = SqliteConnection::connect(&url).await.unwrap();
-    let day = spans::BASE_NS / 86_400_000_000_000;
-    let sql = format!("UPDATE chunk_{day} SET hot = zeroblob(40) WHERE id = 1");
-    raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut raw).await.unwrap();
-    raw.close().await.unwrap();
-    let store = open(&url, Role::Guest).await;
-    let batch = |tenant| crate::Batch { tenant: id(tenant), spans: spans::trace(1, 5) };
-    let answers = store.append(vec![batch("bad"), batch("good")]).await.unwrap();
-    assert!(matches!(answers[0], Err(Error::Internal(_))), "{answers:?}");
-    assert_eq!(answers[1].as_ref().unwrap().accepted, 2);
-    let mut snapshot = store.snapshot(&id("bad")).await.unwrap();
-    assert!(matches!(snapshot.trace(spans::trace_id(1)).await, Err(Error::Internal(_))));
-}
-
 /// How large a trace is, is asked of its own tenant alone.
 #[tokio::test]
 async fn a_large_trace_of_one_tenant_is_not_large_for_another() {
@@ -294,6 +273,41 @@ async fn deleting_leaves_no_rows() {
         let rows: i64 = sqlx::query_scalar(sql).fetch_one(&mut raw).await.unwrap();
         assert_eq!(rows, 1, "{table}: one of the tenant that stays");
     }
+}
+
+/// Nor does anything of it stay in the log of a database that is in use; who reads an old state is not waited for.
+#[tokio::test]
+async fn deleting_leaves_nothing_in_the_log() {
+    let (url, dir) = fresh();
+    let store = open(&url, Role::Owner).await;
+    let log = || std::fs::read(dir.path().join("test.db-wal")).unwrap();
+    let needle = b"the needle in the log";
+    let is_left = || log().windows(needle.len()).any(|window| window == needle);
+    for tenant in ["gone", "kept"] {
+        let name = if tenant == "gone" { std::str::from_utf8(needle).unwrap() } else { "" };
+        store.create_tenant(&id(tenant), name).await.unwrap();
+        append(&*store, &id(tenant), spans::trace(1, 30)).await.unwrap();
+    }
+    store.delete_tenant(&id("gone")).await.unwrap();
+    let mut reader = store.snapshot(&id("kept")).await.unwrap();
+    suite::purge(&*store).await;
+    assert!(is_left(), "the reader needs it; else this tests nothing");
+    assert_eq!(reader.trace(spans::trace_id(1), Extent::ALL).await.unwrap().span_count, 30);
+    drop(reader);
+    // The connection of a dropped snapshot is given back in its own time.
+    let busy = async || {
+        suite::purge(&*store).await;
+        is_left()
+    };
+    for _ in 0..1_000 {
+        if !busy().await {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    assert!(!is_left());
+    append(&*store, &id("kept"), spans::trace(2, 3)).await.unwrap();
+    assert_eq!(store.purge().await.unwrap().next, None, "done");
 }
 
 /// A new version of a span does not make its trace larger.

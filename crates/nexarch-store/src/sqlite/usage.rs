@@ -1,4 +1,5 @@
-//! Spans accepted per tenant and UTC day, and the quota on them.
+//! Spans stored per tenant and UTC day, and the quota on them. What counts is what takes room: a better version of a known
+//! span is a row like any other.
 
 use std::time::Duration;
 
@@ -27,7 +28,8 @@ fn until_midnight(now_us: u64) -> Duration {
 impl Sqlite {
     /// Refuses the batches of a tenant that could exceed its quota, before anything is written. A batch counts with all
     /// its spans, because which of them are known already is found out later: near its end a quota may refuse what
-    /// would have fitted, but never lets more through.
+    /// would have fitted, but never lets more through. One that a whole day has no room for is told so: it must not come
+    /// back.
     pub(super) async fn admit(
         &self,
         connection: &mut SqliteConnection,
@@ -38,7 +40,14 @@ impl Sqlite {
         let now = self.options.now_us();
         let used = used(connection, tenant, now).await?;
         let retry_after = until_midnight(now);
-        incoming.admit(quota.saturating_sub(used), || Error::Quota { quota, retry_after });
+        let refusal = |spans| {
+            if spans > quota {
+                Error::BeyondQuota { spans, quota }
+            } else {
+                Error::Quota { quota, retry_after }
+            }
+        };
+        incoming.admit(quota.saturating_sub(used), refusal);
         Ok(())
     }
 
@@ -47,9 +56,9 @@ impl Sqlite {
         &self,
         connection: &mut SqliteConnection,
         tenant: i64,
-        accepted: u64,
+        rows: u64,
     ) -> Result<(), Error> {
-        if accepted == 0 {
+        if rows == 0 {
             return Ok(());
         }
         sqlx::query(
@@ -58,7 +67,7 @@ impl Sqlite {
         )
         .bind(tenant)
         .bind(day(self.options.now_us()))
-        .bind(signed(accepted))
+        .bind(signed(rows))
         .execute(connection)
         .await
         .map_err(failed)?;
@@ -66,7 +75,7 @@ impl Sqlite {
     }
 }
 
-/// Spans that a tenant had accepted on the UTC day of a moment.
+/// Spans that a tenant had stored on the UTC day of a moment.
 pub(super) async fn used(connection: &mut SqliteConnection, tenant: i64, now_us: u64) -> Result<u64, Error> {
     let row = sqlx::query("SELECT sum(spans) FROM usage WHERE tenant = ?1 AND day = ?2")
         .bind(tenant)

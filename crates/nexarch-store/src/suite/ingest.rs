@@ -55,6 +55,46 @@ pub async fn an_update_replaces(url: &str) {
     }
 }
 
+/// Of one span only so many versions are stored, in small traces and in large ones, whoever remembers what; what is dropped
+/// is counted, as a duplicate and by name, and changes nothing.
+pub async fn versions_of_a_span_are_bounded(url: &str) {
+    const MOST: u64 = 16;
+    let (store, acme) = open_with(url, "acme").await;
+    store.create_tenant(&id("large"), "").await.unwrap();
+    let large = spans::trace(1, 2_100);
+    append(&*store, &id("large"), large.clone()).await.unwrap();
+    for (tenant, all) in [(acme, spans::trace(1, 3)), (id("large"), large)] {
+        append(&*store, &tenant, all.clone()).await.unwrap();
+        let other = super::open(url).await;
+        for round in 1..=MOST + 4 {
+            let mut better = all[1].clone();
+            better.end_ns = better.end_ns.map(|end| end + round * 1_000_000);
+            // Two better ones at once are one row: the best of them.
+            let worse = crate::Batch { tenant: tenant.clone(), spans: vec![all[1].clone(), better.clone()] };
+            let before = picture(&*store, &tenant, &all).await;
+            let writer = if round % 3 == 0 { &other } else { &store };
+            let answer = writer.append(vec![worse]).await.unwrap().remove(0).unwrap();
+            assert_eq!((answer.accepted, answer.duplicates), (0, 2));
+            super::property::settle_all(&**writer).await;
+            let mut now = all.clone();
+            now[1] = better;
+            let seen = picture(&*store, &tenant, &all).await;
+            if round < MOST {
+                assert!(seen.data > before.data, "version {round} of {tenant} was not stored");
+                assert_eq!(seen.spans, now);
+                assert_eq!(seen.rollups, super::property::expected(&now, usize::MAX));
+            } else {
+                assert_eq!(
+                    (seen.data, &seen.spans, &seen.rollups),
+                    (before.data, &before.spans, &before.rollups)
+                );
+            }
+        }
+        let kept = store.snapshot(&tenant).await.unwrap().diagnostics().await.unwrap();
+        assert_eq!(kept.count(crate::DROPPED_UPDATES), 5);
+    }
+}
+
 /// A span that comes late changes what its trace contributed, also when another process has forgotten the trace.
 pub async fn late_spans_join_their_trace(url: &str) {
     let (store, tenant) = open_with(url, "acme").await;

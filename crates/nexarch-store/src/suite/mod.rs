@@ -23,7 +23,7 @@ pub mod versions;
 
 use std::sync::Arc;
 
-use nexarch_core::{ids::TenantId, rollup::merge, span::Span, window::Minutes};
+use nexarch_core::{ids::TenantId, rollup::merge, span::Span, trace::Extent, window::Minutes};
 
 use crate::{Appended, Batch, Error, Options, Role, Snapshot, Store};
 use clock::Clock;
@@ -37,12 +37,13 @@ macro_rules! conformance {
     ($fresh:expr) => {
         $crate::conformance! { @each $fresh;
             durability: survives_a_crash, a_failed_append_leaves_nothing, a_dropped_append_leaves_nothing;
-            ingest: counts_add_up_per_batch, an_update_replaces, late_spans_join_their_trace,
+            ingest: counts_add_up_per_batch, an_update_replaces, versions_of_a_span_are_bounded, late_spans_join_their_trace,
                 refused_batches_fail_alone, nothing_new_keeps_the_version, spans_of_any_time, many_blobs_are_merged;
             isolation: data, versions, tenants_and_keys;
             settling: waits_for_quiet, late_spans_wait_longer, re_sends_are_known, tenants_take_turns,
                 a_dropped_round_changes_nothing, counts_are_kept;
-            reading: snapshots_stand_still, unknown_things, ranges_are_half_open, many_chunks_one_trace;
+            reading: snapshots_stand_still, unknown_things, ranges_are_half_open, many_chunks_one_trace,
+                a_part_of_a_trace_says_what_the_whole_is;
             searching: traces_are_found_by_their_spans, pages_have_each_trace_once, superseded_copies_do_not_fit,
                 work_is_bounded;
             tenants: tenants_are_listed, keys_are_found_by_hash, keys_end, deleting_purges, every_change_is_seen;
@@ -148,7 +149,7 @@ pub async fn picture_of(snapshot: &mut dyn Snapshot, spans: &[Span]) -> Picture 
     traces.dedup();
     let mut found = Vec::new();
     for trace in traces {
-        found.extend(snapshot.trace(trace).await.expect("a trace"));
+        found.extend(snapshot.trace(trace, Extent::ALL).await.expect("a trace").spans);
     }
     Picture {
         data: snapshot.data_version(),

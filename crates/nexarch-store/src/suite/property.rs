@@ -29,6 +29,11 @@ fn arrivals() -> impl Strategy<Value = (Vec<Span>, Vec<Step>)> {
 /// What a set of spans must add up to when traces of more than `most` spans are taken hour by hour, and hours of more
 /// span by span.
 pub fn expected(spans: &[Span], most: usize) -> Vec<(u32, Vec<u8>)> {
+    fold(delta(spans, most).encode())
+}
+
+/// See [`expected`].
+pub fn delta(spans: &[Span], most: usize) -> Delta {
     let mut traces: HashMap<_, HashMap<_, Facts>> = HashMap::new();
     for facts in spans.iter().map(Facts::from) {
         let trace = traces.entry(facts.trace_id).or_default();
@@ -46,7 +51,7 @@ pub fn expected(spans: &[Span], most: usize) -> Vec<(u32, Vec<u8>)> {
             delta.add(&contribution(&part));
         }
     }
-    fold(delta.encode())
+    delta
 }
 
 fn parts(facts: Vec<Facts>, most: usize) -> Vec<Vec<Facts>> {

@@ -310,6 +310,12 @@ pub async fn purging_is_finished_by_others(url: &str) {
     assert_eq!((new.spans.len(), new.totals.spans), (9, 9));
 }
 
+fn lengthen(spans: &mut [Span]) {
+    for span in spans {
+        span.end_ns = span.end_ns.map(|end| end + 1);
+    }
+}
+
 /// A batch that could exceed the quota is refused whole, others of its group are not, and a new day begins at midnight.
 pub async fn a_quota_holds_for_a_day(url: &str) {
     let clock = clock_at(1_430);
@@ -345,7 +351,17 @@ pub async fn a_quota_holds_for_a_day(url: &str) {
     assert_eq!(next.snapshot(&tenant).await.unwrap().used_today().await.unwrap(), 10);
     clock.set(clock.now_us() + 10 * MINUTE_US);
     assert_eq!(append(&*next, &tenant, spans::trace(2, 5)).await.unwrap().accepted, 5);
-    // Known spans use up nothing.
+    // Known spans use up nothing, better versions of them do: they are stored.
     assert_eq!(append(&*next, &tenant, spans::trace(2, 5)).await.unwrap().duplicates, 5);
-    assert_eq!(next.snapshot(&tenant).await.unwrap().used_today().await.unwrap(), 5);
+    let used = async || next.snapshot(&tenant).await.unwrap().used_today().await.unwrap();
+    assert_eq!(used().await, 5);
+    let mut longer = spans::trace(2, 5);
+    lengthen(&mut longer);
+    assert_eq!(append(&*next, &tenant, longer.clone()).await.unwrap().duplicates, 5);
+    assert_eq!(used().await, 10);
+    lengthen(&mut longer);
+    assert!(matches!(append(&*next, &tenant, longer).await, Err(Error::Quota { .. })));
+    // What no day has room for need not come back tomorrow.
+    let never = append(&*next, &tenant, spans::trace(5, 11)).await.unwrap_err();
+    assert!(matches!(never, Error::BeyondQuota { spans: 11, quota: 10 }), "{never:?}");
 }

@@ -12,7 +12,7 @@ use nexarch_core::{
     rollup::Rollup,
     window::{Window, WindowView},
 };
-use nexarch_store::{LATE, Scope};
+use nexarch_store::{DROPPED_UPDATES, LATE, Scope, UNREADABLE};
 use serde::Serialize;
 
 use super::{caller::caller, error::ApiError, openapi::WindowParams, params::Params};
@@ -30,7 +30,7 @@ pub(super) struct Diagnostics {
     window: WindowView,
     /// Counts of the spans of the window.
     missing: Missing,
-    /// Large traces whose newest spans are counted chunk by chunk until they fall quiet.
+    /// Traces whose newest spans are counted chunk by chunk until they fall quiet.
     unsettled_traces: u64,
     /// Counts since the tenant was created.
     since_creation: SinceCreation,
@@ -45,6 +45,10 @@ pub(super) struct SinceCreation {
     duplicates: u64,
     /// Spans that started more than two hours before they came.
     late: u64,
+    /// Better versions of spans of which the 16 versions that are kept at most were stored already.
+    dropped_updates: u64,
+    /// How often stored spans were found to be damaged and passed over.
+    unreadable: u64,
     /// Spans that were refused.
     rejected: RejectedSpans,
     /// What was odd and accepted all the same, by name: `no_name`, `end_before_start`, `unknown_kind`, `self_parent`,
@@ -113,6 +117,8 @@ pub(super) async fn diagnostics(
             spans: totals.spans,
             duplicates: totals.duplicates,
             late: kept.count(LATE),
+            dropped_updates: kept.count(DROPPED_UPDATES),
+            unreadable: kept.count(UNREADABLE),
             rejected,
             odd: counts,
         },

@@ -144,6 +144,7 @@ impl From<&StoreError> for ApiError {
             StoreError::Quota { retry_after, .. } => {
                 Self::try_again(StatusCode::TOO_MANY_REQUESTS, error.to_string(), *retry_after)
             }
+            StoreError::BeyondQuota { .. } => Self::new(StatusCode::PAYLOAD_TOO_LARGE, error.to_string()),
             StoreError::NotOwner(_) => Self::internal(error),
             StoreError::Internal(cause) => Self::internal(cause),
         }

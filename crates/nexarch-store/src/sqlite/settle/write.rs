@@ -1,0 +1,112 @@
+//! The transaction that puts settled contributions in the place of previews.
+
+use super::{
+    super::{
+        Sqlite, diagnostics,
+        errors::failed,
+        large::{ENTRIES_PER_STATEMENT, hex, json},
+        rollup,
+        versions::{self, Raise},
+        writer::Tx,
+    },
+    Due, Written,
+    chunks::Chunks,
+};
+use crate::{Error, UNREADABLE};
+
+/// Removes the previews of tenant ?1 that ?2 lists: trace, day and chunk of each.
+pub(in super::super) const FORGET_PREVIEWS: &str = "
+    DELETE FROM preview WHERE tenant = ?1 AND (trace, day, chunk) IN
+        (SELECT unhex(j.value ->> 0), j.value ->> 1, j.value ->> 2 FROM json_each(?2) j)";
+
+impl Sqlite {
+    /// Puts the settled contribution in the place of the previews. `damaged` chunks could not be read for it.
+    pub(super) async fn replace(
+        &self,
+        tx: &mut Tx<'_>,
+        due: &Due,
+        batch: &[Chunks],
+        blobs: Vec<(u32, Vec<u8>)>,
+        damaged: u64,
+    ) -> Result<Written, Error> {
+        let exists = sqlx::query("SELECT 1 FROM tenant WHERE number = ?1").bind(due.tenant);
+        if exists.fetch_optional(tx.on()?).await.map_err(failed)?.is_none() {
+            return Ok(Written::Overtaken);
+        }
+        if !forget_previews(tx, due.tenant, batch).await? {
+            return Ok(Written::Overtaken);
+        }
+        let changed = !blobs.is_empty();
+        rollup::add(tx.on()?, due.tenant, blobs).await?;
+        if damaged > 0 {
+            diagnostics::add(tx.on()?, due.tenant, UNREADABLE, damaged).await?;
+        }
+        let (large, small): (Vec<&Chunks>, Vec<&Chunks>) = batch.iter().partition(|chunks| chunks.indexed);
+        if !forget_traces(tx, due.tenant, &small).await? {
+            // Some have more previews, or became large meanwhile.
+            note_settled(tx, due.tenant, &small).await?;
+        }
+        note_settled(tx, due.tenant, &large).await?;
+        if !changed {
+            return Ok(Written::Same);
+        }
+        versions::raise(tx.on()?, &due.id, Raise::Data, self.options.now_us()).await?;
+        Ok(Written::Changed(versions::read(tx.on()?, &due.id).await?))
+    }
+}
+
+/// Removes what was previewed; false when some of it is gone already.
+async fn forget_previews(tx: &mut Tx<'_>, tenant: i64, batch: &[Chunks]) -> Result<bool, Error> {
+    let mut all = Vec::new();
+    for chunks in batch {
+        let trace = hex(&chunks.trace.to_bytes());
+        let places = chunks.now.keys().chain(&chunks.gone);
+        all.extend(places.map(|(day, chunk)| format!("[\"{trace}\",{day},{chunk}]")));
+    }
+    for some in all.chunks(ENTRIES_PER_STATEMENT) {
+        let query = sqlx::query(FORGET_PREVIEWS).bind(tenant).bind(json(some.iter().cloned()));
+        let forgotten = query.execute(tx.on()?).await.map_err(failed)?.rows_affected();
+        if forgotten != some.len() as u64 {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Removes the traces of tenant ?1 that ?2 lists, by key and id, if they are small and wait no more.
+pub(in super::super) const FORGET_TRACES: &str = "
+    DELETE FROM large_trace WHERE tenant = ?1 AND (key, trace) IN
+        (SELECT j.value ->> 0, unhex(j.value ->> 1) FROM json_each(?2) j)
+    AND indexed = 0
+    AND NOT EXISTS (SELECT 1 FROM preview p WHERE p.tenant = ?1 AND p.trace = large_trace.trace)";
+
+/// Small traces that were only waiting are like any other again; false when some still wait, or are large now.
+async fn forget_traces(tx: &mut Tx<'_>, tenant: i64, batch: &[&Chunks]) -> Result<bool, Error> {
+    let mut forgotten = 0;
+    for some in batch.chunks(ENTRIES_PER_STATEMENT) {
+        let entry = |chunks: &&Chunks| format!("[{},\"{}\"]", chunks.key, hex(&chunks.trace.to_bytes()));
+        let query = sqlx::query(FORGET_TRACES).bind(tenant).bind(json(some.iter().map(entry)));
+        forgotten += query.execute(tx.on()?).await.map_err(failed)?.rows_affected();
+    }
+    Ok(forgotten == batch.len() as u64)
+}
+
+/// Counts the spans that are settled now. What is left stays due, and so comes next.
+async fn note_settled(tx: &mut Tx<'_>, tenant: i64, batch: &[&Chunks]) -> Result<(), Error> {
+    for chunks in batch {
+        sqlx::query(
+            "UPDATE large_trace SET settled = settled + ?4, rounds = rounds + NOT w.waits,
+                 since_us = iif(w.waits, since_us, NULL), due_us = iif(w.waits, due_us, NULL)
+             FROM (SELECT EXISTS (SELECT 1 FROM preview WHERE tenant = ?1 AND trace = ?3) AS waits) w
+             WHERE tenant = ?1 AND key = ?2 AND trace = ?3",
+        )
+        .bind(tenant)
+        .bind(chunks.key)
+        .bind(chunks.trace.to_bytes().as_slice())
+        .bind(chunks.fresh().cast_signed())
+        .execute(tx.on()?)
+        .await
+        .map_err(failed)?;
+    }
+    Ok(())
+}
