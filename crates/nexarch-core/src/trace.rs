@@ -1,21 +1,19 @@
 //! One trace as the API shows it.
 
+mod excerpt;
 mod summary;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-};
+use std::{collections::BTreeMap, fmt};
 
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use crate::{
     facts::Facts,
     ids::{SpanId, TraceId},
-    limits::{MAX_TRACE_BYTES, MAX_TRACE_SPANS},
     span::{Attributes, Kind, Span, Status, Value},
 };
 
+pub use excerpt::{Excerpt, Extent};
 pub use summary::{ServiceShare, Summary};
 
 /// A trace: its spans in the order of their starts.
@@ -33,7 +31,7 @@ pub struct Trace {
     pub span_count: usize,
     /// Number of failed spans.
     pub error_count: usize,
-    /// Names of the services in it, sorted.
+    /// Names of the services in it, sorted; at most 10,000.
     pub services: Vec<String>,
     /// Not all spans are listed, because the answer would be too large; `span_count` and the rest are of all.
     pub truncated: bool,
@@ -107,33 +105,22 @@ pub struct TraceLink {
 }
 
 impl Trace {
-    /// Puts the spans of one trace in order.
-    pub fn new(trace_id: TraceId, spans: &[Span]) -> Self {
+    /// A trace as far as it was read.
+    pub fn new(trace_id: TraceId, excerpt: &Excerpt) -> Self {
+        let Excerpt { span_count, error_count, start_ns, end_ns, services, spans } = excerpt;
         // All at once: a resource that many spans share is read once.
         let mut ordered: Vec<(&Span, Facts)> = spans.iter().zip(Facts::of_all(spans)).collect();
         ordered.sort_by_key(|(span, _)| (span.start_ns, span.span_id, span.kind));
-        let start = ordered.first().map_or(0, |(span, _)| span.start_ns);
-        let end = ordered.iter().map(|(span, _)| span.end_ns.unwrap_or(span.start_ns)).max().unwrap_or(start);
-        let services: BTreeSet<String> = ordered.iter().map(|(_, facts)| facts.service.to_string()).collect();
-        let span_count = ordered.len();
-        let mut room = MAX_TRACE_BYTES;
-        let fits = |(span, _): &(&Span, Facts)| {
-            let size = size(span);
-            let fits = size <= room;
-            room = room.saturating_sub(size);
-            fits
-        };
-        let listed = ordered.into_iter().take(MAX_TRACE_SPANS).take_while(fits);
-        let shown: Vec<TraceSpan> = listed.map(|(span, facts)| TraceSpan::new(span, &facts)).collect();
+        let number = |count: &u64| usize::try_from(*count).unwrap_or(usize::MAX);
         Self {
             trace_id,
-            start: moment(start),
-            duration_ms: milliseconds(end - start),
-            span_count,
-            truncated: shown.len() < span_count,
-            error_count: spans.iter().filter(|span| span.status == Status::Error).count(),
-            services: services.into_iter().collect(),
-            spans: shown,
+            start: moment(*start_ns),
+            duration_ms: milliseconds(end_ns.saturating_sub(*start_ns)),
+            span_count: number(span_count),
+            truncated: (ordered.len() as u64) < *span_count,
+            error_count: number(error_count),
+            services: services.iter().map(ToString::to_string).collect(),
+            spans: ordered.into_iter().map(|(span, facts)| TraceSpan::new(span, &facts)).collect(),
         }
     }
 }
@@ -173,7 +160,7 @@ impl TraceSpan {
 }
 
 /// About how many bytes a span takes in the answer. Its resource is part of it, whoever shares it.
-fn size(span: &Span) -> usize {
+pub fn size(span: &Span) -> usize {
     let list = |list: &Attributes| -> usize {
         list.iter().map(|(key, value)| key.len() + 8 + value_size(value)).sum()
     };
@@ -255,6 +242,7 @@ impl Serialize for Shown<'_> {
 mod tests {
     use super::*;
     use crate::{
+        limits::{MAX_TRACE_BYTES, MAX_TRACE_SPANS},
         otlp::{Encoding, Rules, decode},
         span::attribute,
     };
@@ -276,15 +264,16 @@ mod tests {
     #[test]
     fn an_answer_is_bounded_in_spans_and_bytes_and_says_so() {
         let id = spans(1, 1)[0].trace_id;
-        let small = Trace::new(id, &spans(50, 10));
+        let trace = |spans| Trace::new(id, &Excerpt::of(spans, Extent::ANSWER));
+        let small = trace(spans(50, 10));
         assert_eq!((small.truncated, small.spans.len(), small.span_count), (false, 50, 50));
-        let many = Trace::new(id, &spans(MAX_TRACE_SPANS + 1, 10));
+        let many = trace(spans(MAX_TRACE_SPANS + 1, 10));
         assert_eq!(
             (many.truncated, many.spans.len(), many.span_count),
             (true, MAX_TRACE_SPANS, MAX_TRACE_SPANS + 1)
         );
         assert_eq!(many.spans[0].start_time, moment(1_000), "the first ones");
-        let heavy = Trace::new(id, &spans(2_000, 60_000));
+        let heavy = trace(spans(2_000, 60_000));
         assert!(heavy.truncated && heavy.spans.len() < 600, "{}", heavy.spans.len());
         assert_eq!(heavy.span_count, 2_000);
         assert!(serde_json::to_vec(&heavy).unwrap().len() < MAX_TRACE_BYTES + (1 << 20));

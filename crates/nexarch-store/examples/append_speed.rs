@@ -11,6 +11,7 @@ use nexarch_core::{
     ids::{SpanId, TraceId},
     otlp::{self, Encoding, Rules},
     span::{Kind, Resource, Scope, Span, Status, Value},
+    trace::Extent,
 };
 use nexarch_store::{Batch, Options, Role};
 
@@ -53,8 +54,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         spans.iter().step_by(spans.len() / READS + 1).map(|span| span.trace_id).collect();
     let started = tokio::time::Instant::now();
     for trace in &traces {
-        let found = store.snapshot(&tenant).await?.trace(*trace).await?;
-        assert!(!found.is_empty(), "a stored trace is not found");
+        let found = store.snapshot(&tenant).await?.trace(*trace, Extent::ALL).await?;
+        assert!(!found.spans.is_empty(), "a stored trace is not found");
     }
     let per_trace = started.elapsed().as_secs_f64() * 1e3 / traces.len() as f64;
     let totals = store.snapshot(&tenant).await?.totals().await?;

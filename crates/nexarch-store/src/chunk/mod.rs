@@ -8,6 +8,7 @@
 mod bytes;
 mod cold;
 mod columns;
+mod detach;
 mod frame;
 mod hot;
 #[cfg(test)]
@@ -17,6 +18,7 @@ mod value;
 
 use nexarch_core::{facts::Facts, ids::TraceId, span::Span};
 
+pub(crate) use detach::detach;
 pub(crate) use frame::{open, seal};
 pub(crate) use nexarch_core::hash::Seeded;
 pub(crate) use value::too_deep;
@@ -47,17 +49,40 @@ pub(crate) fn decode_facts(hot: &[u8], wanted: &dyn Fn(&TraceId) -> bool) -> Res
     Ok(hot::decode(&frame::open(hot)?, wanted)?.into_iter().map(|(_, facts)| facts).collect())
 }
 
+/// The facts of the wanted traces with their row numbers, in stored order.
+pub(crate) fn decode_rows(
+    hot: &[u8],
+    wanted: &dyn Fn(&TraceId) -> bool,
+) -> Result<Vec<(usize, Facts)>, Corrupt> {
+    hot::decode(&frame::open(hot)?, wanted)
+}
+
 /// The spans of the wanted traces with their facts, in stored order.
 pub(crate) fn decode_spans(
     hot: &[u8],
     cold: &[u8],
     wanted: &dyn Fn(&TraceId) -> bool,
 ) -> Result<Vec<(Span, Facts)>, Corrupt> {
-    let facts = hot::decode(&frame::open(hot)?, wanted)?;
+    let facts = decode_rows(hot, wanted)?;
     if facts.is_empty() {
         return Ok(Vec::new());
     }
     cold::decode(frame::open(cold)?, facts)
+}
+
+/// The spans in certain rows of the wanted traces, in stored order; `rows` are numbers of [`decode_rows`], ascending.
+pub(crate) fn decode_chosen(
+    hot: &[u8],
+    cold: &[u8],
+    wanted: &dyn Fn(&TraceId) -> bool,
+    rows: &[usize],
+) -> Result<Vec<Span>, Corrupt> {
+    let mut facts = decode_rows(hot, wanted)?;
+    facts.retain(|(row, _)| rows.binary_search(row).is_ok());
+    if facts.len() != rows.len() {
+        return Err(Corrupt("a row is gone"));
+    }
+    Ok(cold::decode(frame::open(cold)?, facts)?.into_iter().map(|(span, _)| span).collect())
 }
 
 /// About how many bytes a span takes before compression.

@@ -1,6 +1,9 @@
 //! Exact round trips, and no trust in bytes.
 
-use nexarch_core::{facts::Facts, span::Span};
+use nexarch_core::{
+    facts::Facts,
+    span::{Attributes, Span, Value},
+};
 use proptest::prelude::*;
 
 use super::{Corrupt, Encoded, bytes, decode_facts, decode_spans, encode, frame};
@@ -11,6 +14,22 @@ fn coded(all: &[Span]) -> (Vec<(Span, Facts)>, Encoded) {
     let pairs: Vec<_> = rows.iter().map(|(span, facts)| (span, facts)).collect();
     let encoded = encode(&pairs).expect("it can be encoded");
     (rows, encoded)
+}
+
+/// Does a span hold texts that are a part of this range of memory?
+fn shares(span: &Span, block: &std::ops::Range<*const u8>) -> bool {
+    let inside = |text: &[u8]| !text.is_empty() && block.contains(&text.as_ptr());
+    let value = |value: &Value| match value {
+        Value::Str(text) => inside(text.as_bytes()),
+        Value::Bytes(bytes) => inside(bytes),
+        _ => false,
+    };
+    let values = |list: &Attributes| list.iter().any(|(key, it)| inside(key.as_bytes()) || value(it));
+    let texts = [&span.name, &span.trace_state, &span.status_message];
+    texts.iter().any(|text| inside(text.as_bytes()))
+        || [&span.attributes, &span.resource.attributes, &span.scope.attributes].into_iter().any(values)
+        || span.events.iter().any(|event| inside(event.name.as_bytes()) || values(&event.attributes))
+        || span.links.iter().any(|link| inside(link.trace_state.as_bytes()) || values(&link.attributes))
 }
 
 proptest! {
@@ -30,6 +49,24 @@ proptest! {
         let trace = spans::trace_id(number);
         rows.retain(|(span, _)| span.trace_id == trace);
         prop_assert_eq!(decode_spans(&hot, &cold, &|other| *other == trace).unwrap(), rows);
+    }
+
+    #[test]
+    fn detached_spans_share_nothing_with_their_block(all in strategy::any_spans()) {
+        let (rows, _) = coded(&all);
+        let pairs: Vec<_> = rows.iter().map(|(span, facts)| (span, facts)).collect();
+        let raw = super::cold::encode(&pairs).unwrap();
+        let block = raw.as_ptr_range();
+        let facts = rows.iter().map(|(_, facts)| facts.clone()).enumerate().collect();
+        let mut decoded = super::cold::decode(raw, facts).unwrap();
+        if all.iter().any(|span| !span.trace_state.is_empty()) {
+            prop_assert!(decoded.iter().any(|(span, _)| shares(span, &block)), "else this tests nothing");
+        }
+        for (span, _) in &mut decoded {
+            super::detach(span);
+            prop_assert!(!shares(span, &block));
+        }
+        prop_assert_eq!(decoded, rows);
     }
 
     /// Behind a right checksum, so that the damage reaches the decoders.

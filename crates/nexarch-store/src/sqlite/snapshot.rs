@@ -1,28 +1,15 @@
 //! One consistent read of one tenant.
 
-use std::collections::HashMap;
-
 use async_trait::async_trait;
 use nexarch_core::{
-    facts::{Facts, Identity},
     ids::{TenantId, TraceId},
-    span::Span,
+    trace::{Excerpt, Extent},
     window::Minutes,
 };
 use sqlx::{Row, Transaction};
 
-use super::{
-    Sqlite, cells,
-    errors::{compute, failed},
-    partition::{self, DAYS_PER_STATEMENT},
-    tenants::missing,
-    usage,
-    versions::unsigned,
-};
-use crate::{
-    Cells, Diagnostics, Error, Found, Search, Snapshot, Totals,
-    chunk::{self, Seeded},
-};
+use super::{Sqlite, cells, errors::failed, tenants::missing, usage, versions::unsigned};
+use crate::{Cells, Diagnostics, Error, Found, Search, Snapshot, Totals};
 
 /// A read transaction; dropping it ends it.
 struct Read {
@@ -96,30 +83,9 @@ impl Snapshot for Read {
         cells::read(&mut self.tx, self.tenant, range, longest).await
     }
 
-    async fn trace(&mut self, trace: TraceId) -> Result<Vec<Span>, Error> {
+    async fn trace(&mut self, trace: TraceId, extent: Extent) -> Result<Excerpt, Error> {
         let key = super::trace_key(self.seed, trace);
-        let days: Vec<u64> = partition::read(&mut self.tx).await?.into_iter().collect();
-        let mut found = Vec::new();
-        for days in days.chunks(DAYS_PER_STATEMENT) {
-            let sql = partition::union(days, |day| {
-                format!(
-                    "SELECT c.hot, c.cold FROM trace_{day} t JOIN chunk_{day} c ON c.id = t.chunk
-                     WHERE t.tenant = ?1 AND t.trace = ?2 AND c.tenant = ?1"
-                )
-            });
-            let query = sqlx::query(sql).bind(self.tenant).bind(key);
-            let rows = query.fetch_all(&mut *self.tx).await.map_err(failed)?;
-            let spans = compute(move || {
-                let mut spans = Vec::new();
-                for row in &rows {
-                    let (hot, cold) = (row.try_get(0).map_err(failed)?, row.try_get(1).map_err(failed)?);
-                    spans.extend(chunk::decode_spans(hot, cold, &|other| *other == trace)?);
-                }
-                Ok(spans)
-            });
-            found.extend(spans.await?);
-        }
-        Ok(winners(found))
+        super::trace::read(&mut self.tx, (self.tenant, key), trace, extent).await
     }
 
     async fn search(&mut self, search: Search) -> Result<Found, Error> {
@@ -137,20 +103,4 @@ impl Snapshot for Read {
     async fn used_today(&mut self) -> Result<u64, Error> {
         usage::used(&mut self.tx, self.tenant, self.now_us).await
     }
-}
-
-/// Each identity once, by R1, ordered by start and id.
-fn winners(found: Vec<(Span, Facts)>) -> Vec<Span> {
-    let mut best: HashMap<Identity, (Span, Facts), Seeded> = HashMap::default();
-    for (span, facts) in found {
-        match best.get(&facts.identity()) {
-            Some((_, other)) if !facts.supersedes(other) => {}
-            _ => {
-                best.insert(facts.identity(), (span, facts));
-            }
-        }
-    }
-    let mut spans: Vec<_> = best.into_iter().collect();
-    spans.sort_unstable_by(|(a, _), (b, _)| (a.start_ns, a).cmp(&(b.start_ns, b)));
-    spans.into_iter().map(|(_, (span, _))| span).collect()
 }

@@ -48,7 +48,10 @@ pub async fn data(url: &str) {
     append(&*store, &acme, louder).await.unwrap();
     assert_eq!(everything(&*store).await, before);
     let mut snapshot = store.snapshot(&other).await.unwrap();
-    assert!(snapshot.trace(spans::trace_id(2)).await.unwrap().is_empty(), "a trace of the other tenant");
+    assert!(
+        snapshot.trace(spans::trace_id(2), nexarch_core::trace::Extent::ALL).await.unwrap().spans.is_empty(),
+        "a trace of the other tenant"
+    );
     drop(snapshot);
     store.delete_tenant(&acme).await.unwrap();
     assert_eq!(everything(&*store).await, before);

@@ -2,7 +2,11 @@
 
 use super::{append, fold, folded, id, open_with, picture, picture_of, spans};
 use crate::Error;
-use nexarch_core::window::Minutes;
+use nexarch_core::{
+    span::Status,
+    trace::{Excerpt, Extent, size},
+    window::Minutes,
+};
 
 /// An open snapshot sees nothing that comes after it.
 pub async fn snapshots_stand_still(url: &str) {
@@ -25,7 +29,7 @@ pub async fn unknown_things(url: &str) {
     let (store, tenant) = open_with(url, "acme").await;
     let mut snapshot = store.snapshot(&tenant).await.unwrap();
     assert_eq!((snapshot.newest_ns(), snapshot.oldest_ns(), snapshot.data_version()), (None, None, 0));
-    assert!(snapshot.trace(spans::trace_id(1)).await.unwrap().is_empty());
+    assert!(snapshot.trace(spans::trace_id(1), Extent::ALL).await.unwrap() == Excerpt::default());
     assert!(snapshot.cells(super::ALL, 1).await.unwrap().blobs.is_empty());
     drop(snapshot);
     assert!(matches!(store.snapshot(&id("nobody")).await.map(|_| ()), Err(Error::NotFound(_))));
@@ -68,4 +72,51 @@ pub async fn many_chunks_one_trace(url: &str) {
     let found = picture(&*store, &tenant, &all).await.spans;
     all.sort_by_key(|span| span.start_ns);
     assert_eq!(found, all);
+}
+
+/// As much of a trace as is asked for, from its beginning, with the figures of all of it: of small and of large traces, in
+/// many chunks, with spans that were updated, settled or not.
+pub async fn a_part_of_a_trace_says_what_the_whole_is(url: &str) {
+    let (store, tenant) = open_with(url, "acme").await;
+    for (number, count) in [(1, 90), (2, 2_600)] {
+        let mut all = spans::trace(number, count);
+        // In any order over the chunks.
+        let arrival = |step: usize| (0..all.len()).map(move |index| index * 7 % step).enumerate();
+        let mut order: Vec<usize> = Vec::new();
+        for part in 0..7 {
+            order.extend(arrival(7).filter(|(_, other)| *other == part).map(|(index, _)| index));
+        }
+        for indexes in order.chunks(all.len() / 6) {
+            append(&*store, &tenant, indexes.iter().map(|index| all[*index].clone()).collect())
+                .await
+                .unwrap();
+        }
+        for index in [0, 3, all.len() - 1] {
+            all[index].status = Status::Error;
+            all[index].end_ns = all[index].end_ns.map(|end| end + 1_000_000_000);
+            append(&*store, &tenant, vec![all[index].clone()]).await.unwrap();
+        }
+        let mut snapshot = store.snapshot(&tenant).await.unwrap();
+        let bytes: usize = all[..40].iter().map(size).sum();
+        for (extent, listed) in [
+            (Extent::ALL, all.len()),
+            (Extent { spans: 50, ..Extent::ALL }, 50),
+            (Extent { bytes, ..Extent::ALL }, 40),
+            (Extent { bytes: bytes - 1, ..Extent::ALL }, 39),
+            (Extent { spans: 50, bytes }, 40),
+            (Extent { spans: 30, bytes }, 30),
+            (Extent { spans: 30, bytes: 1 }, 0),
+        ] {
+            let found = snapshot.trace(spans::trace_id(number), extent).await.unwrap();
+            assert_eq!(found.spans, all[..listed], "{extent:?}");
+            let whole = Excerpt::of(all.clone(), extent);
+            assert_eq!(
+                found,
+                Excerpt { services: whole.services.iter().take(extent.spans).cloned().collect(), ..whole }
+            );
+            assert_eq!((found.span_count, found.error_count), (count, 3));
+        }
+        let one = snapshot.trace(spans::trace_id(number), Extent { spans: 1, ..Extent::ALL }).await.unwrap();
+        assert_eq!(one.services.into_iter().collect::<Vec<_>>(), ["shop"], "no more names than spans");
+    }
 }

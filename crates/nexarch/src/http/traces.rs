@@ -7,7 +7,10 @@ use axum::{
     http::{HeaderMap, Uri, header},
     response::{IntoResponse, Response},
 };
-use nexarch_core::{ids::TraceId, trace::Trace};
+use nexarch_core::{
+    ids::TraceId,
+    trace::{Extent, Trace},
+};
 use nexarch_store::Scope;
 
 use super::{
@@ -30,12 +33,12 @@ pub(super) async fn trace(
     let wrong = || ApiError::bad_request("a trace id has 16 or 32 hex digits and is not all zero");
     let id = TraceId::from_hex_lenient(&text).ok_or_else(wrong)?;
     let _turn = app.turn().await?;
-    let spans = app.store.snapshot(&caller.tenant).await?.trace(id).await?;
-    if spans.is_empty() {
+    let found = app.store.snapshot(&caller.tenant).await?.trace(id, Extent::ANSWER).await?;
+    if found.span_count == 0 {
         return Err(ApiError::not_found(format!("no trace {id} is stored for this tenant")));
     }
-    // A trace of 100,000 spans takes longer than other requests should wait for this thread.
-    let render = move || serde_json::to_vec(&Trace::new(id, &spans));
+    // 10,000 spans take longer than other requests should wait for this thread.
+    let render = move || serde_json::to_vec(&Trace::new(id, &found));
     let body = tokio::task::spawn_blocking(render).await.map_err(ApiError::internal)?;
     let body = body.map_err(ApiError::internal)?;
     Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
