@@ -184,6 +184,7 @@ impl Sqlite {
                 "DELETE FROM rollup WHERE tenant = -?1",
                 // Every trace now contributes as a whole: there is nothing to be settled.
                 "DELETE FROM preview WHERE tenant = ?1",
+                "DELETE FROM large_trace WHERE tenant = ?1 AND NOT indexed",
                 "UPDATE large_trace SET since_us = NULL, due_us = NULL, settled = 0 WHERE tenant = ?1",
             ] {
                 sqlx::query(sql).bind(tenant).execute(&mut *connection).await.map_err(failed)?;
