@@ -8,7 +8,7 @@ use crate::{
     limits::{
         MAX_ATTRIBUTES, MAX_ELEMENTS, MAX_EVENTS, MAX_KEY_BYTES, MAX_LINKS, MAX_NAME_BYTES, MAX_VALUE_BYTES,
     },
-    span::{Attributes, Span, Value},
+    span::{Attributes, Scope, Span, Value},
 };
 
 /// Cuts everything of a span but its resource and scope, which spans share. Returns how much was cut: attributes,
@@ -24,6 +24,11 @@ pub(crate) fn span(span: &mut Span) -> u64 {
         cuts += text(&mut link.trace_state, MAX_NAME_BYTES) + attributes(&mut link.attributes);
     }
     cuts
+}
+
+/// Cuts name and version of a scope.
+pub(crate) fn names(scope: &mut Scope) -> u64 {
+    text(&mut scope.name, MAX_NAME_BYTES) + text(&mut scope.version, MAX_NAME_BYTES)
 }
 
 /// Cuts a list of attributes. Those that inference reads are kept, wherever they stand; of the others the first.

@@ -38,6 +38,9 @@ use crate::{
     span::{Resource, Scope},
 };
 
+/// Longest span (bytes of text): as much as a whole request of OTLP may hold by default. A trace may be longer.
+const MAX_SPAN_BYTES: usize = 64 << 20;
+
 /// Decodes a document: an export, or one trace of it.
 pub fn decode(body: &Bytes, rules: &Rules) -> Result<Decoded, DecodeError> {
     let failed = |error: String| DecodeError::Json(foreign::shortened(error));
@@ -70,6 +73,15 @@ pub struct Trace {
     senders: BTreeMap<String, Sender>,
 }
 
+/// Counts the lines before the spans of a trace. Each byte is looked at once, as long as spans are asked for in order.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Lines {
+    /// Bytes that were looked at.
+    at: usize,
+    /// Lines that end in them.
+    ended: u64,
+}
+
 impl Trace {
     /// Finds the spans and reads the processes; an error says what is missing.
     pub fn open(body: Bytes) -> Result<Self, String> {
@@ -99,17 +111,33 @@ impl Trace {
         self.spans.is_empty()
     }
 
-    /// How many lines of the trace end before a span begins.
-    pub fn lines_before(&self, span: usize) -> u64 {
-        let before = self.spans.get(span).and_then(|place| self.body.get(..place.start)).unwrap_or_default();
-        before.split(|byte| *byte == b'\n').skip(1).count() as u64
+    /// Bytes of text that any of its spans keeps in memory.
+    pub fn bytes(&self) -> usize {
+        self.body.len()
+    }
+
+    /// How many lines of the trace end before a span begins. `lines` begins new and knows what was counted already.
+    pub fn lines_before(&self, span: usize, lines: &mut Lines) -> u64 {
+        let start = self.spans.get(span).map_or(0, |place| place.start);
+        if start < lines.at {
+            *lines = Lines::default();
+        }
+        let between = self.body.get(lines.at..start).unwrap_or_default();
+        lines.ended += between.iter().filter(|byte| **byte == b'\n').count() as u64;
+        lines.at = start;
+        lines.ended
     }
 
     /// Decodes some of the spans; indexes of rejected ones count from the first of them.
     pub fn decode(&self, spans: Range<usize>, rules: &Rules) -> Decoded {
+        // With the first spans, what was cut of their senders is told, too.
+        let first = spans.start == 0;
         let places = self.spans.get(spans).unwrap_or_default();
         let bytes = places.iter().map(Range::len).sum();
         let mut gate = Gate::new(rules, bytes);
+        if first {
+            gate.flags().cut += self.senders.values().map(|sender| sender.cut).sum::<u64>();
+        }
         let mut scoped = Scoped { trace: self, senders: BTreeMap::new() };
         for place in places {
             let read = self.json(place).and_then(|json| span::read(&self.body, json, gate.budget()));
@@ -126,6 +154,9 @@ impl Trace {
     }
 
     fn json(&self, place: &Range<usize>) -> Result<&str, String> {
+        if place.len() > MAX_SPAN_BYTES {
+            return Err(format!("it is longer than {} MiB", MAX_SPAN_BYTES >> 20));
+        }
         let bytes = self.body.get(place.clone()).unwrap_or_default();
         std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())
     }
@@ -155,7 +186,11 @@ impl Scoped<'_> {
             return gate.offer(sender, Ok(draft));
         }
         let key = (process, name.to_string(), version.to_string());
-        let sender = self.senders.entry(key).or_insert_with(|| sender.with_scope(Ok(scope)));
+        let sender = self.senders.entry(key).or_insert_with(|| {
+            let sender = sender.with_scope(Ok(scope));
+            gate.flags().cut += sender.cut;
+            sender
+        });
         gate.offer(sender, Ok(draft));
     }
 }

@@ -84,6 +84,8 @@ pub struct Group {
     pub decoded: Decoded,
     /// The mark of each received span.
     pub marks: Vec<u64>,
+    /// Bytes of text that its spans keep in memory.
+    pub bytes: usize,
 }
 
 impl Group {
@@ -135,7 +137,7 @@ impl Reader {
                 }
             }
         }
-        let mut group = Group { decoded: gate.finish(), marks };
+        let mut group = Group { decoded: gate.finish(), marks, bytes: body.len() };
         if self.waiting_bytes > MAX_WAITING_BYTES || self.times.is_full() {
             group.append(self.rest());
         }
@@ -154,7 +156,7 @@ impl Reader {
                 Ok(read)
             });
             Senders::default().offer(&mut gate, &body, read);
-            group.append(Group { decoded: gate.finish(), marks: vec![mark] });
+            group.append(Group { decoded: gate.finish(), marks: vec![mark], bytes: body.len() });
         }
         group
     }
@@ -171,6 +173,7 @@ impl Group {
         }
         self.decoded.append(other.decoded);
         self.marks.extend(other.marks);
+        self.bytes += other.bytes;
     }
 }
 
@@ -182,8 +185,11 @@ impl<'a> Senders<'a> {
     fn offer(&mut self, gate: &mut Gate<'_>, body: &Bytes, read: Result<span::Read<'a>, String>) {
         match read {
             Ok(span::Read { draft, endpoint }) => {
-                let sender =
-                    self.0.entry(endpoint).or_insert_with(|| Sender::new(span::resource(body, endpoint)));
+                let sender = self.0.entry(endpoint).or_insert_with(|| {
+                    let sender = Sender::new(span::resource(body, endpoint));
+                    gate.flags().cut += sender.cut;
+                    sender
+                });
                 gate.offer(sender, Ok(draft));
             }
             Err(error) => {

@@ -1,6 +1,6 @@
 //! Exports of Jaeger as they are, and as they should not be.
 
-use super::{Trace, decode};
+use super::{Lines, Trace, decode};
 use crate::{
     otlp::{Decoded, Rules},
     span::{Kind, Span, Status, Value, attribute},
@@ -190,8 +190,29 @@ fn a_trace_is_decoded_part_by_part() {
         span("")
     );
     let trace = Trace::open(text.into_bytes().into()).unwrap();
-    assert_eq!((trace.len(), trace.is_empty(), trace.lines_before(1)), (3, false, 3));
+    assert_eq!((trace.len(), trace.is_empty()), (3, false));
+    let mut lines = Lines::default();
+    let (mut found, mut at) = (Vec::new(), Vec::new());
+    for nth in [0, 1, 1, 2, 0] {
+        found.push(trace.lines_before(nth, &mut lines));
+        at.push(lines.at);
+    }
+    assert_eq!(found, [2, 3, 3, 4, 2]);
+    // What was looked at is not looked at again, but for a span before it.
+    assert!(at[0] < at[1] && at[1] == at[2] && at[2] < at[3] && at[4] == at[0], "{at:?}");
     let part = trace.decode(1..3, &Rules::default());
     assert_eq!((part.spans.len(), part.rejected[0].index), (1, 0));
     assert_eq!(trace.decode(2..9, &Rules::default()).received, 0, "beyond the end there is nothing");
+}
+
+#[test]
+fn what_is_cut_of_a_process_is_counted_with_the_first_spans_of_its_trace() {
+    let tags: Vec<String> =
+        (0..1_000).map(|nth| format!(r#"{{"key":"k{nth}","type":"int64","value":{nth}}}"#)).collect();
+    let processes = format!(r#"{{"p1":{{"serviceName":"cart","tags":[{}]}}}}"#, tags.join(","));
+    let text = format!("{{\"processes\":{processes},\"spans\":[{},{}]}}", span(""), span(""));
+    let trace = Trace::open(text.into_bytes().into()).unwrap();
+    let cut = |part| trace.decode(part, &Rules::default()).flags.cut;
+    // The name of the service is one more, and stands first.
+    assert_eq!((cut(0..1), cut(1..2)), (1_001 - 512, 0));
 }

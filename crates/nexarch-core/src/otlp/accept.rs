@@ -62,12 +62,16 @@ pub(crate) struct Sender {
     pub(crate) resource: Result<Arc<Resource>, Reason>,
     pub(crate) scope: Result<Arc<Scope>, Reason>,
     named: bool,
+    /// What was cut of it when it was made: of the resource, or of the scope that was added. Whoever makes a sender counts
+    /// it, because many spans share it.
+    pub(crate) cut: u64,
 }
 
 impl Sender {
     pub(crate) fn new(resource: Result<Resource, Reason>) -> Self {
+        let mut cut = 0;
         let resource = resource.map(|mut resource| {
-            cut::attributes(&mut resource.attributes);
+            cut = cut::attributes(&mut resource.attributes);
             resource
         });
         let named = resource.as_ref().is_ok_and(|resource| attributes::names_service(&resource.attributes));
@@ -75,15 +79,17 @@ impl Sender {
             resource: resource.map(Arc::new).map_err(|reason| within("resource", reason)),
             scope: Ok(Arc::default()),
             named,
+            cut,
         }
     }
 
     pub(crate) fn with_scope(&self, scope: Result<Scope, Reason>) -> Self {
+        let mut cut = 0;
         let scope = scope.map(|mut scope| {
-            cut::attributes(&mut scope.attributes);
+            cut = cut::attributes(&mut scope.attributes) + cut::names(&mut scope);
             scope
         });
-        Self { scope: scope.map(Arc::new).map_err(|reason| within("scope", reason)), ..self.clone() }
+        Self { scope: scope.map(Arc::new).map_err(|reason| within("scope", reason)), cut, ..self.clone() }
     }
 }
 

@@ -54,6 +54,12 @@ impl Context<'_, '_> {
         raise(self.gate.borrow_mut().flags());
     }
 
+    /// Counts what was cut of a sender.
+    fn counted(&self, sender: Sender) -> Sender {
+        self.flag(|flags| flags.cut += sender.cut);
+        sender
+    }
+
     /// A slice of the body where it can be one, else a copy.
     fn text(&self, bytes: &[u8]) -> Text {
         let offset = (bytes.as_ptr() as usize).wrapping_sub(self.body.as_ptr() as usize);
@@ -71,8 +77,7 @@ impl Context<'_, '_> {
     /// Reads one part by itself; what is wrong with it is the part's own fault.
     fn part<'de, T: Object<'de>>(&self, raw: &'de RawValue, object: T) -> Result<T::Out, Reason> {
         // In OTLP/JSON each element of a list is an object, so this pays for all lists in it.
-        let objects = raw.get().bytes().filter(|byte| *byte == b'{').count();
-        self.gate.borrow().charge::<(Text, Value)>(objects)?;
+        self.gate.borrow().charge::<(Text, Value)>(objects(raw.get()))?;
         Obj(object).deserialize(&mut serde_json::Deserializer::from_str(raw.get())).map_err(|error| {
             let text = error.to_string();
             // The position counts from the start of this part, which would mislead.
@@ -80,6 +85,28 @@ impl Context<'_, '_> {
             Reason::Field(shortened(text[..end].to_owned()))
         })
     }
+}
+
+/// How many objects a part may hold. Where braces are rare all are counted, which is quick; where they are not, a text of
+/// templates or of JSON must not pay for them.
+fn objects(json: &str) -> usize {
+    /// With fewer of them than one for so many bytes, a part stays within [`super::MAX_EXPANSION`].
+    const RARE: usize = 12;
+    let braces = json.bytes().filter(|byte| *byte == b'{').count();
+    if braces.saturating_mul(RARE) <= json.len() {
+        return braces;
+    }
+    let (mut objects, mut in_string, mut escaped) = (0, false, false);
+    for byte in json.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = in_string,
+            b'"' => in_string = !in_string,
+            b'{' if !in_string => objects += 1,
+            _ => {}
+        }
+    }
+    objects
 }
 
 fn shortened(mut text: String) -> String {
@@ -132,7 +159,8 @@ impl<'de> Object<'de> for ResourceSpansObject<'_, '_, '_> {
         match (name, &state.sender) {
             ("resource", _) => {
                 if let Some(raw) = map.next_value::<Option<&RawValue>>()? {
-                    state.sender = Some(Sender::new(self.0.part(raw, ResourceObject(self.0))));
+                    let sender = Sender::new(self.0.part(raw, ResourceObject(self.0)));
+                    state.sender = Some(self.0.counted(sender));
                 }
             }
             ("scopeSpans", Some(sender)) => {
@@ -172,7 +200,7 @@ impl<'de> Object<'de> for ScopeSpansObject<'_, '_, '_> {
             ("scope", _) => {
                 if let Some(raw) = map.next_value::<Option<&RawValue>>()? {
                     let scope = self.context.part(raw, ScopeObject(self.context));
-                    state.sender = Some(self.sender.with_scope(scope));
+                    state.sender = Some(self.context.counted(self.sender.with_scope(scope)));
                 }
             }
             ("spans", Some(sender)) => {

@@ -72,6 +72,7 @@ impl<'b> Decoder<'b, '_> {
     /// The resource may stand after its spans, so it is looked for first.
     fn resource_spans(&mut self, bytes: &'b [u8]) -> Result<(), Malformed> {
         let sender = Sender::new(separate(self.resource(bytes))?);
+        self.gate.flags().cut += sender.cut;
         let mut fields = Fields(bytes);
         while let Some((number, field)) = fields.next()? {
             if number == 2 {
@@ -95,6 +96,7 @@ impl<'b> Decoder<'b, '_> {
 
     fn scope_spans(&mut self, bytes: &'b [u8], sender: &Sender) -> Result<(), Malformed> {
         let sender = sender.with_scope(separate(self.scope(bytes))?);
+        self.gate.flags().cut += sender.cut;
         self.gate.reserve(count(bytes, 2)?.min(bytes.len() / MIN_SPAN_BYTES));
         let mut fields = Fields(bytes);
         while let Some((number, field)) = fields.next()? {

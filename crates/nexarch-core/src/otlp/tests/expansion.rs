@@ -1,12 +1,14 @@
 //! Memory is bounded by the size of the body, however little its elements weigh.
 
+use std::sync::Arc;
+
 use crate::{
     limits::{MAX_ATTRIBUTES, MAX_EVENTS, MAX_NAME_BYTES},
     otlp::{
         Decoded, EXPANSION_BASE, Encoding, MAX_EXPANSION, Reason, Rules, decode, encode_json,
         encode_protobuf, wire::Writer,
     },
-    span::{Event, Span, Value},
+    span::{Attributes, Event, Resource, Scope, Span, Value},
 };
 
 use super::fixtures::one_span;
@@ -43,6 +45,22 @@ fn of_ten_thousand_attributes_the_first_are_kept_and_the_others_counted() {
     for decoded in [protobuf(bodies.0), json] {
         assert_eq!((decoded.flags.cut, decoded.rejected_total), (10_000 - MAX_ATTRIBUTES as u64 + 1, 0));
         assert_eq!(decoded.spans, spans);
+    }
+}
+
+#[test]
+fn what_is_cut_of_a_resource_or_a_scope_is_counted_once() {
+    let attributes: Attributes =
+        (0..1_000).map(|nth| (format!("key.{nth}").into(), Value::Int(nth))).collect();
+    let resource = Arc::new(Resource { attributes: attributes.clone() });
+    let scope = Arc::new(Scope { name: "n".repeat(5_000).into(), attributes, ..Scope::default() });
+    let spans = vec![Span { resource, scope, ..one_span() }; 3];
+    let json = decode(&encode_json(&spans).into(), Encoding::Json, &Rules::default()).unwrap();
+    for decoded in [protobuf(encode_protobuf(&spans)), json] {
+        assert_eq!(decoded.flags.cut, 2 * (1_000 - MAX_ATTRIBUTES as u64) + 1);
+        let Span { resource, scope, .. } = &decoded.spans[2];
+        assert_eq!((resource.attributes.len(), scope.attributes.len()), (MAX_ATTRIBUTES, MAX_ATTRIBUTES));
+        assert_eq!(scope.name.len(), MAX_NAME_BYTES);
     }
 }
 
@@ -86,8 +104,11 @@ fn honest_spans_of_any_shape_fit() {
     let body = encode_protobuf(&spans);
     assert!(body.len() > 4 * EXPANSION_BASE / MAX_EXPANSION, "the batch must outweigh the base");
     assert_eq!(protobuf(body).rejected_total, 0);
-    let braces = Value::Str(r#"{"a":{"b":{}}}"#.repeat(500).into());
-    let texts = vec![Span { attributes: vec![("payload".into(), braces)], ..one_span() }; 200];
-    let json = decode(&encode_json(&texts).into(), Encoding::Json, &Rules::default()).unwrap();
-    assert_eq!(json.rejected_total, 0);
+    // Texts of templates and of JSON hold braces, and no objects.
+    for text in [r#"{"a":{"b":{}}}"#, "{}", r"\{", "{\"{"] {
+        let braces = Value::Str(text.repeat(1_000).into());
+        let texts = vec![Span { attributes: vec![("payload".into(), braces)], ..one_span() }; 200];
+        let json = decode(&encode_json(&texts).into(), Encoding::Json, &Rules::default()).unwrap();
+        assert_eq!((json.rejected_total, json.spans.len()), (0, 200), "{text}");
+    }
 }
