@@ -16,7 +16,13 @@ mod tests;
 mod texts;
 mod value;
 
-use nexarch_core::{facts::Facts, ids::TraceId, span::Span};
+use std::{collections::HashSet, sync::Arc};
+
+use nexarch_core::{
+    facts::Facts,
+    ids::TraceId,
+    span::{Scope, Span},
+};
 
 pub(crate) use detach::detach;
 pub(crate) use frame::{open, seal};
@@ -26,7 +32,7 @@ pub(crate) use value::too_deep;
 /// Most spans of one chunk: beyond about a thousand the ratio hardly grows, while a trace by id has more to skip.
 pub(crate) const MAX_SPANS: usize = 1_000;
 
-/// A chunk is closed when its spans weigh this much (see [`weight`]), bytes; keeps one read small.
+/// A chunk is closed when it weighs more than this (see [`Scale`]), bytes; keeps one read small.
 pub(crate) const MAX_WEIGHT: usize = 4 << 20;
 
 /// The two blocks of a chunk, compressed.
@@ -85,8 +91,35 @@ pub(crate) fn decode_chosen(
     Ok(cold::decode(frame::open(cold)?, facts)?.into_iter().map(|(span, _)| span).collect())
 }
 
-/// About how many bytes a span takes before compression.
-pub(crate) fn weight(span: &Span) -> usize {
+/// Weighs what goes into a chunk: about how many bytes it takes before compression.
+#[derive(Default)]
+pub(crate) struct Scale {
+    weight: usize,
+    /// Addresses of resources and scopes, which a chunk holds once.
+    shared: HashSet<usize, Seeded>,
+}
+
+impl Scale {
+    /// Puts a span on it. Spans live on while they are weighed.
+    pub(crate) fn add(&mut self, span: &Span) {
+        self.weight += weight(span);
+        if self.shared.insert(Arc::as_ptr(&span.resource).addr()) {
+            self.weight += value::weight_of(&span.resource.attributes);
+        }
+        if self.shared.insert(Arc::as_ptr(&span.scope).addr()) {
+            let Scope { name, version, attributes } = &*span.scope;
+            self.weight += name.len() + version.len() + value::weight_of(attributes);
+        }
+    }
+
+    /// Is it time to close the chunk?
+    pub(crate) fn is_full(&self) -> bool {
+        self.weight > MAX_WEIGHT
+    }
+}
+
+/// A span without its resource and scope.
+fn weight(span: &Span) -> usize {
     let events: usize = span.events.iter().map(|e| 16 + e.name.len() + value::weight_of(&e.attributes)).sum();
     let links: usize = span.links.iter().map(|l| 32 + value::weight_of(&l.attributes)).sum();
     64 + span.name.len()

@@ -108,9 +108,9 @@ pub(super) fn read_text(reader: &mut Reader<'_>) -> Result<Text, Corrupt> {
     Text::try_from(reader.bytes()?).map_err(|_| Corrupt("not UTF-8"))
 }
 
-/// About how many bytes attributes take.
+/// About how many bytes attributes take. A chunk holds a key once, but nothing says that spans share theirs.
 pub(super) fn weight_of(attributes: &Attributes) -> usize {
-    attributes.iter().map(|(_, value)| 4 + value_weight(value)).sum()
+    attributes.iter().map(|(key, value)| 4 + key.len() + value_weight(value)).sum()
 }
 
 fn value_weight(value: &Value) -> usize {
@@ -120,7 +120,7 @@ fn value_weight(value: &Value) -> usize {
         Value::Str(text) => text.len(),
         Value::Bytes(bytes) => bytes.len(),
         Value::Array(list) => list.iter().map(|value| 4 + value_weight(value)).sum(),
-        Value::Map(map) => map.iter().map(|(key, value)| 4 + key.len() + value_weight(value)).sum(),
+        Value::Map(map) => weight_of(map),
     }
 }
 

@@ -3,7 +3,7 @@
 use nexarch_core::{facts::Facts, ids::TraceId, rollup::Delta, span::Span};
 
 use super::{DAY_HOURS, HOUR_NS, Row, worth::preview};
-use crate::chunk::{self, Corrupt, MAX_SPANS, MAX_WEIGHT};
+use crate::chunk::{self, Corrupt, MAX_SPANS, Scale};
 
 /// A chunk to be stored.
 pub(crate) struct Chunk {
@@ -47,13 +47,13 @@ pub(crate) fn pack(rows: &[Row], delta: &mut Delta) -> Result<Vec<Chunk>, Corrup
 
     let mut chunks = Vec::new();
     let mut open: Vec<&Row> = Vec::new();
-    let (mut open_hour, mut weight) = (0, 0);
+    let (mut open_hour, mut scale) = (0, Scale::default());
     for (hour, .., row) in order {
-        if hour != open_hour || open.len() == MAX_SPANS || weight > MAX_WEIGHT {
+        if hour != open_hour || open.len() == MAX_SPANS || scale.is_full() {
             close(&mut chunks, open_hour, &mut open, delta)?;
-            (open_hour, weight) = (hour, 0);
+            (open_hour, scale) = (hour, Scale::default());
         }
-        weight += chunk::weight(&row.span);
+        scale.add(&row.span);
         open.push(row);
     }
     close(&mut chunks, open_hour, &mut open, delta)?;

@@ -1,8 +1,11 @@
 //! Cuts and bounds.
 
-use nexarch_core::span::Span;
+use std::sync::Arc;
 
-use nexarch_core::rollup::Delta;
+use nexarch_core::{
+    rollup::Delta,
+    span::{Resource, Scope, Span, Value},
+};
 
 use super::{
     Chunk, Distinct, Gain, HOUR_NS, Incoming, Interner, Known, Last, Limits, Stored, Terms, Touched,
@@ -55,6 +58,31 @@ fn heavy_spans_make_short_chunks() {
     }
     let sizes: Vec<_> = pack(&gain_of(all).rows).unwrap().iter().map(|chunk| chunk.spans).collect();
     assert_eq!(sizes, [4, 4, 4, 4, 4]);
+}
+
+#[test]
+fn heavy_resources_and_scopes_make_short_chunks_unless_they_are_shared() {
+    let resource = |name: &str| {
+        let text = name.repeat(MAX_WEIGHT / 4);
+        Arc::new(Resource { attributes: vec![("service.name".into(), Value::Str(text.into()))] })
+    };
+    let sizes = |all: Vec<Span>| -> Vec<_> {
+        pack(&gain_of(all).rows).unwrap().iter().map(|chunk| chunk.spans).collect()
+    };
+    let mut own = spans::trace(1, 20);
+    own.iter_mut().for_each(|span| span.resource = resource("x"));
+    assert_eq!(sizes(own), [4, 4, 4, 4, 4]);
+    let mut scoped = spans::trace(1, 20);
+    for span in &mut scoped {
+        span.scope = Arc::new(Scope { name: "y".repeat(MAX_WEIGHT / 4).into(), ..Scope::default() });
+    }
+    assert_eq!(sizes(scoped), [4, 4, 4, 4, 4]);
+    let mut shared = spans::trace(1, 20);
+    let (one, other) = (resource("x"), resource("z"));
+    for (nth, span) in shared.iter_mut().enumerate() {
+        span.resource = Arc::clone(if nth % 2 == 0 { &one } else { &other });
+    }
+    assert_eq!(sizes(shared), [20]);
 }
 
 #[test]
