@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context;
-use nexarch_core::{ids::TenantId, span::Span};
+use nexarch_core::{ids::TenantId, otlp::Flags, span::Span};
 use nexarch_store::{Batch, Error as StoreError, Store};
 use tokio::time::Instant;
 
@@ -11,29 +11,51 @@ use super::{block_on, output};
 use crate::{
     authority,
     config::Config,
-    import::{self, Options, Stored, Summary},
+    import::{self, Offset, Options, Shift, Stored, Summary},
     lifecycle,
 };
+
+/// An import settles large traces at least for so long, if there are so many.
+const SETTLING: Duration = Duration::from_secs(20);
 
 /// Load trace files into a tenant
 #[derive(clap::Args)]
 #[command(
-    after_help = "Reads OTLP (JSON or protobuf), Jaeger UI JSON and Zipkin v2 JSON, plain, gzip or zstd, told by content and not by name. \\
-                  Works beside a running server.\n\nExamples:\n  nexarch import --tenant default --shift-to-now traces.jsonl.gz\n  nexarch import --tenant default jaeger-export.json zipkin.json.zst"
+    after_help = "Reads OTLP (JSON or protobuf), Jaeger UI JSON and Zipkin v2 JSON, plain, gzip or zstd, told by content and not \
+                  by name. Works beside a running server.\n\n\
+                  Importing a file again stores nothing twice, as long as its spans keep their times: after \
+                  --shift-to-now, import it again with the --shift-by that was printed.\n\n\
+                  Examples:\n  \
+                  nexarch import --tenant default --shift-to-now traces.jsonl.gz\n  \
+                  nexarch import --tenant default jaeger-export.json zipkin.json.zst\n  \
+                  curl -s https://example.com/traces.json | nexarch import --tenant default /dev/stdin"
 )]
 pub(super) struct Args {
     /// Into this tenant
     #[arg(long)]
     tenant: TenantId,
-    /// The files
+    /// The files; pipes too, but not with --shift-to-now
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Move all files by one offset, so that the newest span ends now
-    #[arg(long)]
+    /// Move all files by one offset, so that the newest span ends now; a few spans with wrong clocks do not count
+    #[arg(long, conflicts_with = "shift_by")]
     shift_to_now: bool,
+    /// Move all files by this, such as 90d or -1500ms
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    shift_by: Option<Offset>,
     /// Where the data are, such as `sqlite:///var/lib/nexarch.db`
     #[arg(long)]
     database_url: Option<String>,
+}
+
+impl Args {
+    fn shift(&self) -> Shift {
+        match self.shift_by {
+            Some(offset) => Shift::By(offset),
+            None if self.shift_to_now => Shift::ToNow,
+            None => Shift::No,
+        }
+    }
 }
 
 pub(super) fn run(args: Args) -> anyhow::Result<()> {
@@ -61,8 +83,9 @@ async fn load(store: &Arc<dyn Store>, config: &Config, args: Args) -> anyhow::Re
         "tenant {0} does not exist; create it with: nexarch tenant create {0}",
         args.tenant
     );
+    let shift = args.shift();
     let options = Options {
-        shift_to_now: args.shift_to_now,
+        shift,
         now_ns: lifecycle::now_ns(),
         retention_ns: u64::try_from(config.retention.as_nanos()).ok(),
         progress: true,
@@ -71,23 +94,49 @@ async fn load(store: &Arc<dyn Store>, config: &Config, args: Args) -> anyhow::Re
     let start = Instant::now();
     let outcome = import::run(args.files, options, append).await;
     // Large traces are settled here and now: what the answer counts is also what the map shows.
-    let settled = settle(&**store, &args.tenant).await;
+    let settled = settle(&**store, &args.tenant, start.elapsed()).await;
     let time = start.elapsed();
+    let (flags, offset) = match &outcome {
+        Ok(summary) => (summary.flags, summary.offset),
+        Err(import::Error::Store { flags, offset, .. }) => (**flags, *offset),
+        Err(_) => (Flags::default(), None),
+    };
+    let noted = note(&**store, args.tenant, &flags).await;
     // Only now may anything be said to be done: a server beside us has seen it. Updated spans count as known and
     // change what reads return all the same, and an import that ended early stored what came before.
     let untouched = matches!(&outcome, Ok(summary) if summary.accepted + summary.duplicates == 0);
     if !untouched {
         authority::wait_one_lease().await;
     }
+    if let (Shift::ToNow, Some(offset)) = (shift, offset) {
+        eprintln!("moved by {offset}; to import the same files again: --shift-by {offset}");
+    }
     let summary = outcome.context("the import ended early")?;
-    settled
-        .context("the spans are stored, but some large traces are not settled yet; the server will do it")?;
+    noted.context("the spans are stored, but what was odd about them is not counted")?;
+    const LATER: &str =
+        "the spans are stored, but some large traces are not settled yet; the server will do it";
+    if !settled.context(LATER)? {
+        eprintln!("{LATER}");
+    }
     Ok((summary, time))
 }
 
-async fn settle(store: &dyn Store, tenant: &TenantId) -> Result<(), StoreError> {
-    while store.settle(u64::MAX, Some(tenant)).await?.more {}
-    Ok(())
+/// Settles large traces of the tenant. A server beside us may take in more all the time, or there are very many: what is
+/// left when this took longer than reading did (but for a moment) is the server's. Says whether everything is settled.
+async fn settle(store: &dyn Store, tenant: &TenantId, reading: Duration) -> Result<bool, StoreError> {
+    let start = Instant::now();
+    while store.settle(u64::MAX, Some(tenant)).await?.more {
+        if start.elapsed() > reading.max(SETTLING) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Adds to what diagnostics tell of the tenant.
+async fn note(store: &dyn Store, tenant: TenantId, flags: &Flags) -> Result<(), StoreError> {
+    let counts: Vec<_> = flags.counts().into_iter().filter(|(_, count)| *count > 0).collect();
+    if counts.is_empty() { Ok(()) } else { store.note(vec![(tenant, counts)]).await }
 }
 
 async fn append(store: Arc<dyn Store>, tenant: TenantId, spans: Vec<Span>) -> Result<Stored, StoreError> {
@@ -107,6 +156,11 @@ fn tell(summary: &Summary, time: Duration) {
     }
     if let Some(hint) = summary.hint {
         eprintln!("hint: {hint}");
+    }
+    let counts = summary.flags.counts().into_iter().filter(|(_, count)| *count > 0);
+    let counts: Vec<String> = counts.map(|(name, count)| format!("{name} {count}")).collect();
+    if !counts.is_empty() {
+        eprintln!("diagnostics: {}", counts.join(", "));
     }
     let Summary { accepted, duplicates, rejected, .. } = summary;
     let per_second = (accepted + duplicates) as f64 / time.as_secs_f64().max(0.001);

@@ -26,6 +26,8 @@ pub(super) enum Framing {
 }
 
 pub(super) const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
+/// A frame of zstd without content begins so, behind one byte of `50` to `5f`.
+pub(super) const SKIPPABLE: &[u8] = &[0x2a, 0x4d, 0x18];
 const UTF8_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Tells the format by the first bytes of the content; an error says what it looks like instead.

@@ -37,11 +37,6 @@ impl Progress {
         &self.consumed
     }
 
-    /// Where to count what the first look at a file reads: only a whole first pass is part of the bar.
-    pub(super) fn looked_at(&self, whole: bool) -> Arc<AtomicU64> {
-        if whole { self.consumed.clone() } else { Arc::default() }
-    }
-
     /// Counts spans that were read.
     pub(super) fn add(&self, spans: usize) {
         self.spans.fetch_add(spans as u64, Ordering::Relaxed);

@@ -2,7 +2,6 @@
 
 use std::{
     collections::VecDeque,
-    fmt,
     path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicU64},
 };
@@ -20,6 +19,7 @@ use super::{
     elements::{Element, Elements},
     json::{self, Holds},
     records::{BrokenRecord, Record, Records},
+    request::{Place, Problem, Request},
     source::{self, Source, Unreadable},
 };
 
@@ -27,63 +27,6 @@ use super::{
 const GROUP_BYTES: usize = 1 << 20;
 /// … or so many spans; and as many of a trace of Jaeger at once.
 const GROUP_SPANS: usize = 2_000;
-
-/// Where in a file something begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
-    /// A line of text, from 1.
-    Line(u64),
-    /// A byte of protobuf after decompression, from 0.
-    Byte(u64),
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Line(line) => write!(f, "{line}"),
-            Self::Byte(byte) => write!(f, "byte {byte}"),
-        }
-    }
-}
-
-/// A request of a file, or as much of the file as is handed on like one.
-#[derive(Debug)]
-pub struct Request {
-    /// Where it begins.
-    pub place: Place,
-    /// Its spans, and what was wrong with the others.
-    pub decoded: Decoded,
-    /// Where the rejected spans that are named in `decoded` begin, when that is known better than by `place`.
-    rejected_at: Option<Vec<Place>>,
-}
-
-/// A part of a file that could not be used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{}:{place}: {reason}", file.display())]
-pub struct Problem {
-    /// The file.
-    pub file: PathBuf,
-    /// Where the part begins.
-    pub place: Place,
-    /// In words.
-    pub reason: String,
-}
-
-impl Request {
-    /// What was wrong with its spans, in words and with places: the first few, and how many there are.
-    pub fn problems(&self, file: &Path) -> (Vec<Problem>, u64) {
-        let problem = |place, reason| Problem { file: file.to_owned(), place, reason };
-        if let Some(places) = &self.rejected_at {
-            let rejected = self.decoded.rejected.iter().map(|span| span.reason.to_string());
-            let first = places.iter().zip(rejected).map(|(place, reason)| problem(*place, reason));
-            return (first.collect(), self.decoded.rejected_total as u64);
-        }
-        let all: Vec<Problem> =
-            self.decoded.message().map(|reason| problem(self.place, reason)).into_iter().collect();
-        let count = all.len() as u64;
-        (all, count)
-    }
-}
 
 /// How the file is cut into parts.
 enum Feed {
@@ -102,9 +45,25 @@ pub struct Reader {
     group: Vec<u8>,
     elements: Vec<zipkin::Element>,
     zipkin: zipkin::Reader,
-    /// A trace of Jaeger, where it begins, and how many of its spans were handed on.
-    trace: Option<(u64, jaeger::Trace, usize)>,
+    trace: Option<OpenTrace>,
     ended: bool,
+}
+
+/// A trace of Jaeger that is handed on in parts.
+struct OpenTrace {
+    trace: jaeger::Trace,
+    /// The line on which it begins.
+    line: u64,
+    lines: jaeger::Lines,
+    /// Spans that were handed on.
+    done: usize,
+}
+
+/// A file whose format is known.
+pub(super) struct Opened {
+    path: PathBuf,
+    format: Format,
+    source: Source,
 }
 
 /// Opens a file of traces; the format is told by the content.
@@ -113,31 +72,35 @@ pub struct Reader {
 /// depend on the size of the file; what is longer is a [`Problem`]. After a [`Problem`] reading goes on with the next
 /// line, span or message, unless the disk failed, the file is a decompression bomb, or protobuf is broken.
 pub fn read(path: &Path, rules: Rules) -> Result<Reader, Unreadable> {
-    read_counted(path, rules, &Arc::default())
+    Ok(Opened::open(path, &Arc::default())?.read(rules))
 }
 
-/// The same; `consumed` grows by the bytes read from disk.
-pub(super) fn read_counted(
-    path: &Path,
-    rules: Rules,
-    consumed: &Arc<AtomicU64>,
-) -> Result<Reader, Unreadable> {
-    let (format, source) = source::open(path, consumed)?;
-    Ok(Reader {
-        path: path.to_owned(),
-        rules,
-        feed: match format {
-            Format::Lines => Feed::Lines(Documents::new(source)),
-            Format::Elements => Feed::Elements(Elements::new(source)),
-            Format::Binary(framing) => Feed::Records(Records::new(source, framing)),
-        },
-        ready: VecDeque::new(),
-        group: Vec::new(),
-        elements: Vec::new(),
-        zipkin: zipkin::Reader::new(rules),
-        trace: None,
-        ended: false,
-    })
+impl Opened {
+    /// Opens a file and looks at its first bytes; `consumed` grows by the bytes read from disk.
+    pub(super) fn open(path: &Path, consumed: &Arc<AtomicU64>) -> Result<Self, Unreadable> {
+        let (format, source) = source::open(path, consumed)?;
+        Ok(Self { path: path.to_owned(), format, source })
+    }
+
+    /// The requests of the file.
+    pub(super) fn read(self, rules: Rules) -> Reader {
+        let Self { path, format, source } = self;
+        Reader {
+            path,
+            rules,
+            feed: match format {
+                Format::Lines => Feed::Lines(Documents::new(source)),
+                Format::Elements => Feed::Elements(Elements::new(source)),
+                Format::Binary(framing) => Feed::Records(Records::new(source, framing)),
+            },
+            ready: VecDeque::new(),
+            group: Vec::new(),
+            elements: Vec::new(),
+            zipkin: zipkin::Reader::new(rules),
+            trace: None,
+            ended: false,
+        }
+    }
 }
 
 impl Reader {
@@ -163,8 +126,9 @@ impl Reader {
     }
 
     fn document(&mut self, Document { line, bytes }: Document) {
-        let decoded = json::decode(&bytes.into(), &self.rules);
-        self.request(Place::Line(line), decoded);
+        let body = bytes.into();
+        let decoded = json::decode(&body, &self.rules);
+        self.request(Place::Line(line), body.len(), decoded);
     }
 
     fn element(&mut self, Element { document, exported }: Element) {
@@ -198,29 +162,34 @@ impl Reader {
         }
     }
 
-    fn spans(&mut self, zipkin::Group { decoded, marks }: zipkin::Group) {
+    fn spans(&mut self, zipkin::Group { decoded, marks, bytes }: zipkin::Group) {
         let Some(first) = marks.first() else { return };
         let line = |index: usize| Place::Line(marks.get(index).copied().unwrap_or(*first));
         let rejected_at = Some(decoded.rejected.iter().map(|span| line(span.index)).collect());
-        self.ready.push_back(Ok(Request { place: Place::Line(*first), decoded, rejected_at }));
+        self.ready.push_back(Ok(Request { place: Place::Line(*first), decoded, bytes, rejected_at }));
     }
 
     fn open_trace(&mut self, line: u64, body: Bytes) {
         match jaeger::Trace::open(body) {
-            Ok(trace) => self.trace = Some((line, trace, 0)),
+            Ok(trace) => {
+                self.trace = Some(OpenTrace { trace, line, lines: jaeger::Lines::default(), done: 0 });
+            }
             Err(reason) => self.problem(Place::Line(line), reason),
         }
     }
 
     /// The next part of an open trace.
-    fn go_on(&mut self, (line, trace, done): (u64, jaeger::Trace, usize)) {
-        let next = trace.len().min(done + GROUP_SPANS);
-        let decoded = trace.decode(done..next, &self.rules);
-        let line_of = |index| Place::Line(line + trace.lines_before(done + index));
+    fn go_on(&mut self, mut open: OpenTrace) {
+        let OpenTrace { trace, line, lines, done } = &mut open;
+        let next = trace.len().min(*done + GROUP_SPANS);
+        let decoded = trace.decode(*done..next, &self.rules);
+        let mut line_of = |index| Place::Line(*line + trace.lines_before(*done + index, lines));
         let rejected_at = Some(decoded.rejected.iter().map(|span| line_of(span.index)).collect());
-        self.ready.push_back(Ok(Request { place: Place::Line(line), decoded, rejected_at }));
+        let (place, bytes) = (Place::Line(*line), trace.bytes());
+        self.ready.push_back(Ok(Request { place, decoded, bytes, rejected_at }));
         if next < trace.len() {
-            self.trace = Some((line, trace, next));
+            open.done = next;
+            self.trace = Some(open);
         }
     }
 
@@ -230,12 +199,12 @@ impl Reader {
         } else {
             decode_protobuf(body, &self.rules).map_err(|error| error.to_string())
         };
-        self.request(Place::Byte(*offset), decoded);
+        self.request(Place::Byte(*offset), body.len(), decoded);
     }
 
-    fn request(&mut self, place: Place, decoded: Result<Decoded, String>) {
+    fn request(&mut self, place: Place, bytes: usize, decoded: Result<Decoded, String>) {
         match decoded {
-            Ok(decoded) => self.ready.push_back(Ok(Request { place, decoded, rejected_at: None })),
+            Ok(decoded) => self.ready.push_back(Ok(Request { place, decoded, bytes, rejected_at: None })),
             Err(reason) => self.problem(place, reason),
         }
     }

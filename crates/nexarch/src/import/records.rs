@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::{
     detect::{Framing, ZSTD},
     documents::{MAX_DOCUMENT, Why},
-    source::MAX_WINDOW_LOG,
+    source::{MAX_WINDOW_LOG, allowed, expands},
 };
 
 /// A request, or the `ResourceSpans` that could be one, and where it begins.
@@ -32,6 +32,9 @@ pub(super) struct Records<R> {
     source: R,
     framing: Framing,
     offset: u64,
+    /// Bytes of frames that were inflated, and what came out of them.
+    packed: u64,
+    inflated: u64,
     ended: bool,
 }
 
@@ -40,7 +43,7 @@ const RESOURCE_SPANS: u64 = 0x0a;
 
 impl<R: BufRead> Records<R> {
     pub(super) fn new(source: R, framing: Framing) -> Self {
-        Self { source, framing, offset: 0, ended: false }
+        Self { source, framing, offset: 0, packed: 0, inflated: 0, ended: false }
     }
 
     fn record(&mut self) -> Result<Option<Bytes>, Why> {
@@ -76,7 +79,7 @@ impl<R: BufRead> Records<R> {
                 return Err(Why::CutOff);
             }
             if self.framing == Framing::Fixed32 && body[start..].starts_with(ZSTD) {
-                body = inflated(&body[start..])?;
+                body = self.inflated(&body[start..])?;
             }
             return Ok(Some(body.into()));
         }
@@ -121,20 +124,26 @@ impl<R: BufRead> Records<R> {
         Err(Why::NoProtobuf)
     }
 
+    /// A request that was compressed by itself. All of them together may expand as much as a compressed file.
+    fn inflated(&mut self, frame: &[u8]) -> Result<Vec<u8>, Why> {
+        self.packed += frame.len() as u64;
+        let mut body = Vec::new();
+        let mut decoder = zstd::stream::read::Decoder::new(frame).map_err(Why::Frame)?;
+        decoder.window_log_max(MAX_WINDOW_LOG).map_err(Why::Frame)?;
+        let read = decoder.take(MAX_DOCUMENT as u64 + 1).read_to_end(&mut body);
+        self.inflated += body.len() as u64;
+        read.map_err(Why::Frame)?;
+        if body.len() > MAX_DOCUMENT && self.inflated <= allowed(self.packed).saturating_add(1) {
+            return Err(Why::TooLong(MAX_DOCUMENT));
+        }
+        if self.inflated > allowed(self.packed) { Err(expands().into()) } else { Ok(body) }
+    }
+
     fn skip(&mut self, bytes: u64) -> Result<(), Why> {
         let skipped = io::copy(&mut self.source.by_ref().take(bytes), &mut io::sink())?;
         self.offset += skipped;
         if skipped < bytes { Err(Why::CutOff) } else { Ok(()) }
     }
-}
-
-/// A request that was compressed by itself.
-fn inflated(frame: &[u8]) -> Result<Vec<u8>, Why> {
-    let mut body = Vec::new();
-    let mut decoder = zstd::stream::read::Decoder::new(frame).map_err(Why::Frame)?;
-    decoder.window_log_max(MAX_WINDOW_LOG).map_err(Why::Frame)?;
-    decoder.take(MAX_DOCUMENT as u64 + 1).read_to_end(&mut body).map_err(Why::Frame)?;
-    if body.len() > MAX_DOCUMENT { Err(Why::TooLong(MAX_DOCUMENT)) } else { Ok(body) }
 }
 
 impl<R: BufRead> Iterator for Records<R> {

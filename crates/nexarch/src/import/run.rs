@@ -1,36 +1,26 @@
-//! What `nexarch import` does: several files, one offset in time, chunks of a good size.
+//! What `nexarch import` does: several files, one offset in time, batches of a good size.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use nexarch_core::{
-    otlp::{Reason, Rules},
+    otlp::{Flags, Rules},
     span::Span,
 };
-use serde::Serialize;
-use tokio::sync::mpsc;
 
 use super::{
+    batches::{self, Batches},
+    files::{self, Input},
     progress::Progress,
-    reader::{Problem, read_counted},
-    shift,
+    shift::{Offset, Shift},
     source::Unreadable,
+    summary::Summary,
 };
-
-/// Spans are handed on once this many are together: the store writes a chunk of about 1,000 spans, and one
-/// transaction pays for several.
-const BATCH_SPANS: usize = 2_000;
-/// Never more than this at once, however large one request was.
-const MAX_BATCH_SPANS: usize = 5_000;
-/// Batches that wait while the store writes: reading goes on meanwhile, and memory stays bounded.
-const WAITING_BATCHES: usize = 2;
-/// How many problems are kept with their words; all are counted.
-const MAX_KEPT_PROBLEMS: usize = 20;
 
 /// How to import.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
-    /// Move all files by one offset, so that the newest span ends at `now_ns`.
-    pub shift_to_now: bool,
+    /// How to move the spans in time.
+    pub shift: Shift,
     /// The present, nanoseconds since the Unix epoch.
     pub now_ns: u64,
     /// Spans that are older than this (nanoseconds, after the move) are rejected.
@@ -48,29 +38,8 @@ pub struct Stored {
     pub duplicates: u64,
 }
 
-/// What became of an import; serialised it is the last line on standard output.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
-pub struct Summary {
-    /// New spans.
-    pub accepted: u64,
-    /// Spans that were known.
-    pub duplicates: u64,
-    /// Invalid spans, and one for each part of a file that could not be read as a request.
-    pub rejected: u64,
-    /// Files read.
-    pub files: u64,
-    /// The first problems; a span of OTLP names the line of its request.
-    #[serde(skip)]
-    pub problems: Vec<Problem>,
-    /// How many problems are not among these.
-    #[serde(skip)]
-    pub more_problems: u64,
-    /// What to do about it, for a person.
-    #[serde(skip)]
-    pub hint: Option<&'static str>,
-}
-
-/// Why an import ended early. Importing the same files again is safe: what is stored counts as a duplicate.
+/// Why an import ended early. Importing the same files again is safe, as long as they are moved by the same offset
+/// ([`Shift::By`]): what is stored counts as a duplicate.
 #[derive(Debug, thiserror::Error)]
 pub enum Error<E> {
     /// A file cannot be read at all; found before anything was stored.
@@ -81,6 +50,10 @@ pub enum Error<E> {
     Store {
         /// New spans that were stored before.
         accepted: u64,
+        /// By how much the spans were moved.
+        offset: Option<Offset>,
+        /// What was odd about the spans that were read.
+        flags: Box<Flags>,
         /// Why.
         error: E,
     },
@@ -89,11 +62,10 @@ pub enum Error<E> {
     Crashed,
 }
 
-const HINT: &str = "the spans are older than the retention; pass --shift-to-now to move them to the present";
-
 /// Reads files and hands their valid spans to `append`, batch by batch and in order.
 ///
-/// The files are read on a blocking thread while `append` works. With `shift_to_now` every file is read twice.
+/// The files are read on a blocking thread while `append` works; with [`Shift::ToNow`] twice. Memory is bounded by the
+/// longest requests or traces of Jaeger, however many there are.
 pub async fn run<E, F>(
     files: Vec<PathBuf>,
     options: Options,
@@ -102,21 +74,23 @@ pub async fn run<E, F>(
 where
     F: Future<Output = Result<Stored, E>>,
 {
-    let progress = Progress::new(&files, options.shift_to_now, options.progress);
-    let (sender, mut batches) = mpsc::channel(WAITING_BATCHES);
-    let reading = tokio::task::spawn_blocking(move || read_all(&files, options, &progress, &sender));
+    let progress = Progress::new(&files, options.shift == Shift::ToNow, options.progress);
+    let (sender, mut receiver) = batches::channel();
+    let reading = tokio::task::spawn_blocking(move || read_all(files, options, &progress, sender));
     let mut total = Stored::default();
-    while let Some(batch) = batches.recv().await {
-        match append(batch).await {
+    while let Some(batch) = receiver.recv().await {
+        let (spans, room) = batch.into_parts();
+        match append(spans).await {
             Ok(stored) => {
                 total.accepted += stored.accepted;
                 total.duplicates += stored.duplicates;
             }
             Err(error) => {
                 // The reader ends at its next batch, because nobody listens.
-                drop(batches);
-                let _ = reading.await;
-                return Err(Error::Store { accepted: total.accepted, error });
+                drop((receiver, room));
+                let read = reading.await.map_err(|_| Error::Crashed)?;
+                let Summary { offset, flags, .. } = read.unwrap_or_default();
+                return Err(Error::Store { accepted: total.accepted, offset, flags: Box::new(flags), error });
             }
         }
     }
@@ -126,91 +100,56 @@ where
 
 /// The blocking half: counts what it cannot hand on.
 fn read_all(
-    files: &[PathBuf],
+    files: Vec<PathBuf>,
     options: Options,
     progress: &Progress,
-    batches: &mpsc::Sender<Vec<Span>>,
+    mut batches: Batches,
 ) -> Result<Summary, Unreadable> {
-    let newest_ns = preflight(files, options, progress)?;
-    let rules =
-        Rules { now_ns: Some(newest_ns.unwrap_or(options.now_ns)), retention_ns: options.retention_ns };
-    let offset = newest_ns.map(|newest| shift::offset(newest, options.now_ns));
-    let mut summary = Summary::default();
-    let mut waiting = Vec::new();
-    for file in files {
-        for request in read_counted(file, rules, progress.consumed())? {
-            summary.note(file, &request, options);
-            if let Ok(request) = request {
-                progress.add(request.decoded.spans.len());
-                waiting.extend(request.decoded.spans);
-            }
-            if waiting.len() >= BATCH_SPANS && hand_on(&mut waiting, offset, batches).is_err() {
-                return Ok(summary);
-            }
-            progress.show();
+    let Options { shift, now_ns, retention_ns, .. } = options;
+    let (inputs, present_ns) = match shift {
+        Shift::ToNow => {
+            let (inputs, newest) = files::newest(files, (now_ns, retention_ns), progress)?;
+            batches.offset = newest.map(|newest| Offset::between(newest, now_ns));
+            (inputs, newest.unwrap_or(now_ns))
+        }
+        Shift::By(offset) => {
+            batches.offset = Some(offset);
+            (files::look_at(files, progress)?, offset.before(now_ns))
+        }
+        Shift::No => (files::look_at(files, progress)?, now_ns),
+    };
+    let rules = Rules { now_ns: Some(present_ns), retention_ns };
+    let mut summary = Summary { offset: batches.offset, ..Summary::default() };
+    for input in inputs {
+        if !read_one(input, rules, shift, progress, &mut batches, &mut summary)? {
+            return Ok(summary);
         }
         summary.files += 1;
     }
-    if hand_on(&mut waiting, offset, batches).is_ok() {
+    if batches.flush().is_ok() {
         progress.finish();
     }
     Ok(summary)
 }
 
-/// Looks at all files before anything is stored; with `shift_to_now` it reads them for the newest end.
-fn preflight(files: &[PathBuf], options: Options, progress: &Progress) -> Result<Option<u64>, Unreadable> {
-    let mut newest_ns = None;
-    for file in files {
-        let reader = read_counted(file, Rules::default(), &progress.looked_at(options.shift_to_now))?;
-        if !options.shift_to_now {
-            continue;
-        }
-        for request in reader.flatten() {
-            newest_ns = newest_ns.max(request.decoded.spans.iter().map(shift::end_ns).max());
-            progress.show();
-        }
-    }
-    Ok(newest_ns)
-}
-
-/// Moves what is waiting in time and hands it on; fails when nobody listens any more.
-fn hand_on(
-    waiting: &mut Vec<Span>,
-    offset: Option<i64>,
-    batches: &mpsc::Sender<Vec<Span>>,
-) -> Result<(), mpsc::error::SendError<Vec<Span>>> {
-    while !waiting.is_empty() {
-        let rest = waiting.split_off(waiting.len().min(MAX_BATCH_SPANS));
-        let mut batch = std::mem::replace(waiting, rest);
-        if let Some(offset) = offset {
-            for span in &mut batch {
-                shift::shift(span, offset);
+/// Reads one file; says whether somebody still listens.
+fn read_one(
+    mut input: Input,
+    rules: Rules,
+    shift: Shift,
+    progress: &Progress,
+    batches: &mut Batches,
+    summary: &mut Summary,
+) -> Result<bool, Unreadable> {
+    for request in input.read(rules, progress.consumed())? {
+        summary.note(&input.path, &request, shift);
+        if let Ok(request) = request {
+            progress.add(request.decoded.spans.len());
+            if batches.add(request).is_err() {
+                return Ok(false);
             }
         }
-        batches.blocking_send(batch)?;
+        progress.show();
     }
-    Ok(())
-}
-
-impl Summary {
-    /// Counts what is wrong with a request.
-    fn note(&mut self, file: &Path, request: &Result<super::Request, Problem>, options: Options) {
-        let (problems, total) = match request {
-            Ok(request) => {
-                self.rejected += request.decoded.rejected_total as u64;
-                let expired = request.decoded.rejected.iter().any(|span| span.reason == Reason::Expired);
-                if expired && !options.shift_to_now {
-                    self.hint = Some(HINT);
-                }
-                request.problems(file)
-            }
-            Err(problem) => {
-                self.rejected += 1;
-                (vec![problem.clone()], 1)
-            }
-        };
-        let room = MAX_KEPT_PROBLEMS.saturating_sub(self.problems.len()).min(problems.len());
-        self.more_problems += total.max(problems.len() as u64) - room as u64;
-        self.problems.extend(problems.into_iter().take(room));
-    }
+    Ok(true)
 }

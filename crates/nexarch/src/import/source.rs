@@ -12,7 +12,7 @@ use std::{
 
 use flate2::bufread::MultiGzDecoder;
 
-use super::detect::{self, Format, ZSTD};
+use super::detect::{self, Format, SKIPPABLE, ZSTD};
 
 /// Read ahead, and looked at to tell the format (bytes).
 const WINDOW: usize = 64 << 10;
@@ -22,6 +22,11 @@ const FREE_EXPANSION: u64 = 64 << 20;
 /// … and beyond that to this many times what was read of it. Traces reach 50; gzip's own limit is 1,032, and a
 /// file that comes near it holds nothing but repetition.
 const MAX_EXPANSION: u64 = 200;
+
+/// Does a zstd frame begin here that holds no content? Some programs write one first, such as pzstd.
+fn is_skippable(magic: &[u8]) -> bool {
+    matches!(magic, [0x50..=0x5f, rest @ ..] if rest.starts_with(SKIPPABLE))
+}
 
 /// Largest zstd window accepted, as a power of two (128 MiB): the limit of the zstd program itself. What a file
 /// asks for beyond that is memory.
@@ -50,6 +55,12 @@ pub enum Unreadable {
         /// What it looks like.
         found: &'static str,
     },
+    /// It is a pipe or a device, and would have to be read twice.
+    #[error("{}: --shift-to-now reads every file twice, and this is no file; save it to one first, or pass --shift-by", path.display())]
+    Once {
+        /// The file.
+        path: PathBuf,
+    },
 }
 
 /// Plain bytes of a file.
@@ -65,7 +76,7 @@ pub(super) fn open(path: &Path, consumed: &Arc<AtomicU64>) -> Result<(Format, So
     let magic = raw.fill_buf().map_err(failed)?;
     let source: Source = if magic.starts_with(GZIP) {
         Box::new(Guarded { inner: MultiGzDecoder::new(raw), produced: 0, consumed: own }.buffered())
-    } else if magic.starts_with(ZSTD) {
+    } else if magic.starts_with(ZSTD) || is_skippable(magic) {
         let mut inner = zstd::stream::read::Decoder::with_buffer(raw).map_err(failed)?;
         inner.window_log_max(MAX_WINDOW_LOG).map_err(failed)?;
         Box::new(Guarded { inner, produced: 0, consumed: own }.buffered())
@@ -116,6 +127,16 @@ impl<R: Read> Read for Counted<R> {
     }
 }
 
+/// How many bytes may come out of so many compressed ones.
+pub(super) fn allowed(consumed: u64) -> u64 {
+    consumed.saturating_mul(MAX_EXPANSION).max(FREE_EXPANSION)
+}
+
+/// What a decompression bomb is told.
+pub(super) fn expands() -> io::Error {
+    io::Error::other(format!("it expands to more than {MAX_EXPANSION} times its size"))
+}
+
 /// Stops a decompression bomb.
 struct Guarded<R> {
     inner: R,
@@ -133,10 +154,8 @@ impl<R: Read> Read for Guarded<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(buffer)?;
         self.produced += read as u64;
-        let allowed = self.consumed.load(Ordering::Relaxed).saturating_mul(MAX_EXPANSION).max(FREE_EXPANSION);
-        if self.produced > allowed {
-            let text = format!("it expands to more than {MAX_EXPANSION} times its size");
-            return Err(io::Error::other(text));
+        if self.produced > allowed(self.consumed.load(Ordering::Relaxed)) {
+            return Err(expands());
         }
         Ok(read)
     }

@@ -1,8 +1,10 @@
 //! Files as people have them: real recordings, cut lines, other formats, bombs.
 
 mod binary;
+mod bounds;
 mod elements;
 mod format;
+mod moved;
 mod recordings;
 mod whole;
 

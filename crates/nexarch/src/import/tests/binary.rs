@@ -107,7 +107,9 @@ fn several_frames_and_members_are_one_file() {
     let (a, b) = (line(1) + "\n", line(2) + "\n");
     let frames = [zstd(a.as_bytes()), zstd(b.as_bytes())].concat();
     let members = [gzip(a.as_bytes()), gzip(b.as_bytes())].concat();
-    for bytes in [frames, members] {
+    // As pzstd begins: a frame of four bytes that hold no content.
+    let skipped = [&b"\x50\x2a\x4d\x18\x04\0\0\0abcd"[..], &zstd((a.clone() + &b).as_bytes())].concat();
+    for bytes in [frames, members, skipped] {
         assert_eq!(spans(&bytes), (2, Vec::new()));
     }
     let cut = zstd((0..4_000).map(|n| line(n) + "\n").collect::<String>().as_bytes());
@@ -135,4 +137,17 @@ fn zstd_with_a_huge_window_or_nothing_but_repetition_is_stopped() {
     let (count, bad) = spans(&bomb.finish().unwrap());
     assert_eq!(count, 1);
     assert!(bad.len() == 1 && bad[0].1.contains("200 times"), "{bad:?}");
+}
+
+#[test]
+fn records_that_are_nothing_but_repetition_end_the_file() {
+    let frame = |text: &str| fixed(&zstd(text.as_bytes()));
+    let blanks = " ".repeat(40 << 20);
+    let large = frame(&(line(1) + &blanks));
+    let (count, bad) = spans(&[large.clone(), large, frame(&line(2))].concat());
+    assert_eq!(count, 1, "80 MiB of 10 KiB");
+    assert!(bad.len() == 1 && bad[0].1.contains("200 times"), "{bad:?}");
+    // As many honest ones are no bomb.
+    let honest: Vec<u8> = (0..3_000).flat_map(|n| frame(&line(n % 9 + 1))).collect();
+    assert_eq!(spans(&honest), (3_000, Vec::new()));
 }
