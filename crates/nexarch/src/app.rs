@@ -12,10 +12,11 @@ use axum::body::Body;
 use bytes::Bytes;
 use nexarch_cache::Cache;
 use nexarch_core::{ids::TenantId, otlp};
-use nexarch_store::{Error as StoreError, Retention, Store, Tenant};
+use nexarch_store::{Error as StoreError, Retention, Store};
 use tokio::{
     net::TcpListener,
     sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -24,7 +25,7 @@ use crate::{
     authority::{self, StoreAuthority},
     config::Config,
     door::{self, Door, tls},
-    http,
+    gone, http,
     ingest::{
         Ingest, IngestError, Writer,
         body::{self, BodyError, Encoding},
@@ -73,7 +74,7 @@ pub struct App {
     pub(crate) noted: Noted,
     rejected: Mutex<HashMap<TenantId, u64>>,
     /// When each tenant was created, as last seen.
-    tenants: Mutex<HashMap<TenantId, u64>>,
+    tenants: Mutex<gone::Known>,
     /// Computations, renderings and decodings of large bodies at once: each may take a core and much memory.
     heavy: Arc<Semaphore>,
 }
@@ -187,7 +188,22 @@ impl App {
         Ok(versions.clock)
     }
 
-    /// Counts what a request held beside good spans.
+    /// Answers a batch that took `spans` of its tenant's rate, or gives them back: what fails now is sent again.
+    pub(crate) async fn counted<T>(
+        &self,
+        caller: &Caller,
+        spans: usize,
+        answer: impl Future<Output = Result<T, http::ApiError>>,
+    ) -> Result<T, http::ApiError> {
+        let outcome = answer.await;
+        if outcome.is_err() {
+            self.limits.give_back(&caller.tenant, spans, Instant::now());
+        }
+        outcome
+    }
+
+    /// Counts what a request held beside good spans. Only when it is answered for good: a batch that is told to come back
+    /// is sent again, with the same faults.
     pub fn note(&self, tenant: &TenantId, rejected: u64, flags: &otlp::Flags) {
         self.note_rejected(tenant, rejected);
         self.noted.add(tenant, flags);
@@ -206,23 +222,14 @@ impl App {
         self.rejected.lock().unwrap_or_else(PoisonError::into_inner).get(tenant).copied().unwrap_or(0)
     }
 
-    /// Drops what is held of tenants that are gone, or were deleted and made anew, and remembers the rest.
-    pub fn forget_gone(&self, tenants: &[Tenant]) {
-        let mut known = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
-        let now: HashMap<TenantId, u64> =
-            tenants.iter().map(|tenant| (tenant.id.clone(), tenant.created_us)).collect();
-        for scope in self.cache.scopes() {
-            let Ok(tenant) = scope.as_str().parse::<TenantId>() else { continue };
-            let same = match (known.get(&tenant), now.get(&tenant)) {
-                (Some(before), Some(created)) => before == created,
-                (before, created) => before.is_none() && created.is_some(),
-            };
-            if !same {
-                self.cache.forget(&scope);
-                self.rejected.lock().unwrap_or_else(PoisonError::into_inner).remove(&tenant);
-            }
-        }
-        *known = now;
+    /// Forgets how many spans of a tenant were refused.
+    pub(crate) fn forget_rejected(&self, tenant: &TenantId) {
+        self.rejected.lock().unwrap_or_else(PoisonError::into_inner).remove(tenant);
+    }
+
+    /// Remembers the tenants that there are, and returns those that there were.
+    pub(crate) fn swap_tenants(&self, now: gone::Known) -> gone::Known {
+        std::mem::replace(&mut *self.tenants.lock().unwrap_or_else(PoisonError::into_inner), now)
     }
 }
 

@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     fmt,
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -21,6 +21,10 @@ const SECRET_DIGITS: usize = 43;
 const ID_DIGITS: usize = 10;
 /// Most keys kept in memory; a scan of random keys must not fill it (unknown keys are never kept).
 const MAX_CACHED: usize = 10_000;
+/// Most unknown keys kept in memory, for a moment: a client with a wrong key asks again and again.
+const MAX_UNKNOWN: usize = 10_000;
+/// For how long, microseconds: a key that is made meanwhile is to be seen within a second even when nobody tells us.
+const UNKNOWN_US: u64 = 1_000_000;
 const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
 /// The text of a key. Shown once, when it is made.
@@ -129,6 +133,16 @@ pub struct Authenticator {
     /// Raised by every change of tenants and keys, ours or another process's.
     auth_version: AtomicU64,
     known: RwLock<Known>,
+    unknown: Mutex<Unknown>,
+    /// Keys are looked up one after the other: a flood of made-up ones must leave connections to those who read.
+    turn: tokio::sync::Mutex<()>,
+}
+
+/// Keys that the database did not know, with the time until which that is believed.
+#[derive(Default)]
+struct Unknown {
+    auth_version: u64,
+    until_us: HashMap<[u8; 32], u64>,
 }
 
 #[derive(Default)]
@@ -146,7 +160,13 @@ struct Found {
 impl Authenticator {
     /// Starts with nothing known.
     pub fn new(store: Arc<dyn Store>) -> Self {
-        Self { store, auth_version: AtomicU64::new(0), known: RwLock::default() }
+        Self {
+            store,
+            auth_version: AtomicU64::new(0),
+            known: RwLock::default(),
+            unknown: Mutex::default(),
+            turn: tokio::sync::Mutex::default(),
+        }
     }
 
     /// Tells that the database is at this `auth_version`: what was read before an older one is forgotten.
@@ -162,7 +182,7 @@ impl Authenticator {
         let version = self.auth_version.load(Ordering::Acquire);
         let found = match self.remembered(&hash, version) {
             Some(found) => found,
-            None => self.look_up(hash, version).await?,
+            None => self.look_up(hash, version, now_us).await?,
         };
         let Found { key, tenant, caller } = &*found;
         if key.revoked_us.is_some() {
@@ -176,13 +196,44 @@ impl Authenticator {
         }
     }
 
+    /// Did the database just say that there is no such key?
+    fn is_unknown(&self, hash: &[u8; 32], version: u64, now_us: u64) -> bool {
+        let unknown = self.unknown.lock().unwrap_or_else(PoisonError::into_inner);
+        unknown.auth_version == version && unknown.until_us.get(hash).is_some_and(|until| now_us < *until)
+    }
+
+    fn note_unknown(&self, hash: [u8; 32], version: u64, now_us: u64) {
+        let mut unknown = self.unknown.lock().unwrap_or_else(PoisonError::into_inner);
+        if unknown.auth_version < version || unknown.until_us.len() >= MAX_UNKNOWN {
+            unknown.until_us.clear();
+            unknown.auth_version = version.max(unknown.auth_version);
+        }
+        if unknown.auth_version == version {
+            unknown.until_us.insert(hash, now_us.saturating_add(UNKNOWN_US));
+        }
+    }
+
     fn remembered(&self, hash: &[u8; 32], version: u64) -> Option<Arc<Found>> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         (known.auth_version == version).then(|| known.keys.get(hash).cloned()).flatten()
     }
 
-    async fn look_up(&self, hash: [u8; 32], version: u64) -> Result<Arc<Found>, Refused> {
-        let (key, tenant) = self.store.find_key(&hash).await?.ok_or(Refused::Unknown)?;
+    async fn look_up(&self, hash: [u8; 32], version: u64, now_us: u64) -> Result<Arc<Found>, Refused> {
+        if self.is_unknown(&hash, version, now_us) {
+            return Err(Refused::Unknown);
+        }
+        let _turn = self.turn.lock().await;
+        // Somebody else may have asked for it meanwhile.
+        if let Some(found) = self.remembered(&hash, version) {
+            return Ok(found);
+        }
+        if self.is_unknown(&hash, version, now_us) {
+            return Err(Refused::Unknown);
+        }
+        let Some((key, tenant)) = self.store.find_key(&hash).await? else {
+            self.note_unknown(hash, version, now_us);
+            return Err(Refused::Unknown);
+        };
         let scope = nexarch_cache::Scope::new(tenant.id.as_str())
             .map_err(|error| StoreError::Internal(format!("tenant {}: {error}", tenant.id)))?;
         let caller =
@@ -197,5 +248,65 @@ impl Authenticator {
             known.keys.insert(hash, Arc::clone(&found));
         }
         Ok(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nexarch_store::{Options, Role};
+
+    use super::*;
+
+    const NOW_US: u64 = 1_800_000_000_000_000;
+
+    async fn store(folder: &tempfile::TempDir) -> Arc<dyn Store> {
+        let url = format!("sqlite://{}", folder.path().join("a.db").display());
+        let store = nexarch_store::open(&url, Options::new(Role::Owner, || NOW_US)).await.unwrap();
+        store.create_tenant(&"acme".parse().unwrap(), "").await.unwrap();
+        store
+    }
+
+    async fn make_key(store: &dyn Store, text: &str) {
+        let key = NewKey {
+            tenant: "acme".parse().unwrap(),
+            hash: hash(text),
+            id: format!("key_{text}"),
+            name: String::new(),
+            scopes: vec![Scope::Read],
+            expires_us: None,
+        };
+        store.create_key(key).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_unknown_key_is_asked_for_once_until_something_changes_or_a_second_passed() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(&folder).await;
+        let auth = Authenticator::new(Arc::clone(&store));
+        auth.observe(store.versions(&[]).await.unwrap().auth_version);
+        for text in ["a", "b"] {
+            assert!(matches!(auth.authenticate(text, NOW_US).await, Err(Refused::Unknown)));
+        }
+        make_key(&*store, "a").await;
+        make_key(&*store, "b").await;
+        // The database knows them now, and is not asked.
+        assert!(matches!(auth.authenticate("a", NOW_US + UNKNOWN_US - 1).await, Err(Refused::Unknown)));
+        assert!(auth.authenticate("a", NOW_US + UNKNOWN_US).await.is_ok(), "a second passed");
+        assert!(matches!(auth.authenticate("b", NOW_US).await, Err(Refused::Unknown)));
+        auth.observe(store.versions(&[]).await.unwrap().auth_version);
+        assert!(auth.authenticate("b", NOW_US).await.is_ok(), "keys were made");
+        store.close().await;
+    }
+
+    #[tokio::test]
+    async fn a_flood_of_unknown_keys_does_not_fill_the_memory() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(&folder).await;
+        let auth = Authenticator::new(Arc::clone(&store));
+        for nth in 0..MAX_UNKNOWN + 10 {
+            auth.note_unknown(hash(&nth.to_string()), 0, NOW_US);
+        }
+        assert_eq!(auth.unknown.lock().unwrap().until_us.len(), 10);
+        store.close().await;
     }
 }

@@ -10,7 +10,7 @@ use nexarch_cache::{
 use nexarch_core::ids::TenantId;
 use nexarch_store::{Store, Versions};
 
-use crate::{app::App, config::Config, lifecycle::Lifecycle};
+use crate::{app::App, config::Config, gone, lifecycle::Lifecycle};
 
 /// How long a node believes what it read of a shared database, and so how long a command that writes beside a server
 /// waits before it says that it is done.
@@ -168,7 +168,7 @@ async fn look(app: &App, missed: bool) -> Result<(), BoxError> {
         // First what reads rest on: whatever follows may fail, or take its time.
         app.cache.refresh().await?;
         if app.auth.observe(app.cache.auth_version()) {
-            app.forget_gone(&app.store.tenants().await?);
+            gone::forget_gone(app, &app.store.tenants().await?);
         }
     }
     Ok(())

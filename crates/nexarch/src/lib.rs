@@ -11,6 +11,7 @@ pub mod config;
 pub mod demo;
 mod doctor;
 pub mod door;
+mod gone;
 pub mod http;
 pub mod import;
 pub mod ingest;

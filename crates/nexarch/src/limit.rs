@@ -69,6 +69,13 @@ impl Limits {
         self.requests.as_ref().map_or(Ok(()), |buckets| buckets.take(tenant, 1, now))
     }
 
+    /// Gives back what a batch took that was not stored: the client will send it again.
+    pub fn give_back(&self, tenant: &TenantId, spans: usize, now: Instant) {
+        if let Some(buckets) = &self.spans {
+            buckets.give_back(tenant, spans, now);
+        }
+    }
+
     /// Counts the spans of a batch, or refuses the batch; with 0 it only asks whether any batch would be let in.
     pub fn spans(&self, tenant: &TenantId, spans: usize, now: Instant) -> Result<(), Limited> {
         self.spans.as_ref().map_or(Ok(()), |buckets| buckets.take(tenant, spans, now))
@@ -127,6 +134,14 @@ impl Buckets {
             tenants.insert(tenant.clone(), Bucket { left: left - amount as f64, at: now });
         }
         Ok(())
+    }
+
+    fn give_back(&self, tenant: &TenantId, amount: usize, now: Instant) {
+        let mut tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(bucket) = tenants.get_mut(tenant) {
+            let left = (self.left(bucket, now) + amount as f64).min(self.capacity());
+            *bucket = Bucket { left, at: now };
+        }
     }
 
     /// Forgets full buckets, which are as good as none; when there is none, the fullest.

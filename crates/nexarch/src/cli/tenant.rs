@@ -1,12 +1,14 @@
 //! `nexarch tenant`: who uses this server.
 
+use std::sync::Arc;
+
 use clap::Subcommand;
 use nexarch_core::ids::TenantId;
 use nexarch_store::{Store, Tenant};
 use serde::Serialize;
 
 use super::{block_on, output};
-use crate::authority;
+use crate::{authority, config::Config, gone};
 
 /// Create, list, disable, enable and delete tenants
 #[derive(Subcommand)]
@@ -74,13 +76,13 @@ pub(super) fn run(command: Command) -> anyhow::Result<()> {
     output::start_logs(&config.log);
     block_on(async {
         let store = output::open_beside(&config).await?;
-        let outcome = apply(&*store, command).await;
+        let outcome = apply(&store, &config, command).await;
         store.close().await;
         outcome
     })
 }
 
-async fn apply(store: &dyn Store, command: Command) -> anyhow::Result<()> {
+async fn apply(store: &Arc<dyn Store>, config: &Config, command: Command) -> anyhow::Result<()> {
     match command {
         Command::Create { id, name, json } => {
             let tenant = store.create_tenant(&id, name.as_deref().unwrap_or(id.as_str())).await?;
@@ -106,6 +108,9 @@ async fn apply(store: &dyn Store, command: Command) -> anyhow::Result<()> {
             // It is gone for readers; its spans go in small steps, so that a server's writer comes in between.
             while store.purge().await?.next.is_some() {}
             authority::wait_one_lease().await;
+            if let Err(error) = gone::clear_redis(config, store, &id).await {
+                eprintln!("Redis: {error:#}; what it holds of the tenant stays there until it expires");
+            }
             println!("tenant {id} deleted");
         }
     }

@@ -179,7 +179,10 @@ impl From<BodyError> for ApiError {
             BodyError::Busy => {
                 Self::try_again(StatusCode::TOO_MANY_REQUESTS, error.to_string(), ingest::RETRY_AFTER)
             }
-            BodyError::Slow => Self::new(StatusCode::REQUEST_TIMEOUT, error.to_string()),
+            // Not 408, which senders of OTLP do not repeat: the network may be better next time.
+            BodyError::Slow => {
+                Self::try_again(StatusCode::SERVICE_UNAVAILABLE, error.to_string(), ingest::RETRY_AFTER)
+            }
             BodyError::Corrupt(_) | BodyError::Frame | BodyError::Cut => Self::bad_request(error.to_string()),
         }
     }

@@ -10,7 +10,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use nexarch_core::native::{self, NativeError};
-use nexarch_store::Scope;
+use nexarch_store::{Appended, Scope};
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -117,9 +117,10 @@ pub(super) async fn one(State(app): State<Arc<App>>, request: Request<Body>) -> 
             NativeError::Span(detail) => ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, detail),
         }
     })?;
-    app.note(&caller.tenant, 0, &flags);
     let span_id = span.span_id.to_string();
-    let appended = app.ingest.store(&caller, vec![span], held).await?;
+    let stored = async { Ok(app.ingest.store(&caller, vec![span], held).await?) };
+    let appended = app.counted(&caller, 1, stored).await?;
+    app.note(&caller.tenant, 0, &flags);
     let answer = Json(Accepted { status: "accepted", span_id });
     Ok(versioned(StatusCode::ACCEPTED, appended.versions.clock, answer))
 }
@@ -133,14 +134,23 @@ pub(super) async fn batch(State(app): State<Arc<App>>, request: Request<Body>) -
         .decode(bytes.len(), move || native::decode_batch(&bytes, &rules))
         .await?
         .map_err(|error| ApiError::bad_request(error.to_string()))?;
-    app.limits.spans(&caller.tenant, decoded.spans.len() + decoded.failed, Instant::now())?;
-    let failed = decoded.failed as u64;
-    app.note(&caller.tenant, failed, &decoded.flags);
+    let sent = decoded.spans.len() + decoded.failed;
+    app.limits.spans(&caller.tenant, sent, Instant::now())?;
+    let (failed, flags) = (decoded.failed as u64, decoded.flags);
     let errors = decoded.errors.into_iter().take(MAX_ERRORS);
     let errors: Vec<_> = errors.map(|item| ItemError { index: item.index, error: item.error }).collect();
     let all_failed = failed > 0 && decoded.spans.is_empty();
+    let stored = app.counted(&caller, sent, async {
+        if decoded.spans.is_empty() {
+            return Ok((0, 0, app.acknowledge_nothing(&caller).await?));
+        }
+        let Appended { accepted, duplicates, versions } =
+            app.ingest.store(&caller, decoded.spans, held).await?;
+        Ok((accepted, duplicates, versions.clock))
+    });
+    let (count, duplicates, version) = stored.await?;
+    app.note(&caller.tenant, failed, &flags);
     if all_failed {
-        let version = app.acknowledge_nothing(&caller).await?;
         let problem = BatchRejected {
             kind: "about:blank",
             title: "Unprocessable Entity",
@@ -156,15 +166,8 @@ pub(super) async fn batch(State(app): State<Arc<App>>, request: Request<Body>) -
         response.headers_mut().insert(header::CONTENT_TYPE, problem_json);
         return Ok(response);
     }
-    let mut answer = BatchAccepted { status: "accepted", count: 0, duplicates: 0, failed, errors };
-    if decoded.spans.is_empty() {
-        let version = app.acknowledge_nothing(&caller).await?;
-        return Ok(versioned(StatusCode::ACCEPTED, version, Json(answer)));
-    }
-    let appended = app.ingest.store(&caller, decoded.spans, held).await?;
-    answer.count = appended.accepted;
-    answer.duplicates = appended.duplicates;
-    Ok(versioned(StatusCode::ACCEPTED, appended.versions.clock, Json(answer)))
+    let answer = BatchAccepted { status: "accepted", count, duplicates, failed, errors };
+    Ok(versioned(StatusCode::ACCEPTED, version, Json(answer)))
 }
 
 /// What arrived so far.

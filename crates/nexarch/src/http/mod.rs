@@ -79,6 +79,7 @@ fn otlp_routes() -> Router<Arc<App>> {
         .route("/v1/traces", only_post)
         .route("/v1/logs", any(otlp::traces_only))
         .route("/v1/metrics", any(otlp::traces_only))
+        .route("/v1/{*other}", any(otlp::elsewhere))
         .route(grpc::EXPORT, post(grpc::export).fallback(otlp::wrong_method))
 }
 

@@ -143,14 +143,17 @@ pub(super) async fn store(
     let decoded = app.decode(bytes.len(), move || otlp::decode(&bytes, format, &rules)).await?;
     let decoded = decoded.map_err(|error| ApiError::bad_request(error.to_string()))?;
     app.limits.spans(&caller.tenant, decoded.received, Instant::now())?;
-    app.note(&caller.tenant, decoded.rejected_total as u64, &decoded.flags);
+    let (received, rejected, flags) = (decoded.received, decoded.rejected_total as u64, decoded.flags);
     let message = decoded.message().unwrap_or_default();
     let reply = otlp::status::export_response(decoded.rejected_total as u64, &message, format);
-    let version = if decoded.spans.is_empty() {
-        app.acknowledge_nothing(caller).await?
-    } else {
-        app.ingest.store(caller, decoded.spans, held).await?.versions.clock
-    };
+    let version = app.counted(caller, received, async {
+        if decoded.spans.is_empty() {
+            return Ok(app.acknowledge_nothing(caller).await?);
+        }
+        Ok(app.ingest.store(caller, decoded.spans, held).await?.versions.clock)
+    });
+    let version = version.await?;
+    app.note(&caller.tenant, rejected, &flags);
     Ok((reply, version))
 }
 
@@ -185,7 +188,6 @@ pub(super) fn code(status: StatusCode) -> Code {
         StatusCode::NOT_FOUND => Code::NotFound,
         StatusCode::METHOD_NOT_ALLOWED | StatusCode::UNSUPPORTED_MEDIA_TYPE => Code::Unimplemented,
         StatusCode::PAYLOAD_TOO_LARGE => Code::ResourceExhausted,
-        StatusCode::REQUEST_TIMEOUT => Code::DeadlineExceeded,
         StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => Code::Unavailable,
         _ => Code::Internal,
     }

@@ -1,7 +1,7 @@
 //! Reads a request body piece by piece, inflating as it comes, within the size limit and the byte budget.
 
 use std::{
-    io::{self, Write},
+    io::{self, Read, Write},
     time::Duration,
 };
 
@@ -73,12 +73,12 @@ impl From<Full> for BodyError {
     }
 }
 
-/// The whole body, unpacked. `held` grows by what is kept in memory.
+/// The whole body, unpacked. `held` grows by what is kept in memory, before much of it is.
 pub async fn read(body: Body, encoding: Encoding, limit: usize, held: &mut Held) -> Result<Bytes, BodyError> {
     let mut body = body;
     let mut sink = Sink::new(encoding, limit);
+    let mut account = Account { held, bytes: 0, since_pause: 0 };
     let mut received = 0usize;
-    let mut accounted = 0usize;
     let deadline = tokio::time::Instant::now() + WHOLE_BODY;
     loop {
         let patience = deadline.min(tokio::time::Instant::now() + NEXT_PIECE);
@@ -89,14 +89,38 @@ pub async fn read(body: Body, encoding: Encoding, limit: usize, held: &mut Held)
         if received > limit {
             return Err(BodyError::TooLarge(limit));
         }
-        sink.write(&data)?;
-        let len = sink.len();
-        held.grow(len - accounted)?;
-        accounted = len;
+        for piece in data.chunks(sink.step()) {
+            sink.write(piece)?;
+            account.grow_to(sink.len()).await?;
+        }
     }
-    let whole = sink.finish()?;
-    held.grow(whole.len().saturating_sub(accounted))?;
-    Ok(whole)
+    sink.finish(&mut account).await
+}
+
+/// Bytes inflated in a row on a thread that serves others, too.
+const TURN: usize = 256 << 10;
+
+/// What is held of the budget for one body.
+struct Account<'h> {
+    held: &'h mut Held,
+    bytes: usize,
+    /// Since other tasks had their turn.
+    since_pause: usize,
+}
+
+impl Account<'_> {
+    /// There are `len` bytes now.
+    async fn grow_to(&mut self, len: usize) -> Result<(), BodyError> {
+        let more = len.saturating_sub(self.bytes);
+        self.held.grow(more)?;
+        self.bytes += more;
+        self.since_pause += more;
+        if self.since_pause >= TURN {
+            self.since_pause = 0;
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    }
 }
 
 /// A buffer with an end: a bomb stops at the limit, wherever it is in the stream.
@@ -138,6 +162,15 @@ impl Sink {
         }
     }
 
+    /// Bytes that are taken at once: gzip makes up to 1,032 times as many of them, and no more than about a megabyte may
+    /// come in between.
+    fn step(&self) -> usize {
+        match self {
+            Self::Gzip(_) => 1 << 10,
+            Self::Identity(_) | Self::Zstd(_) => usize::MAX,
+        }
+    }
+
     fn write(&mut self, data: &[u8]) -> Result<(), BodyError> {
         let outcome = match self {
             Self::Identity(buffer) | Self::Zstd(buffer) => buffer.write_all(data),
@@ -164,31 +197,33 @@ impl Sink {
         }
     }
 
-    fn finish(mut self) -> Result<Bytes, BodyError> {
+    async fn finish(mut self, account: &mut Account<'_>) -> Result<Bytes, BodyError> {
         if let Self::Gzip(decoder) = &mut self
             && decoder.try_finish().is_err()
         {
             return Err(self.why());
         }
-        match self {
-            Self::Identity(buffer) => Ok(buffer.bytes.into()),
-            Self::Gzip(decoder) => {
-                let buffer = decoder.finish().map_err(|_| BodyError::Corrupt("gzip"))?;
-                Ok(buffer.bytes.into())
-            }
-            Self::Zstd(packed) => unpack_zstd(&packed),
-        }
+        let whole = match self {
+            Self::Identity(buffer) => buffer.bytes,
+            Self::Gzip(decoder) => decoder.finish().map_err(|_| BodyError::Corrupt("gzip"))?.bytes,
+            Self::Zstd(packed) => unpack_zstd(&packed, account).await?,
+        };
+        account.grow_to(whole.len()).await?;
+        Ok(whole.into())
     }
 }
 
-fn unpack_zstd(packed: &Limited) -> Result<Bytes, BodyError> {
+async fn unpack_zstd(packed: &Limited, account: &mut Account<'_>) -> Result<Vec<u8>, BodyError> {
     let corrupt = |_| BodyError::Corrupt("zstd");
     let mut decoder = zstd::stream::read::Decoder::with_buffer(packed.bytes.as_slice()).map_err(corrupt)?;
     decoder.window_log_max(ZSTD_WINDOW_LOG).map_err(corrupt)?;
     let mut plain = Limited { bytes: Vec::new(), limit: packed.limit, over: false };
-    match io::copy(&mut decoder, &mut plain) {
-        Ok(_) => Ok(plain.bytes.into()),
-        Err(_) if plain.over => Err(BodyError::TooLarge(plain.limit)),
-        Err(_) => Err(BodyError::Corrupt("zstd")),
+    loop {
+        match io::copy(&mut decoder.by_ref().take(TURN as u64), &mut plain) {
+            Ok(0) => return Ok(plain.bytes),
+            Ok(_) => account.grow_to(plain.bytes.len()).await?,
+            Err(_) if plain.over => return Err(BodyError::TooLarge(plain.limit)),
+            Err(_) => return Err(BodyError::Corrupt("zstd")),
+        }
     }
 }

@@ -77,3 +77,54 @@ async fn a_spent_budget_is_busy() {
     drop(held);
     assert_eq!(budget.used(), 0);
 }
+
+/// How often another task of the same thread had its turn while a body was read.
+async fn turns(packed: Vec<u8>, encoding: Encoding) -> usize {
+    let budget = Budget::new(usize::MAX);
+    let mut held = budget.hold();
+    let mut reading = std::pin::pin!(body::read(Body::from(packed), encoding, 64 << 20, &mut held));
+    let mut turns = 0;
+    std::future::poll_fn(|cx| {
+        turns += 1;
+        reading.as_mut().poll(cx).map(|outcome| assert_eq!(outcome.unwrap().len(), 32 << 20))
+    })
+    .await;
+    turns
+}
+
+#[tokio::test]
+async fn nobody_waits_for_a_bomb_to_inflate() {
+    let plain = vec![0u8; 32 << 20];
+    for (packed, encoding) in [(gzip(&plain), Encoding::Gzip), (zstd(&plain), Encoding::Zstd)] {
+        let turns = turns(packed, encoding).await;
+        assert!(turns > 16, "{turns} turns for 32 MiB of {encoding:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_bomb_stops_at_the_budget_long_before_the_limit() {
+    let plain = vec![0u8; 32 << 20];
+    for (packed, encoding) in [(gzip(&plain), Encoding::Gzip), (zstd(&plain), Encoding::Zstd)] {
+        let budget = Budget::new(4 << 20);
+        let mut held = budget.hold();
+        let outcome = body::read(Body::from(packed), encoding, 64 << 20, &mut held).await;
+        assert_eq!(outcome, Err(BodyError::Busy));
+        assert!(held.bytes() > 2 << 20, "it was charged as it grew: {}", held.bytes());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_does_not_come_is_told_to_come_again() {
+    let budget = Budget::new(1_000);
+    let mut held = budget.hold();
+    let silent = Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>());
+    let outcome = body::read(silent, Encoding::Identity, 1_000, &mut held).await;
+    assert_eq!(outcome, Err(BodyError::Slow));
+    let error = crate::http::ApiError::from(BodyError::Slow);
+    assert_eq!(
+        error.status,
+        axum::http::StatusCode::SERVICE_UNAVAILABLE,
+        "senders of OTLP do not repeat 408"
+    );
+    assert!(error.retry_after.is_some());
+}

@@ -97,3 +97,21 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_was_not_stored_is_given_back() {
+    let (limits, now) = (limits(0, 100), start());
+    assert_eq!(limits.spans(&tenant("a"), 5_000, now), Ok(()));
+    assert!(limits.spans(&tenant("a"), 0, now).is_err(), "in debt");
+    limits.give_back(&tenant("a"), 5_000, now);
+    assert_eq!(limits.spans(&tenant("a"), 100, now), Ok(()));
+    assert!(limits.spans(&tenant("a"), 1, now).is_err(), "no more than there was");
+    // Time has given back already: the bucket does not run over.
+    let later = now + Duration::from_mins(1);
+    limits.give_back(&tenant("a"), 100, later);
+    limits.give_back(&tenant("b"), 100, later);
+    for name in ["a", "b"] {
+        assert_eq!(limits.spans(&tenant(name), 100, later), Ok(()));
+        assert!(limits.spans(&tenant(name), 1, later).is_err());
+    }
+}

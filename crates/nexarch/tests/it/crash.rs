@@ -2,16 +2,19 @@
 //! everything again doubles nothing.
 
 use std::{
+    fs,
+    process::Stdio,
     sync::{Mutex, mpsc::channel},
     thread,
 };
 
 use crate::support::{
     client::Body,
-    encode::otlp_protobuf,
+    encode::{otlp_json, otlp_protobuf},
     home::Home,
+    map::Map,
     server::Server,
-    spans::{Span, call, many},
+    spans::{CLIENT, SERVER, Span, call, many},
     wait,
 };
 
@@ -108,6 +111,61 @@ fn no_acknowledged_span_is_lost_and_none_is_doubled() {
     let shared = client.get(&format!("/api/v1/traces/{SHARED:032x}")).ok();
     assert_eq!(shared["span_count"], 3 * batches.len());
     // The graph was not counted twice either: each batch is one call of shop to stock.
-    let calls: Vec<_> = crate::support::map::Map::read(&client).calls().into_iter().collect();
+    let calls: Vec<_> = Map::read(&client).calls().into_iter().collect();
     assert_eq!(calls, [(("shop".to_owned(), "stock".to_owned()), batches.len() as u64)]);
+}
+
+/// Spans of each trace of the file that is imported: too many to be inferred while they are stored, so they are previewed,
+/// and settled at the end of an import.
+const LARGE: u64 = 3_000;
+/// Such traces.
+const TRACES: u64 = 3;
+
+/// Calls of five services to each other, in lines that are no part of the tree.
+fn large_traces() -> String {
+    let start_ns = wait::now_ns() - 60_000_000_000;
+    let span = |trace: u64, id: u64| {
+        let kind = if id % 2 == 1 { SERVER } else { CLIENT };
+        let span = Span::new(u128::from(trace), id, &format!("s{}", id / 2 % 5), kind).child_of((id + 1) / 3);
+        Span { start_ns: start_ns + id * 1_000, ..span }
+    };
+    let all: Vec<Span> = (0..LARGE * TRACES).map(|nth| span(nth % TRACES + 1, nth / TRACES + 1)).collect();
+    all.chunks(500).map(|line| otlp_json(line).to_string() + "\n").collect()
+}
+
+#[test]
+fn an_import_that_is_killed_beside_its_server_and_with_it_is_finished_by_the_next() {
+    const ALL: u64 = LARGE * TRACES;
+    let home = Home::new();
+    let (key, once) = (home.tenant("acme"), home.tenant("once"));
+    let file = home.path().join("large.jsonl");
+    fs::write(&file, large_traces()).unwrap();
+    let import = |tenant| home.command(["import", "--tenant", tenant, file.to_str().unwrap()]);
+    let mut server = home.serve();
+    // While spans are stored; and, when all are, while traces are settled.
+    for (kill, stored) in [1, 2_001, 5_001, ALL, ALL].into_iter().enumerate() {
+        let mut child = import("acme").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let client = server.client(&key);
+        let total = || client.get("/api/v1/ingest/stats").ok()["total_spans"].as_u64().unwrap();
+        wait::until("spans of the import", || (total() >= stored).then_some(()));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        if kill % 2 == 1 {
+            server.kill();
+            server = home.serve();
+        }
+    }
+    for tenant in ["acme", "once"] {
+        let output = import(tenant).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+    }
+    let maps = [key, once].map(|key| {
+        let client = server.client(&key);
+        assert_eq!(client.total_spans(), ALL);
+        assert_eq!(client.get("/api/v1/ingest/diagnostics").ok()["unsettled_traces"], 0);
+        let map = Map::read(&client);
+        assert!(!map.calls().is_empty());
+        map.calls()
+    });
+    assert_eq!(maps[0], maps[1], "kills show in the graph");
 }

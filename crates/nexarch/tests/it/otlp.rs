@@ -202,7 +202,7 @@ fn errors_before_the_body_are_statuses_too() {
     json_status(client.send("POST", "/v1/traces", &[], &Body::Sized(&body)), 415);
     protobuf_status(post_packed(&client, PROTOBUF, "br", &body), 415);
 
-    for path in ["/v1/logs", "/v1/metrics"] {
+    for path in ["/v1/logs", "/v1/metrics", "/v1/profiles", "/v1/traces/x", "/v1/%20"] {
         let reply = client.send("POST", path, &[("Content-Type", PROTOBUF)], &Body::Sized(&body));
         assert!(protobuf_status(reply, 404).contains("traces only"));
         assert!(json_status(client.post(path, &json!({})), 404).contains("traces only"));

@@ -218,3 +218,39 @@ fn two_databases_on_one_redis_never_meet() {
     clients[0].send("DELETE", "/api/v1/cache/invalidate", &[], &Body::None).expect(200);
     assert_eq!(tier(&clients[1].get(OVERVIEW)), "nexarch; hit; detail=memory", "its entry is still good");
 }
+
+#[test]
+fn a_deleted_tenant_leaves_nothing_in_redis() {
+    let redis = RedisServer::start();
+    let url = format!("redis://{}", redis.address());
+    let home = Home::new();
+    let keys = ["gone", "late", "kept"].map(|tenant| home.tenant(tenant));
+    let server = home.serve_with(&[("REDIS_URL", &url)]);
+    for key in &keys {
+        let client = server.client(key);
+        until_health(&client, "redis", "connected");
+        client.batch(&native(&call(1))).expect(202);
+        client.get(OVERVIEW).expect(200);
+    }
+    let held =
+        |tenant: &str| redis.cli(&["--scan", "--pattern", &format!("nexarch:{tenant}:*")]).contains(tenant);
+    for tenant in ["gone", "late", "kept"] {
+        until_stored(&redis, &format!("nexarch:{tenant}:*"));
+    }
+    // The command knows of no Redis: the server does it.
+    assert!(home.output(["tenant", "delete", "gone", "--yes"]).status.success());
+    wait::until("the end of its values", || (!held("gone")).then_some(()));
+    // There is no server: the command does it.
+    drop(server);
+    let deleted =
+        home.command(["tenant", "delete", "late", "--yes"]).env("REDIS_URL", &url).output().unwrap();
+    let said = String::from_utf8_lossy(&deleted.stderr);
+    assert!(deleted.status.success() && !said.contains("until it expires"), "{deleted:?}");
+    assert!(!held("late") && held("kept"));
+    // It cannot: it says so, and deletes the tenant all the same.
+    drop(redis);
+    let deleted =
+        home.command(["tenant", "delete", "kept", "--yes"]).env("REDIS_URL", &url).output().unwrap();
+    assert!(deleted.status.success(), "{deleted:?}");
+    assert!(String::from_utf8_lossy(&deleted.stderr).contains("until it expires"), "{deleted:?}");
+}
