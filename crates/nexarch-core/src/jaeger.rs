@@ -123,7 +123,7 @@ impl Trace {
             *lines = Lines::default();
         }
         let between = self.body.get(lines.at..start).unwrap_or_default();
-        lines.ended += between.iter().filter(|byte| **byte == b'\n').count() as u64;
+        lines.ended += between.split(|byte| *byte == b'\n').skip(1).count() as u64;
         lines.at = start;
         lines.ended
     }

@@ -15,6 +15,9 @@ use crate::{
     lifecycle,
 };
 
+/// Not everything is done.
+const LATER: &str = "the spans are stored, but some large traces are not settled yet; the server will do it";
+
 /// An import settles large traces at least for so long, if there are so many.
 const SETTLING: Duration = Duration::from_secs(20);
 
@@ -113,8 +116,6 @@ async fn load(store: &Arc<dyn Store>, config: &Config, args: Args) -> anyhow::Re
     }
     let summary = outcome.context("the import ended early")?;
     noted.context("the spans are stored, but what was odd about them is not counted")?;
-    const LATER: &str =
-        "the spans are stored, but some large traces are not settled yet; the server will do it";
     if !settled.context(LATER)? {
         eprintln!("{LATER}");
     }
