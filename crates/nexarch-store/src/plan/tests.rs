@@ -70,7 +70,9 @@ fn heavy_resources_and_scopes_make_short_chunks_unless_they_are_shared() {
         pack(&gain_of(all).rows).unwrap().iter().map(|chunk| chunk.spans).collect()
     };
     let mut own = spans::trace(1, 20);
-    own.iter_mut().for_each(|span| span.resource = resource("x"));
+    for span in &mut own {
+        span.resource = resource("x");
+    }
     assert_eq!(sizes(own), [4, 4, 4, 4, 4]);
     let mut scoped = spans::trace(1, 20);
     for span in &mut scoped {

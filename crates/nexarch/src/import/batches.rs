@@ -81,7 +81,9 @@ impl Batches {
             let rest = self.waiting.split_off(self.waiting.len().min(MAX_BATCH_SPANS));
             let mut spans = std::mem::replace(&mut self.waiting, rest);
             if let Some(offset) = self.offset {
-                spans.iter_mut().for_each(|span| offset.shift(span));
+                for span in &mut spans {
+                    offset.shift(span);
+                }
             }
             // Each part may be the last that keeps the text.
             let room = Handle::current().block_on(Arc::clone(&self.room).acquire_many_owned(pieces));
