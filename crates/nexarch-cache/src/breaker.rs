@@ -11,9 +11,6 @@ use std::time::Duration;
 /// Unanswered calls in a row that open a breaker: each costs one caller one deadline, and all after them nothing.
 pub(crate) const SILENT_LIMIT: u64 = 5;
 
-/// A probe that was not reported within this is forgotten, as when its task was ended.
-const PROBE_LIFE: Duration = Duration::from_secs(2);
-
 const CLOSED: u64 = 0;
 const OPEN: u64 = 1;
 const HALF_OPEN: u64 = 2;
@@ -88,10 +85,11 @@ impl Switch {
         self.change(|old| (state(old) != OPEN).then(|| word(period(old) + 1, 0, OPEN))).is_some()
     }
 
-    /// Lets one probe through when open, or when the probe under way is not heard of any more.
-    pub(crate) fn probe(&self, now: BootTime) -> Option<Pass> {
+    /// Lets one probe through when open, or when the probe under way is not heard of any more: one that was not reported
+    /// within `life` is forgotten, as when its task was ended.
+    pub(crate) fn probe(&self, now: BootTime, life: Duration) -> Option<Pass> {
         // Read after the word and written before it: whoever sees a probe under way sees when it began.
-        let lost = || now.since(BootTime::from_nanos(self.probed.load(Ordering::Acquire))) > PROBE_LIFE;
+        let lost = || now.since(BootTime::from_nanos(self.probed.load(Ordering::Acquire))) > life;
         let begin = |word| {
             self.probed.store(now.as_nanos(), Ordering::Release);
             Some(word)

@@ -113,8 +113,8 @@ impl Inner {
             Ok(Err(_panic)) => Err(Error::Panicked),
             Err(_elapsed) => Err(Error::TimedOut { limit: plan.hard_timeout }),
         };
-        if matches!(computed, Err(Error::Outdated { .. })) {
-            // A replica lags, or the database was set back: whichever it is, the next read asks.
+        if self.sole_owner && matches!(computed, Err(Error::Outdated { .. })) {
+            // The database was set back, which nobody else here would notice: the next read asks.
             self.truth.distrust(self.clock.boot());
         }
         tenant.counters.of(plan.operation).computed(cost, computed.is_err());

@@ -153,7 +153,8 @@ impl Inner {
     }
 
     /// Reads the versions of `scopes` (and of whatever others ask for meanwhile) in a statement that is sent
-    /// after this call, and raises the mirrors. Ends within two deadlines.
+    /// after this call, and raises the mirrors. Ends within two deadlines, or one more for each [`MOST_SCOPES`] that others
+    /// asked for before.
     pub(crate) async fn truth_read(
         self: &Arc<Self>,
         scopes: impl IntoIterator<Item = Scope>,

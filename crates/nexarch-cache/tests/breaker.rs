@@ -22,6 +22,9 @@ use std::time::Duration;
 
 const SCHEDULES: usize = 3000;
 
+/// How long a probe may take before it is forgotten.
+const LIFE: Duration = Duration::from_secs(2);
+
 /// What may happen to a breaker. A number picks one of the passes that are out.
 #[derive(Clone, Copy, Debug)]
 enum Event {
@@ -127,7 +130,7 @@ fn compare(events: Vec<Event>) {
                 }
             }
             Event::Probe => {
-                let pass = switch.probe(at(model.now));
+                let pass = switch.probe(at(model.now), LIFE);
                 assert_eq!(pass.is_some(), model.probe());
                 probes.extend(pass.map(|pass| (pass, model.period)));
             }
@@ -160,7 +163,7 @@ proptest! {
 
 fn closed() -> Switch {
     let switch = Switch::new();
-    let probe = switch.probe(at(10_000)).unwrap();
+    let probe = switch.probe(at(10_000), LIFE).unwrap();
     assert!(switch.close(probe));
     switch
 }
@@ -203,7 +206,7 @@ fn a_probe_from_before_a_loss_closes_nothing() {
             let switch = Arc::new(closed());
             let late: Vec<_> = (0..SILENT_LIMIT).map(|_| switch.admit().unwrap()).collect();
             assert!(switch.trip());
-            let old = switch.probe(at(20_000)).unwrap();
+            let old = switch.probe(at(20_000), LIFE).unwrap();
             let loser = {
                 let switch = Arc::clone(&switch);
                 // The connection of the old probe is lost while its answer is on the way.
@@ -222,7 +225,7 @@ fn a_probe_from_before_a_loss_closes_nothing() {
             assert_eq!(silence.join().unwrap(), 0, "silence of an earlier period");
             // Whichever came first, in the end there is no connection.
             assert!(!switch.is_closed(), "closed by the probe: {closed}");
-            assert!(switch.probe(at(20_001)).is_some(), "and the next probe may go");
+            assert!(switch.probe(at(20_001), LIFE).is_some(), "and the next probe may go");
         },
         SCHEDULES,
     );
@@ -235,7 +238,7 @@ fn one_probe_at_a_time() {
             let switch = Arc::new(Switch::new());
             let probes = (0..3).map(|_| {
                 let switch = Arc::clone(&switch);
-                thread::spawn(move || switch.probe(at(10_000)).is_some())
+                thread::spawn(move || switch.probe(at(10_000), LIFE).is_some())
             });
             let probes: Vec<_> = probes.collect();
             let through =

@@ -95,7 +95,7 @@ async fn watch(tier: &Tier, node: &Node, link: &Link, backoff: &mut Backoff) -> 
             if node.switch.is_closed() && !ping(tier, link).await {
                 return End::Replace;
             }
-        } else if let Some(pass) = node.switch.probe(SystemClock.boot()) {
+        } else if let Some(pass) = node.switch.probe(SystemClock.boot(), probe_life(tier)) {
             tier.board.probing();
             match prove(tier, node, link).await {
                 Ok(()) => {
@@ -118,6 +118,11 @@ async fn watch(tier: &Tier, node: &Node, link: &Link, backoff: &mut Backoff) -> 
             let _ = timeout(PROBE, closed.wait_for(|closed| *closed)).await;
         }
     }
+}
+
+/// Longer than a probe takes: it asks at most twice.
+fn probe_life(tier: &Tier) -> Duration {
+    PROBE.max(tier.command_timeout) * 2 + PROBE / 2
 }
 
 /// Asks for a key of ours: proves the server alive, in time, and permitted to be read.

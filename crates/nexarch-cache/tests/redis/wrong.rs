@@ -42,12 +42,15 @@ async fn a_server_without_hello_is_spoken_to_in_the_old_way() {
     assert_eq!(message, "hello");
     // It is remembered: a connection that is made anew, for values or messages, is one connection.
     rig.remote.set("test:a:b:c", "value".into(), nexarch_testkit::PATIENCE).await.unwrap();
-    let (accepted, open) = (proxy.accepted(), proxy.open() as u64);
+    crate::support::eventually("three connections", || proxy.open() == 3).await;
+    let accepted = proxy.accepted();
     proxy.cut();
     rig.until("the loss", |status| !(status.values && status.messages)).await;
     rig.until("the return", |status| status.values && status.messages).await;
-    crate::support::eventually("three connections", || proxy.open() as u64 == open).await;
-    assert_eq!((proxy.accepted() - accepted, open), (3, 3));
+    crate::support::eventually("three connections again", || proxy.open() == 3).await;
+    // One may be made once more, when it came while the loss was being noticed; each twice would be six.
+    let made = proxy.accepted() - accepted;
+    assert!((3..6).contains(&made), "{made}");
     fails(&config(server.port()).password(SECRET), Reason::Auth, "refuses the connection").await;
 }
 

@@ -170,6 +170,9 @@ pub(super) fn problem(error: CacheError) -> ApiError {
                 "not in the cache, and only-if-cached was asked for",
             );
         }
+        CacheError::TimedOut { .. } => {
+            return ApiError::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string());
+        }
         CacheError::Compute(shared) | CacheError::Unverified(shared) => shared,
         other => return ApiError::internal(other),
     };
