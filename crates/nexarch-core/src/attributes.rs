@@ -73,12 +73,22 @@ names! {
     MessagingDestinationOld = "messaging.destination",
     MessagingTemporary = "messaging.destination.temporary",
     MessagingAnonymous = "messaging.destination.anonymous",
+    MessagingOperationType = "messaging.operation.type",
+    MessagingOperationOld = "messaging.operation",
+    MessagingOperationName = "messaging.operation.name",
+    MessagingBatchCount = "messaging.batch.message_count",
 
     GenAiProvider = "gen_ai.provider.name",
     GenAiSystem = "gen_ai.system",
     GenAiOperation = "gen_ai.operation.name",
     GenAiRequest = "gen_ai.request.model",
     GenAiResponse = "gen_ai.response.model",
+    GenAiAgent = "gen_ai.agent.name",
+    GenAiTool = "gen_ai.tool.name",
+    GenAiInputTokens = "gen_ai.usage.input_tokens",
+    GenAiInputTokensOld = "gen_ai.usage.prompt_tokens",
+    GenAiOutputTokens = "gen_ai.usage.output_tokens",
+    GenAiOutputTokensOld = "gen_ai.usage.completion_tokens",
 }
 
 /// Longer keys are no known name.
@@ -143,6 +153,18 @@ impl<'a> Slots<'a> {
     /// The first of these names that holds a text that is not blank, or a number; trimmed.
     pub(crate) fn text(&self, names: &[Known]) -> Option<Text> {
         names.iter().find_map(|name| text_of(self.get(*name)?))
+    }
+
+    /// The first of these names that holds a whole number that is not negative, cut to 32 bits.
+    pub(crate) fn number(&self, names: &[Known]) -> Option<u32> {
+        names.iter().find_map(|name| match self.get(*name)? {
+            Value::Int(number) => {
+                u64::try_from(*number).ok().map(|number| u32::try_from(number).unwrap_or(u32::MAX))
+            }
+            // Some senders write numbers as text.
+            Value::Str(text) => text.trim().parse().ok(),
+            _ => None,
+        })
     }
 
     /// Is one of these names present?

@@ -2,6 +2,7 @@
 
 mod address;
 mod content;
+mod extra;
 mod extract;
 #[cfg(test)]
 mod tests;
@@ -9,6 +10,8 @@ mod tests;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
+
+pub use extra::{Extra, GenAiRole, MAX_NEAR_LINKS, Messaging};
 
 use crate::{
     Text,
@@ -71,6 +74,10 @@ pub struct Facts {
     /// Database namespace, messaging destination (a template where there is one; temporary and anonymous ones are all
     /// `(temporary)`), or model; empty otherwise.
     pub target: Text,
+    /// What the span does with messages, as its sender says.
+    pub messaging: Messaging,
+    /// What few spans have; `None` when it would be empty.
+    pub extra: Option<Arc<Extra>>,
     /// Hash over the whole span; tells a re-send from an update.
     pub content: u64,
 }

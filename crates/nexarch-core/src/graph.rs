@@ -6,78 +6,29 @@
 //! that address, or whose name equals the host's first label. Such an edge is `inferred = address`.
 
 mod caps;
+mod carried;
 mod find;
+mod flows;
 mod identity;
+mod kind;
 mod map;
 mod resolve;
 
 use rustc_hash::FxHashMap;
 use serde::Serialize;
 
+pub use carried::{Carried, MessageFlow};
 pub(crate) use find::Finder;
+pub use flows::MapFlow;
+pub use kind::NodeType;
 pub use map::{
     ArchitectureMap, GraphStats, MapEdge, MapNode, NodeMetrics, Position, architecture_map, label,
 };
 
 use crate::{
     Text,
-    rollup::{Cell, Class, Key, NodeKey, Rollup, Via},
+    rollup::{Cell, Key, NodeKey, Rollup, Via},
 };
-
-/// Type of a node, as in the API.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub enum NodeType {
-    /// Sends spans.
-    Service,
-    /// A database.
-    Database,
-    /// redis, valkey, memcached.
-    Cache,
-    /// A messaging destination.
-    Queue,
-    /// A host or name outside the known services.
-    External,
-    /// Whoever calls from outside.
-    User,
-    /// A `GenAI` model.
-    Model,
-}
-
-impl NodeType {
-    /// The name in the API.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Service => "service",
-            Self::Database => "database",
-            Self::Cache => "cache",
-            Self::Queue => "queue",
-            Self::External => "external",
-            Self::User => "user",
-            Self::Model => "model",
-        }
-    }
-}
-
-impl From<Class> for NodeType {
-    fn from(class: Class) -> Self {
-        match class {
-            Class::Service => Self::Service,
-            Class::Database | Class::OwnDatabase => Self::Database,
-            Class::Cache | Class::OwnCache => Self::Cache,
-            Class::Queue => Self::Queue,
-            Class::Model => Self::Model,
-            Class::User => Self::User,
-            Class::Peer
-            | Class::Host
-            | Class::Loopback
-            | Class::External
-            | Class::Unresolved
-            | Class::Other => Self::External,
-        }
-    }
-}
 
 /// Why an edge is drawn without both halves of its calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -132,6 +83,8 @@ pub struct Edge {
     pub server: Cell,
     /// Requests as the caller saw them: a retry by a proxy is several calls and one of these.
     pub requests: Cell,
+    /// What the calls carry.
+    pub carried: Carried,
 }
 
 /// The architecture of a window: nodes by id, edges by source, target, protocol.
@@ -141,6 +94,8 @@ pub struct Graph {
     pub nodes: Vec<Node>,
     /// By source id, target id and protocol.
     pub edges: Vec<Edge>,
+    /// Whose messages reach whom, by source id, queue id and target id; as far as parents and links say.
+    pub flows: Vec<MessageFlow>,
     /// Nodes that the caps folded into "other".
     pub folded_nodes: usize,
     /// Edges that lead to "other" because there are too many.
@@ -150,7 +105,7 @@ pub struct Graph {
 /// Builds the graph of an environment, or of all together (`None`). An edge between two environments belongs to both.
 pub fn build(rollup: &Rollup, environment: Option<&str>) -> Graph {
     let resolver = resolve::Resolver::new(rollup);
-    let mut building = Building { rollup, nodes: Vec::new(), index: FxHashMap::default() };
+    let mut building = Building { rollup, nodes: Vec::new(), index: FxHashMap::default(), flows: Vec::new() };
     let wanted =
         |node: NodeKey| environment.is_none_or(|name| &**rollup.table.text_of(node.parts[0]) == name);
     let mut edges: FxHashMap<(usize, usize, u32), Draft> = FxHashMap::default();
@@ -168,6 +123,21 @@ pub fn build(rollup: &Rollup, environment: Option<&str>) -> Graph {
                     edges.entry(ends).or_default().absorb(is_call, via, by_address, cell);
                 }
             }
+            Key::Amount(amount, from, to, protocol) => {
+                let [(from, _), (to, _)] =
+                    [from, to].map(|node| resolver.resolve(rollup.table.node_of(node)));
+                if from != to && (wanted(from) || wanted(to)) {
+                    let ends = (building.node(from), building.node(to), protocol);
+                    edges.entry(ends).or_default().carried.absorb(amount, cell);
+                }
+            }
+            Key::Flow(from, queue, to) if cell.count > 0 => {
+                let ends = [from, queue, to].map(|node| rollup.table.node_of(node));
+                if ends.into_iter().any(wanted) {
+                    let [source, queue, target] = ends.map(|node| building.node(node));
+                    building.flows.push(MessageFlow { source, queue, target, messages: cell.clone() });
+                }
+            }
             _ => {}
         }
     }
@@ -181,6 +151,7 @@ struct Draft {
     calls: Cell,
     server: Cell,
     requests: Cell,
+    carried: Carried,
     /// Calls seen from both sides, or of something that sends no spans.
     direct: i64,
     by_parent: i64,
@@ -226,6 +197,7 @@ struct Building<'a> {
     rollup: &'a Rollup,
     nodes: Vec<(NodeKey, Node)>,
     index: FxHashMap<NodeKey, usize>,
+    flows: Vec<MessageFlow>,
 }
 
 impl Building<'_> {
@@ -268,12 +240,13 @@ impl Building<'_> {
                 calls: draft.calls,
                 server: draft.server,
                 requests: draft.requests,
+                carried: draft.carried,
             })
             .collect();
         let mut nodes: Vec<(NodeKey, Node)> = self.nodes;
         identity::make_unique(&mut nodes, table);
-        let mut graph =
-            Graph { nodes: nodes.into_iter().map(|(_, node)| node).collect(), edges, ..Graph::default() };
+        let nodes = nodes.into_iter().map(|(_, node)| node).collect();
+        let mut graph = Graph { nodes, edges, flows: self.flows, ..Graph::default() };
         graph.measure();
         caps::apply(&mut graph);
         graph.sort();
@@ -307,6 +280,11 @@ impl Graph {
             used[edge.source] = true;
             used[edge.target] = true;
         }
+        for flow in &self.flows {
+            for at in [flow.source, flow.queue, flow.target] {
+                used[at] = true;
+            }
+        }
         let known = |at: usize, node: &Node| used[at] || node.spans > 0;
         let mut order: Vec<usize> = (0..self.nodes.len()).filter(|&at| known(at, &self.nodes[at])).collect();
         order.sort_by(|&a, &b| self.nodes[a].id.cmp(&self.nodes[b].id));
@@ -321,6 +299,12 @@ impl Graph {
         for edge in &mut self.edges {
             (edge.source, edge.target) = (place[edge.source], place[edge.target]);
         }
+        for flow in &mut self.flows {
+            for at in [&mut flow.source, &mut flow.queue, &mut flow.target] {
+                *at = place[*at];
+            }
+        }
+        self.flows.sort_by_key(|flow| (flow.source, flow.queue, flow.target));
         self.edges.sort_by(|a, b| (a.source, a.target, &a.protocol).cmp(&(b.source, b.target, &b.protocol)));
     }
 }

@@ -1,10 +1,13 @@
-//! From the set of spans of one trace to what it adds to the rollups: rules R0 to R6, and R7 inside one trace.
+//! From the set of spans of one trace to what it adds to the rollups: rules R0 to R8, R7 as far as one trace knows.
 //!
 //! | rule | where |
 //! |---|---|
-//! | R0 identity, R1 one span once and its parent | [`trace`] |
-//! | R2 calls, R3 count once, R5 missing client, the receiving leg of R7 | [`calls`] |
-//! | R4 missing server, R6 databases and caches, the sending leg of R7 | [`outs`], [`target`] |
+//! | R0 identity, R1 one span once and its parent | [`trace`], [`family`] |
+//! | R2 calls, R3 count once, R5 missing client | [`calls`] |
+//! | R4 missing server, R6 databases and caches, the sending leg of R7, the models of R8 | [`outs`], [`target`] |
+//! | the receiving leg of R7, and whose messages they are | [`messages`] |
+//! | the agents and tools of R8 | [`genai`] |
+//! | R10 clocks, for the timeline of a trace alone | [`skew`] |
 //!
 //! Two things that R4 needs are knowledge of more than one trace: which services exist, and which address an
 //! earlier pair showed to be a service. They are *not* used here: a cell names the peer or the host as the caller
@@ -20,7 +23,11 @@
 //! the client half for what the caller saw. Calls of a service to itself make no edge.
 
 mod calls;
+mod family;
+mod genai;
+mod messages;
 mod outs;
+mod skew;
 mod target;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -30,6 +37,7 @@ mod trace;
 pub(crate) mod tree;
 
 use calls::Seen;
+pub use skew::{MAX_SHIFT_NS, clock_shifts};
 use trace::Trace;
 
 use crate::{
@@ -59,13 +67,22 @@ pub fn contribute(delta: &mut Delta, trace: &[Facts]) {
     }
     let trace = Trace::new(trace, &mut table);
     let count = trace.spans.len();
-    let mut inference = Inference { table, trace, covered: vec![false; count], answered: vec![None; count] };
+    let mut inference = Inference {
+        table,
+        trace,
+        covered: vec![false; count],
+        answered: vec![None; count],
+        layered: Vec::new(),
+    };
     inference.spans();
     let mut seen = Seen::default();
+    inference.layers();
     inference.entries(&mut seen);
+    inference.polls(&mut seen);
     inference.crossings(&mut seen);
     inference.roots();
     inference.outs();
+    inference.agents();
     delta.table = inference.table;
 }
 
@@ -77,6 +94,8 @@ struct Inference<'a> {
     covered: Vec<bool>,
     /// Calls that something of another service hangs below, and one such span.
     answered: Vec<Option<usize>>,
+    /// Receiving spans that another layer of the same delivery stands for; empty when there are none.
+    layered: Vec<bool>,
 }
 
 /// Is it what an SDK calls a service that nobody named: `unknown_service`, alone or with the name of the program?
@@ -113,6 +132,13 @@ impl Inference<'_> {
     fn count(&mut self, key: Key, sample: Sample) {
         let cell: &mut Cell = self.table.cell(sample.minute, key);
         cell.observe(sample.weight, sample.error, sample.duration_ns);
+    }
+
+    /// Adds an amount that a call carries; nothing is not worth a cell.
+    fn carry(&mut self, key: Key, sample: Sample, amount: i64) {
+        if amount != 0 {
+            self.table.cell(sample.minute, key).carry(sample.weight, amount);
+        }
     }
 
     fn spans(&mut self) {

@@ -7,9 +7,12 @@
 //! | environments of folded nodes | [`MAX_ENVIRONMENTS`] | share the environment `(other)` |
 //! | operations of a service, of a slot | [`MAX_SERVICE_OPERATIONS`], [`MAX_OPERATIONS`] | share the operation `(other)` |
 //! | pairs of nodes that call each other | [`MAX_EDGES`] | go to the node `(other)` of the target's type |
+//! | flows of messages of a slot | [`MAX_FLOWS`] | go from and to the nodes `(other)` |
+//! | links into its own trace that a span keeps | [`crate::facts::MAX_NEAR_LINKS`] | are counted as messages |
 //! | protocols of a pair | [`MAX_PROTOCOLS`] | share the protocol `(other)` |
 //! | learned addresses | [`MAX_LEARNED`] | are not learned |
 //! | cells while a window is read | [`MAX_READ_CELLS`] | the same folding, on the way |
+//! | flows of a map | [`MAX_MAP_FLOWS`] | are not listed, counted in `folded_flows` |
 //! | edges of a map | [`MAX_MAP_EDGES`] | go to "other …", counted in `folded_edges` |
 //! | attributes of a list | [`MAX_ATTRIBUTES`] | the first are kept, the others counted |
 //! | a key, a name | [`MAX_KEY_BYTES`], [`MAX_NAME_BYTES`] | cut at a character, counted |
@@ -32,6 +35,12 @@ pub const MAX_OPERATIONS: usize = 10_000;
 
 /// Pairs of nodes of a slot: five for each of [`MAX_NODES`] services.
 pub const MAX_EDGES: usize = 10_000;
+
+/// Flows of messages (from a service through a queue to a service) of a slot: as many as there may be edges.
+pub const MAX_FLOWS: usize = MAX_EDGES;
+
+/// Flows that a map lists, the busiest.
+pub const MAX_MAP_FLOWS: usize = 1_000;
 
 /// Protocols of one pair of nodes. Real pairs speak one or two.
 pub const MAX_PROTOCOLS: usize = 8;

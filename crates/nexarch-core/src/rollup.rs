@@ -19,7 +19,7 @@ use crate::limits::MAX_READ_CELLS;
 pub use cell::Cell;
 pub(crate) use fold::OTHER;
 use fold::{Moved, Negative};
-pub use key::{Class, Key, NodeKey, Note, Via};
+pub use key::{Amount, Class, Key, NodeKey, Note, Via};
 pub(crate) use table::Table;
 
 /// What a set of spans adds to the rollups; signed, so that an earlier contribution can be retracted.

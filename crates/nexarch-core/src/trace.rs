@@ -10,6 +10,7 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 use crate::{
     facts::Facts,
     ids::{SpanId, TraceId},
+    infer::clock_shifts,
     span::{Attributes, Kind, Span, Status, Value},
 };
 
@@ -57,6 +58,10 @@ pub struct TraceSpan {
     pub kind: &'static str,
     /// RFC 3339 with nanoseconds.
     pub start_time: String,
+    /// Milliseconds to add to `start_time` to see the span by the clock of its caller's host; absent when nothing is to
+    /// be added. Negative when its own clock is ahead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clock_shift_ms: Option<f64>,
     /// Milliseconds; absent when the sender gave no end.
     pub duration_ms: Option<f64>,
     /// `unset`, `ok` or `error`.
@@ -112,6 +117,7 @@ impl Trace {
         let mut ordered: Vec<(&Span, Facts)> = spans.iter().zip(Facts::of_all(spans)).collect();
         ordered.sort_by_key(|(span, _)| (span.start_ns, span.span_id, span.kind));
         let number = |count: &u64| usize::try_from(*count).unwrap_or(usize::MAX);
+        let shifts = clock_shifts(&ordered.iter().map(|(_, facts)| facts).collect::<Vec<_>>());
         Self {
             trace_id,
             start: moment(*start_ns),
@@ -120,13 +126,17 @@ impl Trace {
             truncated: (ordered.len() as u64) < *span_count,
             error_count: number(error_count),
             services: services.iter().map(ToString::to_string).collect(),
-            spans: ordered.into_iter().map(|(span, facts)| TraceSpan::new(span, &facts)).collect(),
+            spans: ordered
+                .into_iter()
+                .zip(shifts)
+                .map(|((span, facts), shift)| TraceSpan::new(span, &facts, shift))
+                .collect(),
         }
     }
 }
 
 impl TraceSpan {
-    fn new(span: &Span, facts: &Facts) -> Self {
+    fn new(span: &Span, facts: &Facts, shift: i64) -> Self {
         let event = |event: &crate::span::Event| TraceEvent {
             time: moment(event.time_ns),
             name: event.name.to_string(),
@@ -144,6 +154,7 @@ impl TraceSpan {
             operation: span.name.to_string(),
             kind: if span.kind == Kind::Unspecified { "internal" } else { span.kind.as_str() },
             start_time: moment(span.start_ns),
+            clock_shift_ms: (shift != 0).then(|| shift as f64 / 1e6),
             duration_ms: span.end_ns.map(|end| milliseconds(end.saturating_sub(span.start_ns))),
             status: match span.status {
                 Status::Unset => "unset",
@@ -277,5 +288,42 @@ mod tests {
         assert!(heavy.truncated && heavy.spans.len() < 600, "{}", heavy.spans.len());
         assert_eq!(heavy.span_count, 2_000);
         assert!(serde_json::to_vec(&heavy).unwrap().len() < MAX_TRACE_BYTES + (1 << 20));
+    }
+
+    #[test]
+    fn a_span_of_a_slow_clock_says_what_to_add() {
+        let host = |name: &str| {
+            let attributes = vec![("host.name".into(), Value::Str(name.into()))];
+            std::sync::Arc::new(crate::span::Resource { attributes })
+        };
+        let base = &spans(1, 1)[0];
+        let (start_ns, ms) = (1_000_000_000, 1_000_000);
+        let client = Span {
+            kind: Kind::Client,
+            start_ns,
+            end_ns: Some(start_ns + 10 * ms),
+            resource: host("a"),
+            ..base.clone()
+        };
+        let server = Span {
+            kind: Kind::Server,
+            start_ns: start_ns - 60 * ms,
+            end_ns: Some(start_ns - 54 * ms),
+            resource: host("b"),
+            ..base.clone()
+        };
+        let shown = {
+            let excerpt = Excerpt::of(vec![client, server], Extent::ANSWER);
+            serde_json::to_value(Trace::new(base.trace_id, &excerpt)).unwrap()
+        };
+        let span =
+            |kind: &str| shown["spans"].as_array().unwrap().iter().find(|it| it["kind"] == kind).unwrap();
+        assert_eq!(
+            span("server")["clock_shift_ms"],
+            62.0,
+            "2 ms after its client began, 2 ms before it ended"
+        );
+        assert_eq!(span("server")["start_time"], moment(start_ns - 60 * ms), "what was sent stays");
+        assert!(span("client").get("clock_shift_ms").is_none());
     }
 }

@@ -2,7 +2,7 @@
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{Facts, MAX_FACT_BYTES, RemoteKind, SAMPLING_KNOWN, address::host, content};
+use super::{Facts, MAX_FACT_BYTES, RemoteKind, SAMPLING_KNOWN, address::host, content, extra};
 use crate::{
     Text,
     attributes::{Known, Slots, UNKNOWN_SERVICE},
@@ -74,6 +74,8 @@ pub(super) fn extract(span: &Span, sender: &Sender, scope: u64) -> Facts {
         protocol: short(protocol),
         remote_kind,
         target: short(target),
+        messaging: extra::messaging(&slots, span.kind, remote_kind),
+        extra: extra::extra(span, &slots, remote_kind),
         content: content::hash_span(span, sender.hash, scope),
     }
 }
@@ -123,8 +125,9 @@ fn remote(slots: &Slots<'_>) -> Remote {
         };
         return Remote { kind, protocol: system, target: slots.text(&DB_NAMESPACE).unwrap_or_default() };
     }
-    if let Some(system) = slots.text(&[Known::MessagingSystem]).map(lower) {
-        return Remote { kind: RemoteKind::Queue, protocol: system, target: destination(slots) };
+    if slots.text(&MESSAGING).is_some() {
+        let protocol = slots.text(&[Known::MessagingSystem]).map(lower).unwrap_or_default();
+        return Remote { kind: RemoteKind::Queue, protocol, target: destination(slots) };
     }
     if let Some(model) = model(slots) {
         let provider = slots.text(&[Known::GenAiProvider, Known::GenAiSystem]).map(lower).unwrap_or_default();
@@ -153,6 +156,14 @@ const HTTP: [Known; 6] = [
     Known::HttpStatusOld,
     Known::UrlFull,
     Known::HttpUrl,
+];
+
+/// Any of these names a queue.
+const MESSAGING: [Known; 4] = [
+    Known::MessagingSystem,
+    Known::MessagingDestination,
+    Known::MessagingDestinationOld,
+    Known::MessagingTemplate,
 ];
 
 /// A template stands for all names made from it; temporary and anonymous destinations are folded into one, since their
@@ -185,7 +196,7 @@ fn lower(text: Text) -> Text {
 }
 
 /// Facts become names of nodes and rows: a hostile length is cut.
-fn short(text: Text) -> Text {
+pub(super) fn short(text: Text) -> Text {
     if text.len() <= MAX_FACT_BYTES {
         return text;
     }

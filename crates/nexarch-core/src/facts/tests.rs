@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::{Facts, MAX_FACT_BYTES, RemoteKind, SAMPLING_KNOWN};
+use super::{Facts, GenAiRole, MAX_FACT_BYTES, MAX_NEAR_LINKS, Messaging, RemoteKind, SAMPLING_KNOWN};
 use crate::{
+    ids::{SpanId, TraceId},
     otlp::{Rules, decode_json},
-    span::{Attributes, Kind, Resource, Span, Status, Value},
+    span::{Attributes, Kind, Link, Resource, Span, Status, Value},
 };
 
 fn list(pairs: &[(&str, &str)]) -> Attributes {
@@ -198,6 +199,97 @@ fn models_but_not_agents_and_tools() {
         let facts = client(&[("gen_ai.operation.name", operation), ("gen_ai.request.model", "gpt-5")]);
         assert_eq!((facts.remote_kind, &*facts.target), (RemoteKind::Service, ""), "{operation}");
     }
+}
+
+#[test]
+fn operations_of_messages_by_type_old_name_and_name() {
+    let kafka = ("messaging.system", "kafka");
+    let of = |pairs: &[(&str, &str)]| client(&[&[kafka], pairs].concat()).messaging;
+    for (word, expected) in [
+        ("create", Messaging::Create),
+        ("send", Messaging::Send),
+        ("publish", Messaging::Send),
+        ("receive", Messaging::Receive),
+        ("process", Messaging::Process),
+        ("Deliver", Messaging::Process),
+        ("settle", Messaging::Settle),
+    ] {
+        for key in ["messaging.operation.type", "messaging.operation", "messaging.operation.name"] {
+            assert_eq!(of(&[(key, word)]), expected, "{key} {word}");
+        }
+    }
+    assert_eq!(
+        of(&[("messaging.operation", "process"), ("messaging.operation.type", "send")]),
+        Messaging::Send
+    );
+    assert_eq!(of(&[("messaging.operation.name", "ack")]), Messaging::Settle);
+    assert_eq!(of(&[("messaging.operation.type", "control")]), Messaging::Settle, "stated, and no message");
+    assert_eq!(of(&[("messaging.operation.name", "control")]), Messaging::Unstated);
+    assert_eq!(of(&[]), Messaging::Unstated);
+    let word = ("messaging.operation.type", "process");
+    assert_eq!(client(&[word]).messaging, Messaging::Unstated, "no queue");
+    assert_eq!(client(&[("db.system", "redis"), kafka, word]).messaging, Messaging::Unstated, "a cache");
+    assert_eq!(Facts::from(&span(Kind::Consumer, list(&[word]))).messaging, Messaging::Process);
+    assert_eq!(client(&[("messaging.destination.name", "q")]).remote_kind, RemoteKind::Queue);
+    assert_eq!(client(&[("messaging.system", " "), ("http.method", "GET")]).remote_kind, RemoteKind::Service);
+}
+
+#[test]
+fn links_of_messages_are_a_set_and_only_near_ones_are_named() {
+    let link = |trace: u8, id: u64| Link {
+        trace_id: TraceId::from_bytes([trace; 16]).unwrap(),
+        span_id: SpanId::from_bytes(id.to_be_bytes()).unwrap(),
+        trace_state: "".into(),
+        flags: 0,
+        attributes: Vec::new(),
+    };
+    let mut base = span(Kind::Consumer, Vec::new());
+    base.trace_id = TraceId::from_bytes([1; 16]).unwrap();
+    let with = |links: Vec<Link>| Facts::from(&Span { links, ..base.clone() }).extra;
+    assert_eq!(with(Vec::new()), None);
+    let extra = with(vec![link(1, 9), link(2, 5), link(1, 3), link(2, 5), link(1, 9), link(3, 5)]).unwrap();
+    assert_eq!(extra.links, [3, 9].map(|id: u64| SpanId::from_bytes(id.to_be_bytes()).unwrap()));
+    assert_eq!(extra.far_links, 2);
+    let many = with((1..=1_024).map(|id| link(1, id)).collect()).unwrap();
+    assert_eq!((many.links.len(), many.far_links), (MAX_NEAR_LINKS, 1_024 - 64));
+    let server = Facts::from(&Span { kind: Kind::Server, links: vec![link(1, 9)], ..base.clone() });
+    assert_eq!(server.extra, None, "links of other spans are no messages");
+}
+
+#[test]
+fn agents_tools_and_tokens() {
+    let number = |key: &'static str, value| (key.into(), Value::Int(value));
+    let mut attributes = list(&[("gen_ai.operation.name", "chat"), ("gen_ai.request.model", "gpt")]);
+    attributes.extend([number("gen_ai.usage.input_tokens", 1_840), number("gen_ai.usage.output_tokens", -1)]);
+    let extra = Facts::from(&span(Kind::Client, attributes)).extra.unwrap();
+    assert_eq!((extra.input_tokens, extra.output_tokens), (Some(1_840), None));
+    let mut old = list(&[("gen_ai.request.model", "gpt"), ("gen_ai.usage.completion_tokens", "12")]);
+    old.push(number("gen_ai.usage.prompt_tokens", i64::MAX));
+    let extra = Facts::from(&span(Kind::Client, old)).extra.unwrap();
+    assert_eq!((extra.input_tokens, extra.output_tokens), (Some(u32::MAX), Some(12)));
+
+    let of = |name: &str, pairs: &[(&str, &str)]| {
+        let span = Span { name: name.into(), ..span(Kind::Internal, list(pairs)) };
+        Facts::from(&span).extra.map(|extra| (extra.role, extra.agent.to_string(), extra.tool.to_string()))
+    };
+    let text = str::to_owned;
+    let agent = ("gen_ai.operation.name", "invoke_agent");
+    let tool = ("gen_ai.operation.name", "execute_tool");
+    assert_eq!(
+        of("x", &[agent, ("gen_ai.agent.name", "planner")]),
+        Some((GenAiRole::Agent, text("planner"), text("")))
+    );
+    assert_eq!(of("invoke_agent planner", &[agent]), Some((GenAiRole::Agent, text("planner"), text(""))));
+    assert_eq!(of("invoke_agent", &[agent]), None, "nobody knows which");
+    assert_eq!(
+        of("x", &[tool, ("gen_ai.tool.name", "search"), ("gen_ai.agent.name", "planner")]),
+        Some((GenAiRole::Tool, text("planner"), text("search")))
+    );
+    assert_eq!(of("execute_tool search", &[tool]), Some((GenAiRole::Tool, text(""), text("search"))));
+    assert_eq!(of("chat", &[("gen_ai.operation.name", "chat")]), None);
+    let long = "é".repeat(1_000_000);
+    let (_, cut, _) = of("x", &[agent, ("gen_ai.agent.name", &long)]).unwrap();
+    assert_eq!(cut.len(), MAX_FACT_BYTES);
 }
 
 #[test]

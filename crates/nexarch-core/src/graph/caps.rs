@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet, btree_map::Entry};
 
-use super::{Edge, Graph, Node, NodeType, identity::id};
+use super::{Edge, Graph, MessageFlow, Node, NodeType, identity::id};
 use crate::{
     Text,
     limits::MAX_MAP_EDGES,
@@ -47,6 +47,7 @@ pub(super) fn apply(graph: &mut Graph) {
     if graph.folded_nodes + graph.folded_edges > 0 {
         unclash(graph, &others.into_values().collect());
         graph.edges = redirect(std::mem::take(&mut graph.edges), &place);
+        graph.flows = redirect_flows(std::mem::take(&mut graph.flows), &place);
     }
 }
 
@@ -144,9 +145,20 @@ fn redirect(edges: Vec<Edge>, place: &[usize]) -> Vec<Edge> {
                 kept.calls.merge(&edge.calls, 1);
                 kept.server.merge(&edge.server, 1);
                 kept.requests.merge(&edge.requests, 1);
+                kept.carried.merge(edge.carried);
                 kept.inferred = kept.inferred.min(edge.inferred);
             }
         }
     }
     merged.into_values().collect()
+}
+
+fn redirect_flows(flows: Vec<MessageFlow>, place: &[usize]) -> Vec<MessageFlow> {
+    let mut merged: BTreeMap<(usize, usize, usize), Cell> = BTreeMap::new();
+    for flow in flows {
+        let ends = (place[flow.source], place[flow.queue], place[flow.target]);
+        merged.entry(ends).or_default().merge(&flow.messages, 1);
+    }
+    let flow = |((source, queue, target), messages)| MessageFlow { source, queue, target, messages };
+    merged.into_iter().map(flow).collect()
 }

@@ -12,7 +12,10 @@ use crate::{
 pub(super) fn node(key: NodeKey, table: &Table) -> Node {
     let [environment, namespace, ..] = key.parts.map(|part| table.text_of(part));
     let name = name(key, table);
-    let owned = matches!(key.class, Class::Service | Class::OwnDatabase | Class::OwnCache | Class::Loopback);
+    let owned = matches!(
+        key.class,
+        Class::Service | Class::OwnDatabase | Class::OwnCache | Class::Loopback | Class::Agent | Class::Tool
+    );
     let some = |text: &Text| (!text.is_empty()).then(|| text.clone());
     let namespace = if owned { some(namespace) } else { None };
     let environment = some(environment);
@@ -62,6 +65,8 @@ fn name(key: NodeKey, table: &Table) -> String {
             }
         }
         Class::Queue | Class::Model => with_system(name),
+        Class::Agent => format!("agent:{name}"),
+        Class::Tool => format!("tool:{name}"),
         Class::User => "user".into(),
         Class::Loopback => format!("localhost of {name}"),
         Class::Unresolved => "unresolved".into(),

@@ -3,9 +3,10 @@
 use petgraph::{algo::toposort, graph::DiGraph};
 use serde::Serialize;
 
-use super::{Edge, Graph, Inferred, Node, NodeType, build};
+use super::{Edge, Graph, Inferred, MapFlow, Node, NodeType, build, flows};
 use crate::{
     layout,
+    limits::MAX_MAP_FLOWS,
     rollup::Rollup,
     view::{Context, Health, milliseconds, ratio},
     window::WindowView,
@@ -22,6 +23,10 @@ pub struct ArchitectureMap {
     pub nodes: Vec<MapNode>,
     /// By source, target and protocol.
     pub edges: Vec<MapEdge>,
+    /// Whose messages reach whom through which queue, where parents and links say; absent when nothing does. An edge from
+    /// the one service to the other can be drawn from it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub message_flows: Vec<MapFlow>,
     /// Figures of the graph as a whole.
     pub graph_stats: GraphStats,
     /// Commit time of the newest data, RFC 3339; `null` without data.
@@ -115,6 +120,15 @@ pub struct MapEdge {
     pub network_latency_ms: Option<f64>,
     /// Share of calls of which a half failed, 0…1.
     pub error_rate: Option<f64>,
+    /// Messages that the calls carried, of edges to and from queues: one operation may carry many. Absent for others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message_count: Option<u64>,
+    /// Tokens that went into a model; absent when no call says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub input_tokens: Option<u64>,
+    /// Tokens that came out of a model; absent when no call says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output_tokens: Option<u64>,
     /// How the edge is known, when no call was seen from both sides.
     pub inferred: Option<Inferred>,
     /// Points that the edge runs through, so that it crosses no unrelated node; absent when it needs none.
@@ -138,6 +152,13 @@ pub struct GraphStats {
     pub folded_nodes: usize,
     /// Edges that lead to "other …" because there are too many.
     pub folded_edges: usize,
+    /// Flows of messages that are not listed because there are too many; absent when all are.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub folded_flows: usize,
+}
+
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// The map of a window.
@@ -153,6 +174,7 @@ pub fn architecture_map(rollup: &Rollup, context: &Context<'_>) -> ArchitectureM
     ArchitectureMap {
         nodes,
         edges,
+        message_flows: flows::flows(&graph),
         graph_stats: stats(&graph, pairs),
         last_updated: context.last_updated(),
         window: context.window(),
@@ -179,7 +201,13 @@ fn stats(graph: &Graph, pairs: Vec<(usize, usize)>) -> GraphStats {
         avg_degree: ratio((nodes > 0).then(|| 2.0 * edges as f64 / nodes as f64)),
         folded_nodes: graph.folded_nodes,
         folded_edges: graph.folded_edges,
+        folded_flows: graph.flows.len().saturating_sub(MAX_MAP_FLOWS),
     }
+}
+
+/// A sum in 1/256 as a whole number.
+fn whole(sum: i128) -> u64 {
+    u64::try_from(sum.saturating_add(128) >> 8).unwrap_or(0)
 }
 
 fn map_node(node: &Node, position: Position, context: &Context<'_>) -> MapNode {
@@ -211,6 +239,8 @@ fn map_edge(graph: &Graph, edge: &Edge, bends: Vec<Position>) -> MapEdge {
         (Some(client), Some(server)) => Some((client - server).max(0.0)),
         _ => None,
     };
+    let by_queue = [edge.source, edge.target].iter().any(|&at| graph.nodes[at].kind == NodeType::Queue);
+    let messages = whole(i128::from(cell.weight).saturating_add(edge.carried.more_messages));
     MapEdge {
         source: graph.nodes[edge.source].id.clone(),
         target: graph.nodes[edge.target].id.clone(),
@@ -226,6 +256,9 @@ fn map_edge(graph: &Graph, edge: &Edge, bends: Vec<Position>) -> MapEdge {
         server_p95_latency_ms: milliseconds(edge.server.quantile_us(950)),
         network_latency_ms: milliseconds(network),
         error_rate: ratio(cell.error_rate()),
+        message_count: by_queue.then_some(messages),
+        input_tokens: edge.carried.input_tokens.map(whole),
+        output_tokens: edge.carried.output_tokens.map(whole),
         inferred: edge.inferred,
         bends,
     }

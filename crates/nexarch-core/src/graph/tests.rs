@@ -6,7 +6,7 @@ use proptest::{collection::vec, prelude::*, sample::select};
 
 use super::*;
 use crate::{
-    facts::{Facts, RemoteKind},
+    facts::{Facts, Messaging, RemoteKind},
     infer::{contribution, testing::*},
     rollup::Delta,
     span::Kind,
@@ -295,6 +295,69 @@ fn a_long_chain_needs_no_deep_stack() {
     let small = std::thread::Builder::new().stack_size(256 * 1024);
     let stats = small.spawn(draw).unwrap().join().unwrap();
     assert_eq!((stats.total_nodes, stats.total_edges, stats.is_dag), (1_899, 1_898, true));
+}
+
+#[test]
+fn edges_of_queues_and_models_show_what_they_carry() {
+    let producer = message("shop", Kind::Producer, 2, 1, "orders");
+    let consumer = Facts {
+        start_ns: producer.end_ns() + 250_000,
+        weight: 2 * 256,
+        ..linked(does(Messaging::Process, message("mail", Kind::Consumer, 3, 2, "orders")), &[2], 4)
+    };
+    let trace =
+        [server("shop", 1, 0), producer, consumer, chat("mail", 4, 3, (100, 20)), client("shop", 9, 1)];
+    let map = serde_json::to_value(architecture_map(&rollup(&[&trace]), &context())).unwrap();
+    let edge = |source: &str, target: &str| {
+        let edges = map["edges"].as_array().unwrap();
+        edges.iter().find(|edge| edge["source"] == source && edge["target"] == target).unwrap().clone()
+    };
+    assert_eq!(edge("shop", "kafka:orders")["message_count"], 1);
+    let taken = edge("kafka:orders", "mail");
+    assert_eq!((&taken["call_count"], &taken["message_count"]), (&2.into(), &10.into()), "by weight");
+    let model = edge("mail", "openai:gpt");
+    assert_eq!((&model["input_tokens"], &model["output_tokens"]), (&100.into(), &20.into()));
+    let plain = edge("user", "shop");
+    for field in ["message_count", "input_tokens", "output_tokens"] {
+        assert!(plain.get(field).is_none(), "{field}");
+    }
+    let flow = serde_json::json!([{
+        "source": "shop", "queue": "kafka:orders", "target": "mail", "message_count": 2,
+        "avg_queue_latency_ms": 0.25, "p95_queue_latency_ms": 0.25,
+    }]);
+    assert_eq!(map["message_flows"], flow);
+    assert!(map["graph_stats"].get("folded_flows").is_none());
+    let none = serde_json::to_value(architecture_map(&rollup(&[&[server("a", 1, 0)]]), &context())).unwrap();
+    assert!(none.get("message_flows").is_none());
+}
+
+#[test]
+fn agents_and_tools_are_nodes_of_their_service_and_never_clash_with_services() {
+    let trace = [
+        of("ns", server("planner", 1, 0)),
+        agent("planner", of("ns", local("planner", 2, 1))),
+        tool("search", of("ns", local("planner", 3, 2))),
+    ];
+    let graph = build(&rollup(&[&trace]), None);
+    assert_eq!(
+        shown(&graph),
+        ["ns/agent:planner -> ns/tool:search 1", "ns/planner -> ns/agent:planner 1", "user -> ns/planner 1"]
+    );
+    assert_eq!(graph.nodes[0].kind, NodeType::Model);
+}
+
+#[test]
+fn the_busiest_flows_are_listed_and_the_rest_is_counted() {
+    let traces: Vec<Vec<Facts>> = (0..crate::limits::MAX_MAP_FLOWS + 5)
+        .map(|at| {
+            let queue = format!("q{}", at % 50);
+            let taken = message(&format!("s{}", at / 50), Kind::Consumer, 2, 1, &queue);
+            vec![message("a", Kind::Producer, 1, 0, &queue), taken]
+        })
+        .collect();
+    let traces: Vec<&[Facts]> = traces.iter().map(Vec::as_slice).collect();
+    let map = architecture_map(&rollup(&traces), &context());
+    assert_eq!((map.message_flows.len(), map.graph_stats.folded_flows), (crate::limits::MAX_MAP_FLOWS, 5));
 }
 
 fn any_call() -> impl Strategy<Value = Facts> {

@@ -1,9 +1,10 @@
-//! R2, R3, R5 and the receiving leg of R7: what reached a service, and from whom.
+//! R2, R3 and R5: what reached a service, and from whom.
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{
     Inference, Sample,
+    messages::{Flow, flow, takes_in},
     target::{is_loopback, queue},
     trace::Above,
 };
@@ -22,9 +23,9 @@ const SKEW_NS: u64 = 1_000_000;
 #[derive(Default)]
 pub(super) struct Seen {
     /// Client halves that were counted on an edge, so that each counts once: (span, callee, protocol).
-    counted: FxHashSet<(usize, u32, u32)>,
+    pub(super) counted: FxHashSet<(usize, u32, u32)>,
     /// Spans of a caller that an `in` span of a callee came from: (caller, callee).
-    reached: FxHashSet<(usize, u32)>,
+    pub(super) reached: FxHashSet<(usize, u32)>,
     /// Spans of a callee below one span of a caller, that stand for one missing entry: (parent, callee).
     crossings: FxHashMap<(usize, u32), Crossing>,
 }
@@ -73,7 +74,10 @@ impl Inference<'_> {
             let note = Key::Note(Note::Unreached, self.trace.service[span]);
             self.count(note, Sample::of(facts).untimed());
         }
-        if facts.kind == Kind::Consumer && self.receive(span, caller, seen) {
+        if takes_in(facts) && self.receive(span, caller, seen) {
+            return;
+        }
+        if facts.kind == Kind::Consumer && self.misnamed(span) {
             return;
         }
         match caller {
@@ -93,6 +97,19 @@ impl Inference<'_> {
             }
             _ => {}
         }
+    }
+
+    /// A CONSUMER that says that it sends, or settles: the operation counts for more than the kind (R7).
+    fn misnamed(&mut self, span: usize) -> bool {
+        let facts = self.trace.spans[span];
+        if flow(facts) == Some(Flow::Takes) {
+            return false;
+        }
+        if let Some(queue) = queue(facts, &mut self.table) {
+            let (queue, protocol) = (self.table.node(queue), self.table.text(&facts.protocol));
+            self.count(Key::Client(Via::Out, self.trace.service[span], queue, protocol), Sample::of(facts));
+        }
+        true
     }
 
     /// R2 (a): a client half and a server half are one call. R3: it failed when either half did.
@@ -118,37 +135,6 @@ impl Inference<'_> {
             let (address, environment) = (self.table.text(&c.address), self.table.text(&c.environment));
             self.count(Key::Learned(to, address, environment), Sample::of(s).untimed());
         }
-    }
-
-    /// R7 inside one trace: caller → queue → service, both legs meeting in one queue. False when nobody names a
-    /// queue: then a producer and its consumer are an ordinary pair, so that the edge is not lost.
-    fn receive(&mut self, span: usize, caller: Option<usize>, seen: &mut Seen) -> bool {
-        let facts = self.trace.spans[span];
-        let sender = caller.filter(|&at| self.trace.side(at) == Side::Out);
-        let sent = sender.and_then(|at| queue(self.trace.spans[at], &mut self.table));
-        let sender_names_it = sent.is_some();
-        let Some(queue) = sent.or_else(|| queue(facts, &mut self.table)) else { return false };
-        let queue = self.table.node(queue);
-        let to = self.trace.service[span];
-        let system = if facts.remote_kind == RemoteKind::Queue {
-            self.table.text(&facts.protocol)
-        } else {
-            self.table.node_of(queue).parts[3]
-        };
-        self.count(Key::Call(Via::In, queue, to, system), Sample::of(facts));
-        let Some(caller) = caller else { return true };
-        let from = self.trace.service[caller];
-        if let Some(sender) = sender {
-            self.answered[sender].get_or_insert(span);
-            // The sender's own leg is counted with its target, unless only the receiver names the queue.
-            if !sender_names_it && seen.counted.insert((sender, queue, system)) {
-                self.count(Key::Client(Via::Out, from, queue, system), Sample::of(self.trace.spans[sender]));
-            }
-        } else if from != to {
-            self.answer(caller, span);
-            self.count(Key::Call(Via::Parent, from, queue, system), Sample::of(facts).untimed());
-        }
-        true
     }
 
     /// R2 (b): a `local` or `out` span of B whose parent belongs to A stands for a missing entry span of B.
@@ -268,7 +254,7 @@ impl Inference<'_> {
     }
 
     /// Something of another service hangs below: the call in which `caller` lies reached it.
-    fn answer(&mut self, caller: usize, by: usize) {
+    pub(super) fn answer(&mut self, caller: usize, by: usize) {
         if let Some(call) = self.trace.call_at(caller) {
             self.answered[call].get_or_insert(by);
         }

@@ -1,9 +1,16 @@
-//! R4 and R6: calls without a server half, counted once, at the innermost span.
+//! R4 and R6, the sending leg of R7 and the models of R8: calls without a server half, counted once, at the innermost
+//! span.
 
-use super::{Inference, Sample, target::target, trace::is_call};
+use super::{
+    Inference, Sample,
+    genai::role,
+    messages::{Flow, flow},
+    target::target,
+    trace::is_call,
+};
 use crate::{
-    facts::{Facts, RemoteKind},
-    rollup::{Key, NodeKey, Note, Via},
+    facts::{Facts, GenAiRole, RemoteKind},
+    rollup::{Amount, Class, Key, NodeKey, Note, Via},
     span::Kind,
 };
 
@@ -17,7 +24,7 @@ enum Relation {
     Apart,
     /// Two layers that name the same target: the inner one counts.
     Same,
-    /// A database or model call and the HTTP request that carries it: the outer one counts.
+    /// A call of a database, model or broker and the HTTP request that carries it: the outer one counts.
     Carried,
 }
 
@@ -27,13 +34,14 @@ impl Inference<'_> {
         let targets: Vec<Option<NodeKey>> = (0..self.trace.spans.len())
             .map(|span| {
                 let facts = self.trace.spans[span];
-                is_call(facts).then(|| target(facts, &mut self.table)).flatten()
+                calls(facts).then(|| target(facts, &mut self.table)).flatten()
             })
             .collect();
-        let folded = self.folded(&targets);
+        let mut folded = self.folded(&targets);
+        self.made_for_others(&mut folded);
         for (span, target) in targets.into_iter().enumerate() {
             let facts = self.trace.spans[span];
-            if !is_call(facts) || folded[span] {
+            if !calls(facts) || folded[span] {
                 continue;
             }
             let sends = facts.kind == Kind::Producer && target.is_some_and(is_queue);
@@ -45,15 +53,36 @@ impl Inference<'_> {
             }
             let service = self.trace.service[span];
             let Some(target) = target else {
+                if role(facts) == GenAiRole::Tool {
+                    continue;
+                }
                 self.count(Key::Note(Note::Untargeted, service), Sample::of(facts).untimed());
                 continue;
             };
             if facts.remote_kind == RemoteKind::Service && !is_queue(target) {
                 self.count(Key::Note(Note::Unanswered, service), Sample::of(facts).untimed());
             }
+            let class = target.class;
             let target = self.table.node(target);
             let protocol = self.table.text(&facts.protocol);
             self.count(Key::Client(Via::Out, service, target, protocol), Sample::of(facts));
+            let carried = |amount| Key::Amount(amount, service, target, protocol);
+            match (class, &facts.extra) {
+                (Class::Queue, Some(_)) => {
+                    let more = self.sent(span) - 1;
+                    self.carry(carried(Amount::Messages), Sample::of(facts), more);
+                }
+                (Class::Model, Some(extra)) => {
+                    let tokens = [
+                        (Amount::InputTokens, extra.input_tokens),
+                        (Amount::OutputTokens, extra.output_tokens),
+                    ];
+                    for (amount, tokens) in tokens {
+                        self.carry(carried(amount), Sample::of(facts), i64::from(tokens.unwrap_or(0)));
+                    }
+                }
+                _ => {}
+            }
         }
     }
 
@@ -89,8 +118,13 @@ impl Inference<'_> {
             (true, false) if i.remote_kind == RemoteKind::Service => {
                 if same_address || unnamed(o) || unnamed(i) { Relation::Carried } else { Relation::Apart }
             }
-            (false, false) if o.remote_kind == RemoteKind::Model && i.remote_kind == RemoteKind::Service => {
-                Relation::Carried
+            (false, false) if i.remote_kind == RemoteKind::Service && is_genai(o) => Relation::Carried,
+            (false, false) if i.remote_kind == RemoteKind::Service && o.remote_kind == RemoteKind::Queue => {
+                if same_address || unnamed(o) || unnamed(i) {
+                    Relation::Carried
+                } else {
+                    Relation::Apart
+                }
             }
             (false, false) => {
                 let reaches_it = self.answered[inner]
@@ -105,8 +139,19 @@ impl Inference<'_> {
     }
 }
 
+/// Is it a call that this span alone may have to tell? Taking messages is told by the receiving leg of R7, settling
+/// by nothing, and running an agent by the edge to the agent.
+fn calls(span: &Facts) -> bool {
+    is_call(span) && !matches!(flow(span), Some(Flow::Takes | Flow::Rests)) && role(span) != GenAiRole::Agent
+}
+
+/// A model, or an agent far away: its host is no second callee.
+fn is_genai(span: &Facts) -> bool {
+    span.remote_kind == RemoteKind::Model || role(span) == GenAiRole::Agent
+}
+
 fn is_queue(node: NodeKey) -> bool {
-    node.class == crate::rollup::Class::Queue
+    node.class == Class::Queue
 }
 
 fn is_store(span: &Facts) -> bool {

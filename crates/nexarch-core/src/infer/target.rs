@@ -2,11 +2,12 @@
 
 use std::net::IpAddr;
 
+use super::messages::{Flow, flow};
 use crate::{
     Text,
     facts::{Facts, RemoteKind},
     rollup::{Class, NodeKey, Table},
-    span::{Kind, Side},
+    span::Kind,
 };
 
 /// The remote part that a call names in its attributes; `None` when it names nothing.
@@ -47,13 +48,16 @@ pub(super) fn target(span: &Facts, table: &mut Table) -> Option<NodeKey> {
 ///
 /// Without messaging attributes the peer of a PRODUCER or CONSUMER is its broker (Zipkin writes it so).
 pub(super) fn queue(span: &Facts, table: &mut Table) -> Option<NodeKey> {
+    if !matches!(flow(span), Some(Flow::Sends | Flow::Takes)) {
+        return None;
+    }
     let none = Text::new();
-    let carries = matches!(span.kind, Kind::Producer | Kind::Consumer);
-    if span.remote_kind == RemoteKind::Queue && (carries || span.kind.side() == Side::Out) {
+    if span.remote_kind == RemoteKind::Queue {
         let destination = if span.target.is_empty() { &span.peer } else { &span.target };
         let named = !(destination.is_empty() && span.protocol.is_empty());
         return named.then(|| node(span, table, Class::Queue, [&none, destination, &span.protocol, &none]));
     }
+    let carries = matches!(span.kind, Kind::Producer | Kind::Consumer);
     let named = carries && span.remote_kind == RemoteKind::Service && !span.peer.is_empty();
     named.then(|| node(span, table, Class::Queue, [&none, &span.peer, &none, &none]))
 }

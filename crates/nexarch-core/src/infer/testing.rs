@@ -1,10 +1,10 @@
 //! Hand-made spans and a readable form of a contribution, for tests.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     Text,
-    facts::{Facts, RemoteKind},
+    facts::{Extra, Facts, GenAiRole, Messaging, RemoteKind},
     ids::{SpanId, TraceId},
     rollup::{Cell, Class, Delta, Key, Table},
     span::Kind,
@@ -35,6 +35,8 @@ pub(crate) fn span(service: &str, kind: Kind, id: u64, parent: u64) -> Facts {
         protocol: Text::new(),
         remote_kind: RemoteKind::Service,
         target: Text::new(),
+        messaging: Messaging::Unstated,
+        extra: None,
         content: id,
     }
 }
@@ -80,6 +82,51 @@ pub(crate) fn message(service: &str, kind: Kind, id: u64, parent: u64, topic: &s
     }
 }
 
+/// A span that states what it does with messages.
+pub(crate) fn does(messaging: Messaging, span: Facts) -> Facts {
+    Facts { messaging, ..span }
+}
+
+/// A span with links to others of the trace, and so many into other traces.
+pub(crate) fn linked(span: Facts, near: &[u64], far: u32) -> Facts {
+    let id = |id: &u64| SpanId::from_bytes(id.to_be_bytes()).unwrap();
+    let mut extra = span.extra.as_deref().cloned().unwrap_or_default();
+    extra.links = near.iter().map(id).collect();
+    extra.far_links = far;
+    Facts { extra: Some(Arc::new(extra)), ..span }
+}
+
+/// A span that states the size of its batch.
+pub(crate) fn batch(messages: u32, span: Facts) -> Facts {
+    let mut extra = span.extra.as_deref().cloned().unwrap_or_default();
+    extra.messages = Some(messages);
+    Facts { extra: Some(Arc::new(extra)), ..span }
+}
+
+/// A call of a model.
+pub(crate) fn chat(service: &str, id: u64, parent: u64, tokens: (u32, u32)) -> Facts {
+    let extra = Extra { input_tokens: Some(tokens.0), output_tokens: Some(tokens.1), ..Extra::default() };
+    Facts {
+        remote_kind: RemoteKind::Model,
+        protocol: "openai".into(),
+        target: "gpt".into(),
+        extra: Some(Arc::new(extra)),
+        ..client(service, id, parent)
+    }
+}
+
+/// A span that runs an agent.
+pub(crate) fn agent(name: &str, span: Facts) -> Facts {
+    let extra = Extra { role: GenAiRole::Agent, agent: name.into(), ..Extra::default() };
+    Facts { extra: Some(Arc::new(extra)), ..span }
+}
+
+/// A span that runs a tool.
+pub(crate) fn tool(name: &str, span: Facts) -> Facts {
+    let extra = Extra { role: GenAiRole::Tool, tool: name.into(), ..Extra::default() };
+    Facts { extra: Some(Arc::new(extra)), ..span }
+}
+
 /// Cells by a readable key, added up over minutes.
 pub(crate) fn cells(delta: &Delta) -> BTreeMap<String, Cell> {
     let mut all: BTreeMap<String, Cell> = BTreeMap::new();
@@ -106,6 +153,11 @@ pub(crate) fn count(delta: &Delta, key: &str) -> i64 {
     cells(delta).get(key).map_or(0, |cell| cell.count)
 }
 
+/// Σ weight · amount of one cell in whole units, 0 when absent.
+pub(crate) fn amount(delta: &Delta, key: &str) -> i128 {
+    cells(delta).get(key).map_or(0, |cell| cell.time / 256)
+}
+
 fn name(table: &Table, key: Key) -> String {
     let text = |id: u32| table.text_of(id).to_string();
     let call = |label: &str, via: crate::rollup::Via, a: u32, b: u32, protocol: u32| {
@@ -123,6 +175,11 @@ fn name(table: &Table, key: Key) -> String {
         Key::Client(via, a, b, c) => call("client", via, a, b, c),
         Key::Learned(a, b, c) => format!("learned {} = {}{}", text(b), node(table, a), at(&text(c))),
         Key::Note(note, a) => format!("note {note:?} {}", node(table, a)),
+        Key::Flow(a, b, c) => format!("flow {} -> {} -> {}", node(table, a), node(table, b), node(table, c)),
+        Key::Amount(amount, a, b, _) => {
+            let amount = format!("{amount:?}").to_lowercase();
+            format!("{amount} {} -> {}", node(table, a), node(table, b))
+        }
     }
 }
 

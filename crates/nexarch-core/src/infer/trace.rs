@@ -4,8 +4,9 @@
 //! any depth and a trace of any size take time in proportion (times a logarithm for sorting and for looking up
 //! ids, which, unlike hashing, nobody can steer into collisions).
 
+use super::{family::Family, genai::role};
 use crate::{
-    facts::{Facts, RemoteKind},
+    facts::{Facts, GenAiRole, Messaging, RemoteKind},
     ids::SpanId,
     rollup::{Class, NodeKey, Table},
     span::Side,
@@ -36,14 +37,21 @@ pub(super) struct Trace<'a> {
     pub(super) top: Vec<usize>,
     /// The nearest call (see [`is_call`]) above, in the same service and inside the same request.
     pub(super) call_above: Vec<Option<usize>>,
+    /// The nearest agent (R8) above, in any service; empty when the trace runs no agent and no tool.
+    pub(super) agent: Vec<Option<usize>>,
 }
 
-/// Is the span a call to something else: an `out` span, or a `local` one that names a database (R6)?
+/// Is the span a call to something else: an `out` span, or a `local` one that names a database (R6), a model (R8), or a
+/// queue into which it sends (R7)?
 pub(super) fn is_call(span: &Facts) -> bool {
     match span.kind.side() {
         Side::Out => true,
         Side::In => false,
-        Side::Local => matches!(span.remote_kind, RemoteKind::Database | RemoteKind::Cache),
+        Side::Local => match span.remote_kind {
+            RemoteKind::Database | RemoteKind::Cache | RemoteKind::Model => true,
+            RemoteKind::Queue => matches!(span.messaging, Messaging::Create | Messaging::Send),
+            RemoteKind::Service => false,
+        },
     }
 }
 
@@ -62,11 +70,25 @@ impl<'a> Trace<'a> {
             parent,
             top: (0..count).collect(),
             call_above: vec![None; count],
+            agent: Vec::new(),
         };
+        if trace.spans.iter().any(|span| role(span) != GenAiRole::Other) {
+            trace.find_agents(&order);
+        }
         for span in order {
             trace.derive(span);
         }
         trace
+    }
+
+    /// From the roots down, as in [`Self::derive`].
+    fn find_agents(&mut self, order: &[usize]) {
+        self.agent = vec![None; self.spans.len()];
+        for &span in order {
+            let Above::Span(parent) = self.parent[span] else { continue };
+            let is_agent = role(self.spans[parent]) == GenAiRole::Agent;
+            self.agent[span] = if is_agent { Some(parent) } else { self.agent[parent] };
+        }
     }
 
     /// Fills in what follows from the parent, which has been filled in before.
@@ -81,8 +103,14 @@ impl<'a> Trace<'a> {
             self.top[span] = self.top[parent];
         }
         if side != Side::In {
-            self.call_above[span] =
-                if is_call(self.spans[parent]) { Some(parent) } else { self.call_above[parent] };
+            self.call_above[span] = if is_call(self.spans[parent]) {
+                Some(parent)
+            } else if role(self.spans[parent]) == GenAiRole::Other {
+                self.call_above[parent]
+            } else {
+                // What an agent or a tool does is no layer of the call that it was started in.
+                None
+            };
         }
         if self.side(span) != Side::Local {
             self.top[span] = span;
@@ -112,16 +140,18 @@ impl<'a> Trace<'a> {
     }
 }
 
+/// The identity (R1) inside a trace, in the order that everything here follows.
+pub(super) fn canonical(span: &Facts) -> (SpanId, &str, Side, u64, u64) {
+    (span.span_id, &span.service, span.kind.side(), span.start_ns, span.instance)
+}
+
 /// Each identity once, the superseding copy, in canonical order.
 fn distinct(facts: &[Facts]) -> Vec<&Facts> {
-    fn identity(span: &Facts) -> (SpanId, &str, Side, u64, u64) {
-        (span.span_id, &span.service, span.kind.side(), span.start_ns, span.instance)
-    }
     let mut spans: Vec<&Facts> = facts.iter().collect();
-    spans.sort_unstable_by(|a, b| identity(a).cmp(&identity(b)));
+    spans.sort_unstable_by(|a, b| canonical(a).cmp(&canonical(b)));
     // Equal in all that `supersedes` looks at, and yet different: then any fixed order will do.
     spans.dedup_by(|next, kept| {
-        let same = identity(next) == identity(kept);
+        let same = canonical(next) == canonical(kept);
         if same && (next.supersedes(kept) || (!kept.supersedes(next) && *next > *kept)) {
             *kept = *next;
         }
@@ -166,92 +196,8 @@ fn service_node(span: &Facts, table: &mut Table) -> u32 {
     table.node(NodeKey { class: Class::Service, parts })
 }
 
-/// Spans by id, to find parents.
-struct Family<'s, 'a> {
-    spans: &'s [&'a Facts],
-    groups: Vec<Group>,
-}
-
-/// The spans of one id: `start..end`, and the parent that an `in` child takes of them.
-struct Group {
-    id: SpanId,
-    start: usize,
-    end: usize,
-    out: Option<usize>,
-    of_in_child: usize,
-    of_stranger: usize,
-}
-
-impl<'s, 'a> Family<'s, 'a> {
-    fn new(spans: &'s [&'a Facts]) -> Self {
-        let mut groups = Vec::with_capacity(spans.len());
-        let mut start = 0;
-        for group in spans.chunk_by(|a, b| a.span_id == b.span_id) {
-            let first =
-                |side| (0..group.len()).find(|&at| group[at].kind.side() == side).map(|at| start + at);
-            let (out, entry) = (first(Side::Out), first(Side::In));
-            groups.push(Group {
-                id: group[0].span_id,
-                start,
-                end: start + group.len(),
-                out,
-                of_in_child: out.or(entry).unwrap_or(start),
-                of_stranger: entry.or(out).unwrap_or(start),
-            });
-            start += group.len();
-        }
-        Self { spans, groups }
-    }
-
-    fn group(&self, id: SpanId) -> Option<&Group> {
-        self.groups.binary_search_by_key(&id, |group| group.id).ok().map(|at| &self.groups[at])
-    }
-
-    fn parents(&self) -> Vec<Above> {
-        self.spans.iter().map(|span| self.parent(span)).collect()
-    }
-
-    /// R1: with an ambiguous id, an `in` span whose own id exists as `out` has that as parent; else an `in` child
-    /// takes the `out` half, another child the half of its own service, else the `in` half.
-    ///
-    /// A `local` span with the id of a half of its own service is a part of that half (Zipkin sends spans in parts, and
-    /// its own model merges them), so it lies inside of it; else it would stand for a second call.
-    fn parent(&self, span: &Facts) -> Above {
-        let side = span.kind.side();
-        let is_in = side == Side::In;
-        if is_in && let Some(client) = self.group(span.span_id).and_then(|group| group.out) {
-            return Above::Span(client);
-        }
-        if side == Side::Local
-            && let Some(half) = self.group(span.span_id).and_then(|group| self.own_half(group, span))
-            && self.spans[half].kind.side() != Side::Local
-        {
-            return Above::Span(half);
-        }
-        let Some(id) = span.parent_span_id.filter(|&id| id != span.span_id) else { return Above::Root };
-        let Some(group) = self.group(id) else { return Above::Absent };
-        if is_in {
-            return Above::Span(group.of_in_child);
-        }
-        Above::Span(self.own_half(group, span).unwrap_or(group.of_stranger))
-    }
-
-    /// The span of a group that belongs to the child's service: its `in` half, else its `out` half.
-    fn own_half(&self, group: &Group, child: &Facts) -> Option<usize> {
-        let members = &self.spans[group.start..group.end];
-        let from = members.partition_point(|span| span.service < child.service);
-        let own = &members[from..];
-        let own = &own[..own.partition_point(|span| span.service == child.service)];
-        let entry = own.partition_point(|span| span.kind.side() < Side::In);
-        match own.get(entry) {
-            Some(span) if span.kind.side() == Side::In => Some(group.start + from + entry),
-            _ => (!own.is_empty()).then_some(group.start + from),
-        }
-    }
-}
-
 /// All spans, parents before children. A cycle of parents is cut at its first span in canonical order.
-fn from_roots(parent: &mut [Above]) -> Vec<usize> {
+pub(super) fn from_roots(parent: &mut [Above]) -> Vec<usize> {
     const NEW: u8 = 0;
     const ON_PATH: u8 = 1;
     const DONE: u8 = 2;

@@ -19,7 +19,7 @@ pub struct Cell {
     pub error_weight: i64,
     /// How many of `count` had a duration.
     pub timed: i64,
-    /// Σ weight · duration, in 1/256 µs. 128 bits: one span may weigh 2^32 and last 2^36.
+    /// Σ weight · duration, in 1/256 µs; of [`super::Key::Amount`] Σ weight · amount, in 1/256. 128 bits: one span may weigh 2^32 and last 2^36.
     pub time: i128,
     /// Weights by duration.
     pub histogram: Histogram,
@@ -46,6 +46,14 @@ impl Cell {
             self.time = self.time.wrapping_add(i128::from(w) * i128::from(us));
             self.histogram.record(us, w);
         }
+    }
+
+    /// Adds one call that carries an amount, which is summed where durations are.
+    pub fn carry(&mut self, weight: u32, amount: i64) {
+        let w = i64::from(weight);
+        self.count = self.count.wrapping_add(1);
+        self.weight = self.weight.wrapping_add(w);
+        self.time = self.time.wrapping_add(i128::from(w) * i128::from(amount));
     }
 
     /// Adds another cell, times `sign` (1 or −1).

@@ -198,3 +198,48 @@ fn what_comes_late_takes_back_by_its_own_name() {
     // As the oldest of its minutes it would be a lie: the reason for two ways to merge.
     assert_eq!(services(&merge(&[&late]).unwrap()), [("shop".to_owned(), 1)]);
 }
+
+#[test]
+fn flows_and_amounts_are_bounded_and_follow_their_calls() {
+    let mut table = Table::default();
+    for number in 0..15_000_u64 {
+        let mut node = |class, name: &str| {
+            let name = table.text_str(name);
+            table.node(NodeKey { class, parts: [0, 0, name, 0, 0] })
+        };
+        let from = node(Class::Service, &format!("s{}", number % 120));
+        let queue = node(Class::Queue, &format!("q{}", number / 120));
+        let to = node(Class::Service, &format!("t{}", number % 7));
+        for key in [
+            Key::Flow(from, queue, to),
+            Key::Client(Via::Out, from, queue, 0),
+            Key::Amount(Amount::Messages, from, queue, 0),
+        ] {
+            table.cell(7, key).carry(256, 3);
+        }
+    }
+    let mut delta = Delta { table };
+    delta.bound();
+    let plus = one_blob(&delta);
+    let rollup = read(&[&plus]);
+    let sum = |rollup: &Rollup, wanted: fn(Key) -> bool| -> (i64, i128) {
+        let cells = rollup.cells().filter(|(key, _)| wanted(*key));
+        cells.fold((0, 0), |sum, (_, cell)| (sum.0 + cell.count, sum.1 + cell.time))
+    };
+    for wanted in
+        [|key| matches!(key, Key::Flow(..)), |key| matches!(key, Key::Amount(..))] as [fn(Key) -> bool; 2]
+    {
+        assert!(count(&rollup, wanted) <= MAX_FLOWS + 200, "{}", count(&rollup, wanted));
+        assert_eq!(sum(&rollup, wanted), (15_000, 15_000 * 3 * 256));
+    }
+    let pairs = |wanted: fn(Key) -> Option<(u32, u32)>| -> std::collections::BTreeSet<(u32, u32)> {
+        rollup.cells().filter_map(|(key, _)| wanted(key)).collect()
+    };
+    let carried = pairs(|key| if let Key::Amount(_, from, to, _) = key { Some((from, to)) } else { None });
+    let called = pairs(|key| if let Key::Client(_, from, to, _) = key { Some((from, to)) } else { None });
+    assert_eq!(carried, called, "an amount stays with its calls");
+    let mut back = Delta::default();
+    back.subtract(&delta);
+    let minus = one_blob(&back);
+    assert_eq!(read(&[&plus, &minus]).len(), 0);
+}

@@ -5,17 +5,15 @@
 //! Folding only moves counts between cells of one parent, so sums over a parent never change. A contribution that is
 //! taken back after its name was folded leaves a negative cell; it is folded too, and the sum is exact again.
 
+mod rebuild;
+
 use std::{cmp::Reverse, hash::Hash};
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::{
-    cell::Cell,
-    key::{Key, NodeKey},
-    table::Table,
-};
+use super::{cell::Cell, key::Key, table::Table};
 use crate::limits::{
-    MAX_EDGES, MAX_ENVIRONMENTS, MAX_LEARNED, MAX_NODES, MAX_OPERATIONS, MAX_PROTOCOLS,
+    MAX_EDGES, MAX_ENVIRONMENTS, MAX_FLOWS, MAX_LEARNED, MAX_NODES, MAX_OPERATIONS, MAX_PROTOCOLS,
     MAX_SERVICE_OPERATIONS,
 };
 
@@ -44,6 +42,16 @@ pub(super) enum Negative {
     Fold,
 }
 
+/// What is over the limits.
+struct Folded {
+    nodes: FxHashSet<u32>,
+    /// Pairs of nodes whose target becomes the other ones of its type.
+    targets: FxHashSet<(u32, u32)>,
+    names: FxHashSet<Member>,
+    /// Flows of which all three nodes become others.
+    flows: FxHashSet<(u32, u32, u32)>,
+}
+
 /// Where the nodes of a table went.
 pub(super) type Moved = FxHashMap<u32, u32>;
 
@@ -56,10 +64,11 @@ pub(super) fn fold(table: &mut Table, negative: Negative) -> Option<Moved> {
     let nodes = folded_nodes(table, negative, seen_before);
     let targets = folded_targets(table, &nodes, negative, seen_before);
     let names = folded_names(table, &nodes, negative, seen_before);
-    if nodes.is_empty() && targets.is_empty() && names.is_empty() {
+    let flows = folded_flows(table, negative, seen_before);
+    if nodes.is_empty() && targets.is_empty() && names.is_empty() && flows.is_empty() {
         return None;
     }
-    Some(rebuild(table, &nodes, &targets, &names))
+    Some(rebuild::rebuild(table, &Folded { nodes, targets, names, flows }))
 }
 
 /// The weight of names as cells are read.
@@ -122,7 +131,25 @@ fn folded_nodes(table: &Table, negative: Negative, seen_before: bool) -> FxHashS
     folded
 }
 
-/// Pairs of nodes whose target becomes the other ones of its type.
+fn folded_flows(table: &Table, negative: Negative, seen_before: bool) -> FxHashSet<(u32, u32, u32)> {
+    let mut flows = Ranks::new();
+    for (&(_, key), cell) in &table.cells {
+        if let Key::Flow(from, queue, to) = key
+            && !(is_other(table, from) && is_other(table, to))
+        {
+            flows.add((from, queue, to), cell);
+        }
+    }
+    let mut folded: FxHashSet<(u32, u32, u32)> = FxHashSet::default();
+    if seen_before {
+        folded.extend(flows.below_zero());
+    }
+    folded.extend(flows.beyond(MAX_FLOWS, negative, |(from, queue, to)| {
+        [from, queue, to].map(|node| table.describe(node).1)
+    }));
+    folded
+}
+
 fn folded_targets(
     table: &Table,
     nodes: &FxHashSet<u32>,
@@ -131,7 +158,7 @@ fn folded_targets(
 ) -> FxHashSet<(u32, u32)> {
     let mut pairs = Ranks::new();
     for (&(_, key), cell) in &table.cells {
-        if let Key::Call(_, from, to, _) | Key::Client(_, from, to, _) = key
+        if let Some((from, to)) = ends(key)
             && !nodes.contains(&to)
             && !is_other(table, to)
         {
@@ -190,87 +217,20 @@ fn folded_names(
 fn member(key: Key) -> Option<Member> {
     match key {
         Key::Operation(service, name) => Some((Parent::Operations(service), name)),
-        Key::Call(_, from, to, name) | Key::Client(_, from, to, name) => {
+        Key::Call(_, from, to, name) | Key::Client(_, from, to, name) | Key::Amount(_, from, to, name) => {
             Some((Parent::Protocols(from, to), name))
         }
         Key::Learned(_, name, _) => Some((Parent::Learned, name)),
-        Key::Spans(_) | Key::Request(_) | Key::Entry(_) | Key::Note(..) => None,
+        Key::Spans(_) | Key::Request(_) | Key::Entry(_) | Key::Note(..) | Key::Flow(..) => None,
     }
 }
 
-/// Moves all cells into a new table, which holds only the names that are left.
-fn rebuild(
-    table: &mut Table,
-    nodes: &FxHashSet<u32>,
-    targets: &FxHashSet<(u32, u32)>,
-    names: &FxHashSet<Member>,
-) -> Moved {
-    let old = std::mem::take(table);
-    let many = nodes.iter().map(|node| old.node_of(*node).parts[0]).collect::<FxHashSet<_>>().len();
-    let keep_environment = many <= MAX_ENVIRONMENTS;
-    let mut moved = Moved::default();
-    let mut others = Moved::default();
-    let mut texts: FxHashMap<u32, u32> = FxHashMap::default();
-    for (&(bucket, key), cell) in &old.cells {
-        let folded_target = match key {
-            Key::Call(_, from, to, _) | Key::Client(_, from, to, _) => targets.contains(&(from, to)),
-            _ => false,
-        };
-        // What many nodes that become one are called apart would again be a flood.
-        let folded_parent = match key {
-            Key::Operation(service, _) => nodes.contains(&service),
-            Key::Call(_, from, to, _) | Key::Client(_, from, to, _) => {
-                nodes.contains(&from) || nodes.contains(&to)
-            }
-            _ => false,
-        };
-        let folded_name =
-            folded_target || folded_parent || member(key).is_some_and(|member| names.contains(&member));
-        let (head, mut refs, shape) = key.flatten();
-        for (place, (reference, is_node)) in refs.iter_mut().zip(shape).enumerate() {
-            let from = *reference;
-            *reference = if !is_node {
-                let is_name = place == name_place(key);
-                if is_name && folded_name {
-                    table.text_str(OTHER)
-                } else {
-                    *texts.entry(from).or_insert_with(|| table.text(old.text_of(from)))
-                }
-            } else if folded_target && place == 1 && !nodes.contains(&from) {
-                *others.entry(from).or_insert_with(|| other(table, &old, from, keep_environment))
-            } else {
-                let folded = nodes.contains(&from);
-                *moved.entry(from).or_insert_with(|| {
-                    if folded { other(table, &old, from, keep_environment) } else { copy(table, &old, from) }
-                })
-            };
-        }
-        if let Some(key) = Key::unflatten(head, refs) {
-            table.merge_cell(bucket, key, cell, 1);
-        }
-    }
-    moved
-}
-
-/// Which reference of a key is the name that may be folded.
-fn name_place(key: Key) -> usize {
+/// The nodes of an edge.
+fn ends(key: Key) -> Option<(u32, u32)> {
     match key {
-        Key::Call(..) | Key::Client(..) => 2,
-        _ => 1,
+        Key::Call(_, from, to, _) | Key::Client(_, from, to, _) | Key::Amount(_, from, to, _) => {
+            Some((from, to))
+        }
+        _ => None,
     }
-}
-
-fn copy(table: &mut Table, old: &Table, node: u32) -> u32 {
-    let NodeKey { class, parts } = old.node_of(node);
-    let parts = parts.map(|part| table.text(old.text_of(part)));
-    table.node(NodeKey { class, parts })
-}
-
-/// The node that stands for the others of its type; of its environment, unless those are a flood themselves.
-fn other(table: &mut Table, old: &Table, node: u32, keep_environment: bool) -> u32 {
-    let NodeKey { class, parts } = old.node_of(node);
-    let other = table.text_str(OTHER);
-    let keep_environment = keep_environment && !is_other(old, node);
-    let environment = if keep_environment { table.text(old.text_of(parts[0])) } else { other };
-    table.node(NodeKey { class, parts: [environment, Table::EMPTY, other, Table::EMPTY, Table::EMPTY] })
 }

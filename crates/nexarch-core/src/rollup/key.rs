@@ -30,17 +30,21 @@ pub enum Class {
     Host = 9,
     /// A loopback address of a service: never the same thing for two services.
     Loopback = 10,
+    /// A `GenAI` agent: namespace of the service that runs it, name = agent.
+    Agent = 11,
+    /// A tool of agents: namespace of the service that runs it, name = tool.
+    Tool = 12,
     /// Made when read, never stored: a host or name outside the known services.
-    External = 11,
+    External = 13,
     /// Made when read, never stored: the private addresses that no pair has explained.
-    Unresolved = 12,
+    Unresolved = 14,
     /// Made when read, never stored: what the caps of R13 folded together; name = type.
-    Other = 13,
+    Other = 15,
 }
 
 impl Class {
     /// The classes that are stored, by number.
-    pub(super) const STORED: [Self; 11] = [
+    pub(super) const STORED: [Self; 13] = [
         Self::Service,
         Self::Database,
         Self::OwnDatabase,
@@ -52,6 +56,8 @@ impl Class {
         Self::Peer,
         Self::Host,
         Self::Loopback,
+        Self::Agent,
+        Self::Tool,
     ];
 }
 
@@ -129,6 +135,24 @@ impl Note {
     ];
 }
 
+/// What calls carry beside themselves. A cell of it counts the calls that say so, and sums the amount where cells of
+/// calls sum durations: Σ weight · amount, in 1/256.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Amount {
+    /// Messages of one operation beyond the first (rule R7): one is the rule, and not worth a cell.
+    Messages = 0,
+    /// Tokens that went into a model (rule R8).
+    InputTokens = 1,
+    /// Tokens that came out of a model.
+    OutputTokens = 2,
+}
+
+impl Amount {
+    /// All, by number.
+    pub(super) const ALL: [Self; 3] = [Self::Messages, Self::InputTokens, Self::OutputTokens];
+}
+
 /// What a cell counts. Nodes and texts are indices of the table that holds the cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Key {
@@ -149,7 +173,18 @@ pub enum Key {
     Learned(u32, u32, u32),
     /// Something to tell about the spans of a service.
     Note(Note, u32),
+    /// Messages from a service through a queue to a service (nodes), by start of the receiving span; durations are the
+    /// times in the queue.
+    Flow(u32, u32, u32),
+    /// An amount that calls `source → target` by protocol (text) carry.
+    Amount(Amount, u32, u32, u32),
 }
+
+/// Head of [`Key::Flow`]: the first sub-kind of what had none.
+const FLOW: u8 = 1 << 3;
+
+/// Head of the first [`Key::Amount`].
+const AMOUNT: u8 = 1 | 1 << 3;
 
 /// Which fields of a key are nodes (true) or texts (false), for those that it uses.
 pub(super) type Shape = &'static [bool];
@@ -166,16 +201,19 @@ impl Key {
             Self::Client(via, a, b, c) => (5 | (via as u8) << 3, [a, b, c]),
             Self::Learned(a, b, c) => (6, [a, b, c]),
             Self::Note(note, a) => (7 | (note as u8) << 3, [a, 0, 0]),
+            Self::Flow(a, b, c) => (FLOW, [a, b, c]),
+            Self::Amount(amount, a, b, c) => (AMOUNT + ((amount as u8) << 3), [a, b, c]),
         };
         (head, refs, Self::shape(head))
     }
 
     /// The shape that a head byte announces, if it is a known one.
     pub(super) fn shape(head: u8) -> Shape {
-        match head & 7 {
-            2 => &[true, false],
-            4 | 5 => &[true, true, false],
-            6 => &[true, false, false],
+        match (head & 7, head >> 3) {
+            (0, 1) => &[true, true, true],
+            (4 | 5, _) | (1, 1..) => &[true, true, false],
+            (6, _) => &[true, false, false],
+            (2, _) => &[true, false],
             _ => &[true],
         }
     }
@@ -183,6 +221,12 @@ impl Key {
     /// Back from [`Self::flatten`].
     pub(super) fn unflatten(head: u8, [a, b, c]: [u32; 3]) -> Option<Self> {
         let sub = usize::from(head >> 3);
+        if head == FLOW {
+            return Some(Self::Flow(a, b, c));
+        }
+        if head & 7 == AMOUNT & 7 && sub > 0 {
+            return Some(Self::Amount(*Amount::ALL.get(sub - 1)?, a, b, c));
+        }
         if sub != 0 && !matches!(head & 7, 4 | 5 | 7) {
             return None;
         }

@@ -5,6 +5,7 @@ use crate::{
     Text,
     facts::Facts,
     infer::{contribution, testing::*},
+    span::Kind,
 };
 
 /// A delta with every kind of key, from spans that were made up.
@@ -16,6 +17,11 @@ fn shop() -> Delta {
         query("pay", 4, 3, "orders-db"),
         server("late", 5, 99),
         bare("old", 6, 0),
+        message("shop", Kind::Producer, 7, 1, "q"),
+        linked(message("mail", Kind::Consumer, 8, 7, "q"), &[7], 3),
+        chat("mail", 9, 8, (77, 5)),
+        agent("planner", local("mail", 10, 8)),
+        tool("search", local("mail", 11, 10)),
     ]);
     delta.add(&contribution(&[Facts { start_ns: START_NS + 90_000_000_000, ..server("shop", 1, 0) }]));
     delta
@@ -144,7 +150,7 @@ fn impossible_cells_are_refused() {
     assert_eq!(cell(&[64, 2]), Err(Corrupt("flags")));
     let longer = [0x80, 0x80, 0x80, 0x80, 0x80, 0x02];
     assert_eq!(cell(&[&[unit | single, 2][..], &longer].concat()), Err(Corrupt("duration")), "over 2^36 µs");
-    assert_eq!(fold(&sealed(&[0, 1, 11, 0, 0, 0, 0, 0, 0])).unwrap_err(), Corrupt("class"));
+    assert_eq!(fold(&sealed(&[0, 1, 13, 0, 0, 0, 0, 0, 0])).unwrap_err(), Corrupt("class"));
     assert_eq!(fold(&sealed(&[0, 1, 0, 0, 0, 1, 0, 0, 0])).unwrap_err(), Corrupt("reference"));
 }
 

@@ -57,7 +57,8 @@ fn jaeger_otel_traces_01() {
         "otlp-jaeger-otel-traces-01",
         "Kinds 2 to 5, all with absent parents and peer.service \"service-y\": the CLIENT calls it as a service that sends \
             nothing (external), PRODUCER and CONSUMER know it as their broker (queue). Two nodes of one name, so one is numbered \
-            by type. SERVER and CONSUMER are orphans: two requests, no user. All four failed.",
+            by type. The two links of the CONSUMER lead into other traces: two messages of one operation. SERVER and CONSUMER are \
+            orphans: two requests, no user. All four failed.",
         &picture,
     );
     assert_eq!((picture.spans, picture.distinct, picture.services.len()), (4, 4, 1));

@@ -122,8 +122,27 @@ impl Picture {
             if !edge.protocol.is_empty() {
                 let _ = write!(text, ", {}", edge.protocol);
             }
+            if edge.carried.more_messages != 0 {
+                let messages = i128::from(edge.calls.weight) + edge.carried.more_messages;
+                let _ = write!(text, ", {} messages", messages / 256);
+            }
+            if let (Some(input), Some(output)) = (edge.carried.input_tokens, edge.carried.output_tokens) {
+                let _ = write!(text, ", {} tokens in, {} out", input / 256, output / 256);
+            }
             if let Some(inferred) = edge.inferred {
                 let _ = write!(text, ", inferred by {}", format!("{inferred:?}").to_lowercase());
+            }
+            text.push('\n');
+        }
+        if !self.graph.flows.is_empty() {
+            text.push('\n');
+        }
+        for flow in &self.graph.flows {
+            let [source, queue, target] =
+                [flow.source, flow.queue, flow.target].map(|at| &self.graph.nodes[at].id);
+            let _ = write!(text, "{source} -> {queue} -> {target}: {} messages", flow.messages.count);
+            if let Some(mean) = flow.messages.mean_us() {
+                let _ = write!(text, ", {:.3} ms in the queue", mean / 1_000.0);
             }
             text.push('\n');
         }

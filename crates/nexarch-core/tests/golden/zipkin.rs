@@ -48,7 +48,9 @@ fn messaging_kafka() {
         "zipkin-messaging-kafka",
         "9 PRODUCER spans of servicea, each one call to its broker; 7 CONSUMER spans, 4 of servicea and 3 of serviceb, \
             each one call from it. Producers and consumers meet in the broker: no edge between the services, and none from a \
-            service to itself.",
+            service to itself. 6 of the 7 consumers hang below a producer, and each of them is one message from servicea; the \
+            first poll is the root. Three were in the queue for 394.9, 172.3 and 0.3 ms before servicea took them; serviceb took \
+            two after 0.3 ms, and the third before its sender's clock says that it was sent.",
         &picture,
     );
     assert_eq!(picture.counts(), (28, 28, 1, 2));
@@ -60,7 +62,8 @@ fn messaging() {
     check(
         "zipkin-messaging",
         "user -> frontend is the root SERVER; its PRODUCER and the CONSUMER below it name one broker, so the message is \
-            two legs through it. The span without kind is the inside of the consumer.",
+            two legs through it, and one message from frontend to backend: 1521186011929043 − (…927475 + 13) µs in the queue. The \
+            span without kind is the inside of the consumer.",
         &picture,
     );
     assert_eq!(picture.counts(), (4, 4, 1, 2));
@@ -72,7 +75,8 @@ fn messaging2() {
     check(
         "zipkin-messaging2",
         "6 spans name parents that are not in the file: those of transfer-service draw no edge to a caller, above all \
-            not from user. Its two orphans without kind count as its requests, its clients name nobody. The client 99a4a908…114d \
+            not from user. Its two orphans without kind count as its requests, its clients name nobody. Its PRODUCER and the CONSUMER of notification-service hang below one absent parent, which \
+            says nothing of whose message it was: two legs and no flow. The client 99a4a908…114d \
             of mobile-gateway and the server of auth-service are siblings below one server, hence the inferred edge.",
         &picture,
     );

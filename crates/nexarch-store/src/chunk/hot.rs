@@ -4,9 +4,10 @@
 //! span are the ids, the parent (mostly a step back inside its trace), start, duration and content hash.
 //! The layout favours rows in which the spans of a trace stand together by start, but takes them in any order.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use nexarch_core::{
+    Text,
     facts::{Facts, RemoteKind},
     ids::{SpanId, TraceId},
     span::Kind,
@@ -14,7 +15,8 @@ use nexarch_core::{
 
 use super::{
     Corrupt, Seeded,
-    bytes::{Reader, put_len, put_scaled, put_varint},
+    bytes::{Reader, put_bytes, put_len, put_scaled, put_varint},
+    extra,
     texts::{self, Texts},
 };
 
@@ -22,9 +24,14 @@ use super::{
 const ROOT: u64 = 0;
 const ELSEWHERE: u64 = 1;
 
+/// Bits of the last byte of a pattern; the operation of a messaging span stands above them.
+const HAS_DURATION: u8 = 1;
+const HAS_EXTRA: u8 = 1 << 1;
+const MESSAGING: u32 = 2;
+
 /// What many spans have in common, with texts by number:
 /// name, service, namespace, environment, peer, address, protocol, target; instance; kind, remote kind, remote,
-/// error and "has a duration"; weight.
+/// error, and what the bits above say; weight.
 type Pattern = ([u64; 8], u64, [u8; 5], u32);
 
 /// Columns as they grow.
@@ -43,6 +50,7 @@ struct Columns<'a> {
     starts: Vec<u8>,
     durations: Vec<u8>,
     contents: Vec<u8>,
+    extras: Vec<u8>,
 }
 
 /// Encodes facts; runs of one trace share its id.
@@ -93,6 +101,9 @@ impl<'a> Columns<'a> {
             put_scaled(&mut self.durations, duration);
         }
         self.contents.extend_from_slice(&facts.content.to_le_bytes());
+        if let Some(extra) = &facts.extra {
+            extra::put(&mut self.extras, extra, &mut self.texts);
+        }
     }
 
     fn pattern(&mut self, facts: &'a Facts) -> u64 {
@@ -104,7 +115,9 @@ impl<'a> Columns<'a> {
             facts.remote_kind as u8,
             facts.remote,
             u8::from(facts.error),
-            u8::from(facts.duration_ns.is_some()),
+            if facts.duration_ns.is_some() { HAS_DURATION } else { 0 }
+                | if facts.extra.is_some() { HAS_EXTRA } else { 0 }
+                | (facts.messaging as u8) << MESSAGING,
         ];
         let pattern = (words, facts.instance, small, facts.weight);
         let next = self.patterns.len() as u64;
@@ -141,6 +154,10 @@ impl<'a> Columns<'a> {
             put_len(&mut out, column.len());
             out.extend_from_slice(column);
         }
+        // Most chunks have none, and those of before there were any say the same.
+        if !self.extras.is_empty() {
+            put_bytes(&mut out, &self.extras);
+        }
         out
     }
 }
@@ -163,10 +180,15 @@ pub(super) fn decode(raw: &[u8], wanted: &dyn Fn(&TraceId) -> bool) -> Result<Ve
         span_ids: column()?,
         far_parents: column()?,
         contents: column()?,
+        extras: Reader::new(&[]),
+        texts: &texts,
         patterns: Vec::new(),
         start: 0,
         run_start: 0,
     };
+    if reader.left() > 0 {
+        rows.extras = reader.bytes().map(Reader::new)?;
+    }
     reader.finish()?;
     rows.patterns =
         (0..pattern_count).map(|_| read_pattern(&mut pattern_rows, &texts)).collect::<Result<_, _>>()?;
@@ -197,6 +219,8 @@ struct Rows<'a> {
     span_ids: Reader<'a>,
     far_parents: Reader<'a>,
     contents: Reader<'a>,
+    extras: Reader<'a>,
+    texts: &'a [Text],
     patterns: Vec<Facts>,
     start: u64,
     run_start: u64,
@@ -228,6 +252,10 @@ impl Rows<'_> {
         self.start = self.start.wrapping_add(self.starts.scaled()?);
         let duration_ns = pattern.duration_ns.map(|_| self.durations.scaled()).transpose()?;
         let content = u64::from_le_bytes(self.contents.array()?);
+        let extra = match pattern.extra {
+            Some(_) => Some(Arc::new(extra::read(&mut self.extras, self.texts)?)),
+            None => None,
+        };
         Ok(keep.then(|| Facts {
             trace_id: trace,
             span_id,
@@ -235,6 +263,7 @@ impl Rows<'_> {
             start_ns: self.start,
             duration_ns,
             content,
+            extra,
             ..pattern.clone()
         }))
     }
@@ -245,12 +274,12 @@ fn span_id(reader: &mut Reader<'_>) -> Result<SpanId, Corrupt> {
 }
 
 /// A pattern as facts whose per-span fields mean nothing yet.
-fn read_pattern(reader: &mut Reader<'_>, texts: &[nexarch_core::Text]) -> Result<Facts, Corrupt> {
+fn read_pattern(reader: &mut Reader<'_>, texts: &[Text]) -> Result<Facts, Corrupt> {
     let mut text = || texts::get(reader, texts);
     let (name, service, namespace, environment) = (text()?, text()?, text()?, text()?);
     let (peer, address, protocol, target) = (text()?, text()?, text()?, text()?);
     let instance = reader.varint()?;
-    let [kind, remote_kind, remote, error, has_duration] = reader.array()?;
+    let [kind, remote_kind, remote, error, bits] = reader.array()?;
     let ones = [1; 16];
     Ok(Facts {
         trace_id: TraceId::from_bytes(ones).ok_or(Corrupt("trace id"))?,
@@ -260,7 +289,7 @@ fn read_pattern(reader: &mut Reader<'_>, texts: &[nexarch_core::Text]) -> Result
         kind: read_kind(kind)?,
         error: error != 0,
         start_ns: 0,
-        duration_ns: (has_duration != 0).then_some(0),
+        duration_ns: (bits & HAS_DURATION != 0).then_some(0),
         weight: reader.varint32()?,
         name,
         service,
@@ -272,6 +301,8 @@ fn read_pattern(reader: &mut Reader<'_>, texts: &[nexarch_core::Text]) -> Result
         protocol,
         remote_kind: read_remote_kind(remote_kind)?,
         target,
+        messaging: extra::read_messaging(bits >> MESSAGING)?,
+        extra: (bits & HAS_EXTRA != 0).then(Arc::default),
         content: 0,
     })
 }

@@ -9,6 +9,7 @@ mod bytes;
 mod cold;
 mod columns;
 mod detach;
+mod extra;
 mod frame;
 mod hot;
 #[cfg(test)]

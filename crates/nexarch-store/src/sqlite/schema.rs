@@ -11,7 +11,7 @@ use crate::{Error, OpenError};
 const APPLICATION: i64 = 0x4e58_4152;
 
 /// The rules of inference that made the rollups. Raised when a change makes the same spans contribute differently.
-const RULES: i64 = 1;
+const RULES: i64 = 2;
 
 /// The steps; step `n` leads to schema `n + 1`, which is `PRAGMA user_version`.
 const STEPS: [&str; 3] = [

@@ -19,7 +19,7 @@ fn crowded_span() -> impl Strategy<Value = Span> {
     let start = select(vec![0, 1_000, 59_999_999_999, 60_000_000_000, 3_600_000_000_000, 90_000_000_000_000]);
     let (ids, service) = ((0..3_u64, 1..6_u64, option::of(0..6_u64)), select(vec!["shop", "stock", "pay"]));
     let end = option::of(select(vec![0, 1_000, 7_000_000]));
-    (ids, 0..6_i32, 0..3_usize, service, start, end, select(vec!["GET /", "SELECT", "job"]), 0..4_u8)
+    (ids, 0..6_i32, 0..3_usize, service, start, end, select(vec!["GET /", "SELECT", "job"]), 0..8_u8)
         .prop_map(|((trace, id, parent), kind, status, service, start, end, name, extra)| {
             let mut span = spans::span(trace, id, start);
             span.parent_span_id = parent.map(spans::span_id);
@@ -36,10 +36,48 @@ fn crowded_span() -> impl Strategy<Value = Span> {
                 }
                 2 => span.attributes = vec![attribute("server.address", "pay:8080")],
                 3 => span.trace_state = "ot=th:8".into(),
+                // A message, its receipt, a tool and an agent: facts that only few spans have.
+                4 => {
+                    span.attributes = vec![
+                        attribute("messaging.system", "kafka"),
+                        attribute("messaging.destination.name", "q"),
+                    ]
+                }
+                5 => {
+                    span.attributes = vec![
+                        attribute("messaging.system", "kafka"),
+                        attribute("messaging.destination.name", "q"),
+                        attribute("messaging.operation.type", "process"),
+                    ];
+                    span.links =
+                        [(trace, 1), (trace, 2), (trace + 1, 3)].map(|(trace, id)| link_to(trace, id)).into();
+                }
+                6 => {
+                    span.attributes = vec![
+                        attribute("gen_ai.operation.name", "execute_tool"),
+                        attribute("gen_ai.tool.name", "search"),
+                    ];
+                }
+                7 => {
+                    span.attributes = vec![
+                        attribute("gen_ai.operation.name", "invoke_agent"),
+                        attribute("gen_ai.agent.name", "planner"),
+                    ];
+                }
                 _ => {}
             }
             span
         })
+}
+
+fn link_to(trace: u64, id: u64) -> Link {
+    Link {
+        trace_id: spans::trace_id(trace),
+        span_id: spans::span_id(id),
+        trace_state: Text::new(),
+        flags: 0,
+        attributes: Attributes::new(),
+    }
 }
 
 /// Spans in which anything may stand.
@@ -90,14 +128,28 @@ fn time() -> impl Strategy<Value = u64> {
 
 fn text() -> impl Strategy<Value = Text> {
     prop_oneof![
-        3 => select(vec!["", "a", "GET /cart", "größe", "SELECT 1"]).prop_map(Text::from),
+        3 => select(vec!["", "a", "GET /cart", "größe", "invoke_agent", "process"]).prop_map(Text::from),
         1 => ".{0,40}".prop_map(Text::from),
         1 => (250..300_usize).prop_map(|length| Text::from("x".repeat(length))),
     ]
 }
 
 fn attributes() -> impl Strategy<Value = Attributes> {
-    let key = select(vec!["http.method", "server.address", "k", "", "db.system"]).prop_map(Text::from);
+    let key = select(vec![
+        "http.method",
+        "server.address",
+        "k",
+        "",
+        "db.system",
+        "messaging.system",
+        "messaging.operation.type",
+        "messaging.batch.message_count",
+        "gen_ai.operation.name",
+        "gen_ai.request.model",
+        "gen_ai.usage.input_tokens",
+        "gen_ai.agent.name",
+    ])
+    .prop_map(Text::from);
     vec((key, value()), 0..6)
 }
 
@@ -124,7 +176,7 @@ fn event() -> impl Strategy<Value = Event> {
 }
 
 fn link() -> impl Strategy<Value = Link> {
-    (any::<u64>(), any::<u64>(), text(), any::<u32>(), attributes()).prop_map(
+    (0..4_u64, any::<u64>(), text(), any::<u32>(), attributes()).prop_map(
         |(trace, span, trace_state, flags, attributes)| Link {
             trace_id: spans::trace_id(trace),
             span_id: spans::span_id(span),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use proptest::{collection::vec, prelude::*, sample::select};
 
 use crate::{
-    facts::{Facts, RemoteKind},
+    facts::{Facts, Messaging, RemoteKind},
     infer::{contribution, testing::*},
     rollup::{self, Delta},
     span::{Kind, Side},
@@ -14,8 +14,51 @@ use crate::{
 const KINDS: [Kind; 6] =
     [Kind::Unspecified, Kind::Internal, Kind::Server, Kind::Client, Kind::Producer, Kind::Consumer];
 
-/// Spans over few ids and services, so that shared ids, cycles, orphans, updates and repeats all occur.
+const OPERATIONS: [Messaging; 6] = [
+    Messaging::Unstated,
+    Messaging::Create,
+    Messaging::Send,
+    Messaging::Receive,
+    Messaging::Process,
+    Messaging::Settle,
+];
+
+/// Now and then a span about messages, an agent, a tool or a model.
+fn special() -> impl Strategy<Value = Facts> {
+    (any_plain_span(), select(OPERATIONS.to_vec()), vec(1u64..14, 0..4), 0u32..3, 0u8..8).prop_map(
+        |(span, messaging, mut links, far, what)| {
+            links.sort_unstable();
+            links.dedup();
+            match what {
+                0 => agent(["x", "y"][links.len() % 2], span),
+                1 => tool("t", span),
+                2 => Facts {
+                    service: span.service.clone(),
+                    content: span.content,
+                    ..chat("", 1 + u64::from(far), links.first().copied().unwrap_or(0), (far, 7))
+                },
+                3 => linked(does(messaging, span), &links, far),
+                4 => batch(
+                    far,
+                    does(messaging, Facts { remote_kind: RemoteKind::Queue, target: "q".into(), ..span }),
+                ),
+                5 => linked(
+                    does(messaging, Facts { remote_kind: RemoteKind::Queue, target: "q".into(), ..span }),
+                    &links,
+                    far,
+                ),
+                _ => span,
+            }
+        },
+    )
+}
+
 fn any_span() -> impl Strategy<Value = Facts> {
+    prop_oneof![any_plain_span(), special()]
+}
+
+/// Spans over few ids and services, so that shared ids, cycles, orphans, updates and repeats all occur.
+fn any_plain_span() -> impl Strategy<Value = Facts> {
     let services = select(vec!["a", "b", "c", "d"]);
     let names = select(vec!["", "b", "api.x", "localhost", "d.svc"]);
     let remote =
@@ -41,7 +84,7 @@ fn any_span() -> impl Strategy<Value = Facts> {
 
 /// A trace in which no id is used twice.
 fn plain_trace() -> impl Strategy<Value = Vec<Facts>> {
-    vec((any_span(), 0u64..20), 1..20).prop_map(|spans| {
+    vec((any_plain_span(), 0u64..20), 1..20).prop_map(|spans| {
         let mut trace: Vec<Facts> = Vec::new();
         for ((id, (facts, parent)), services) in (1u64..).zip(spans).zip(["a", "b", "c", "d"].iter().cycle())
         {
@@ -175,6 +218,25 @@ proptest! {
         prop_assert_eq!(&without, &expected);
         prop_assert!(with.is_subset(&without), "{:?} {:?}", with, without);
         prop_assert!(expected.is_subset(&with), "{:?} {:?}", expected, with);
+    }
+
+    /// (i): each counter is the sum of the weights of the spans that it counts, whatever each half weighs.
+    #[test]
+    fn each_half_adds_its_own_weight(weights in vec((1u32..100_000, 1u32..100_000), 1..30)) {
+        let mut trace = Vec::new();
+        for (id, &(out, entry)) in (1u64..).step_by(2).zip(&weights) {
+            trace.push(Facts { weight: out, ..client("a", id, 0) });
+            trace.push(Facts { weight: entry, error: id % 3 == 0, ..server("b", id + 1, id) });
+        }
+        let all = cells(&contribution(&trace));
+        let sum = |pick: fn(&(u32, u32)) -> u32| weights.iter().map(|pair| i64::from(pick(pair))).sum::<i64>();
+        prop_assert_eq!(all["client pair a -> b"].weight, sum(|pair| pair.0));
+        prop_assert_eq!(all["call pair a -> b"].weight, sum(|pair| pair.1));
+        prop_assert_eq!(all["request b"].weight, sum(|pair| pair.1));
+        prop_assert_eq!(all["call pair a -> b"].histogram.total(), sum(|pair| pair.1));
+        let failed: i64 =
+            (1u64..).step_by(2).zip(&weights).filter(|(id, _)| id % 3 == 0).map(|(_, pair)| i64::from(pair.1)).sum();
+        prop_assert_eq!(all["request b"].error_weight, failed);
     }
 
     /// (i): n spans at one weight count as n · weight.
