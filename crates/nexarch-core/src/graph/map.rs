@@ -157,6 +157,7 @@ pub struct GraphStats {
     pub folded_flows: usize,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands fields by reference")]
 fn is_zero(count: &usize) -> bool {
     *count == 0
 }
