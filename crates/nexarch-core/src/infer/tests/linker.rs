@@ -202,20 +202,20 @@ fn tree(calls: &[Call]) -> (Vec<Facts>, Vec<String>) {
     let mut servers: Vec<(&str, u64)> = vec![("a", 1)];
     let mut made: std::collections::BTreeMap<(&str, &str), u64> = std::collections::BTreeMap::new();
     let mut next = 2;
-    for &(callee, shared, locals, from) in calls {
+    for &(to, shared, locals, from) in calls {
         let (caller, mut parent) = servers[usize::from(from) % servers.len()];
-        let callee = SERVICES[callee];
+        let target = SERVICES[to];
         for _ in 0..locals {
             trace.push(local(caller, next, parent));
             (parent, next) = (next, next + 1);
         }
         trace.push(client(caller, next, parent));
         let server_id = if shared { next } else { next + 1 };
-        trace.push(server(callee, server_id, if shared { parent } else { next }));
-        servers.push((callee, server_id));
+        trace.push(server(target, server_id, if shared { parent } else { next }));
+        servers.push((target, server_id));
         next += 2;
-        if caller != callee {
-            *made.entry((caller, callee)).or_default() += 1;
+        if caller != target {
+            *made.entry((caller, target)).or_default() += 1;
         }
     }
     (trace, made.into_iter().map(|((from, to), calls)| format!("{from} -> {to} {calls}")).collect())
