@@ -41,7 +41,7 @@ fn crowded_span() -> impl Strategy<Value = Span> {
                     span.attributes = vec![
                         attribute("messaging.system", "kafka"),
                         attribute("messaging.destination.name", "q"),
-                    ]
+                    ];
                 }
                 5 => {
                     span.attributes = vec![
