@@ -103,12 +103,16 @@ fn map_of(names: &[String], ends: &[(usize, usize)]) -> ArchitectureMap {
         server_p95_latency_ms: None,
         network_latency_ms: None,
         error_rate: Some(0.02),
+        message_count: None,
+        input_tokens: None,
+        output_tokens: None,
         inferred: (source % 2 == 0).then_some(Inferred::Parent),
         bends: Vec::new(),
     };
     ArchitectureMap {
         nodes: (0..names.len()).map(node).collect(),
         edges: ends.iter().map(edge).collect(),
+        message_flows: Vec::new(),
         graph_stats: GraphStats {
             total_nodes: names.len(),
             total_edges: ends.len(),
@@ -116,6 +120,7 @@ fn map_of(names: &[String], ends: &[(usize, usize)]) -> ArchitectureMap {
             avg_degree: None,
             folded_nodes: 0,
             folded_edges: 0,
+            folded_flows: 0,
         },
         last_updated: Some("2026-01-01T00:00:00Z".into()),
         window: WindowView { name: "24h".into(), from: None, to: None },
