@@ -24,6 +24,7 @@ pub use answers::{
 };
 pub use issue::{Issue, IssueKind, NotChecked, Severity};
 pub use traces::Sample;
+pub(crate) use traces::{critical_path, self_time};
 
 use crate::{
     facts::Facts,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::{
-    analysis::{Analysis, Bottlenecks, Issues, Options},
+    analysis::{Analysis, Bottlenecks, Issues, Options, Severity},
     diff::{Drift, Input, Sources, drift},
     export::{self, Format},
     facts::Facts,
@@ -147,6 +147,11 @@ impl Report {
             map: architecture_map(&rollup, &context),
             drift,
         })
+    }
+
+    /// Findings of a severity, or worse.
+    pub fn findings_from(&self, severity: Severity) -> usize {
+        self.findings.issues.iter().filter(|issue| issue.severity >= severity).count()
     }
 
     /// The report in a form; the formats of pictures show the map alone.

@@ -2,6 +2,7 @@
 
 mod excerpt;
 mod summary;
+mod waterfall;
 
 use std::{collections::BTreeMap, fmt};
 
@@ -16,6 +17,7 @@ use crate::{
 
 pub use excerpt::{Excerpt, Extent};
 pub use summary::{ServiceShare, Summary};
+pub use waterfall::{Piece, Repeats, Row, Waterfall};
 
 /// A trace: its spans in the order of their starts.
 #[derive(Debug, Serialize)]

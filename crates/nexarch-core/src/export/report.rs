@@ -20,6 +20,9 @@ pub(crate) fn plain(report: &Report) -> String {
 
 /// For a browser.
 pub(crate) fn page(report: &Report) -> String {
-    let changes = report.drift.as_ref().map(drift::section);
-    html::page(&report.map, &changes.unwrap_or_default())
+    let mut sections = findings::section(&report.findings);
+    if let Some(drift) = &report.drift {
+        sections.push_str(&drift::section(drift));
+    }
+    html::page(&report.map, &sections)
 }

@@ -9,6 +9,7 @@ use std::{
 use anyhow::Context;
 use clap::ValueEnum;
 use nexarch_core::{
+    analysis::Severity,
     export::Format,
     otlp::Rules,
     report::{Evidence, Form, Report},
@@ -22,7 +23,7 @@ const MAX_TOLD: u64 = 20;
 /// Show the architecture that trace files tell of
 #[derive(clap::Args)]
 #[command(
-    after_help = "Reads what `nexarch import` reads. Needs no server and no database, and reads no configuration.\n\nExamples:\n  nexarch analyze traces.jsonl.gz\n  nexarch analyze traces.jsonl.gz --format html --out architecture.html\n  nexarch analyze now.json --baseline before.json"
+    after_help = "Reads what `nexarch import` reads. Needs no server and no database, and reads no configuration.\n\nExamples:\n  nexarch analyze traces.jsonl.gz\n  nexarch analyze traces.jsonl.gz --format html --out architecture.html\n  nexarch analyze now.json --baseline before.json --fail-on high"
 )]
 pub(super) struct Args {
     /// The files
@@ -34,6 +35,9 @@ pub(super) struct Args {
     /// How to show it
     #[arg(long, value_enum, default_value_t = Shape::Text)]
     format: Shape,
+    /// Exit with code 3 when there is a finding of this severity, or worse
+    #[arg(long, value_enum, value_name = "SEVERITY")]
+    fail_on: Option<Level>,
     /// Write to this file instead of standard output
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -51,6 +55,33 @@ enum Shape {
     Dot,
     Svg,
     Html,
+}
+
+/// How bad a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Level {
+    Low,
+    Medium,
+    High,
+    Critical,
+}
+
+impl From<Level> for Severity {
+    fn from(level: Level) -> Self {
+        match level {
+            Level::Low => Self::Low,
+            Level::Medium => Self::Medium,
+            Level::High => Self::High,
+            Level::Critical => Self::Critical,
+        }
+    }
+}
+
+/// There are findings that the call asked to fail on.
+#[derive(Debug, thiserror::Error)]
+#[error("{count} finding(s) as bad as --fail-on asks for")]
+pub(super) struct Failing {
+    count: usize,
 }
 
 impl From<Shape> for Form {
@@ -74,6 +105,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     match &args.out {
         Some(file) => fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))?,
         None => print(&text)?,
+    }
+    let count = args.fail_on.map_or(0, |level| report.findings_from(level.into()));
+    if count > 0 {
+        return Err(Failing { count }.into());
     }
     Ok(())
 }

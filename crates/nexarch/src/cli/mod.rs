@@ -20,6 +20,8 @@ use crate::{config::Problems, door::tls};
 
 /// Wrong configuration (`EX_USAGE` of sysexits.h).
 const EXIT_CONFIG: u8 = 64;
+/// There are findings, and the call asked to fail on them.
+const EXIT_FINDINGS: u8 = 3;
 
 /// Multi-tenant architecture intelligence: OpenTelemetry spans in, a true picture of your architecture out.
 #[derive(Parser)]
@@ -78,7 +80,14 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::from(if error.is::<Problems>() { EXIT_CONFIG } else { 1 })
+            let code = if error.is::<Problems>() {
+                EXIT_CONFIG
+            } else if error.is::<analyze::Failing>() {
+                EXIT_FINDINGS
+            } else {
+                1
+            };
+            ExitCode::from(code)
         }
     }
 }

@@ -50,6 +50,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/api/v1/dashboard/trends", get(dashboard::trends))
         .route("/api/v1/traces", get(search::search))
         .route("/api/v1/traces/{trace_id}", get(traces::trace))
+        .route("/api/v1/traces/{trace_id}/waterfall", get(traces::waterfall))
         .route("/api/v1/cache/stats", get(cache::stats))
         .route("/api/v1/cache/health", get(cache::health))
         .route("/api/v1/cache/warm", post(warm::all))

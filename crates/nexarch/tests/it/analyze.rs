@@ -1,6 +1,6 @@
 //! `nexarch analyze`: files in, a picture out, and nothing else touched.
 
-use std::fs;
+use std::{fs, process::Command};
 
 use serde_json::Value;
 
@@ -63,6 +63,33 @@ fn a_baseline_tells_what_changed() {
 }
 
 #[test]
+fn findings_can_fail_a_job() {
+    let home = Home::new();
+    // Every second request of `shop` fails.
+    let failing = |at: u32| {
+        serde_json::json!({"resource": {"attributes": [{"key": "service.name", "value": {"stringValue": "shop"}}]},
+            "scopeSpans": [{"spans": [{
+                "traceId": format!("{at:032x}"), "spanId": "0000000000000001", "name": "GET /", "kind": 2,
+                "startTimeUnixNano": "1750000000000000000", "endTimeUnixNano": "1750000000005000000",
+                "status": {"code": if at % 2 == 0 { 2 } else { 0 }}}]}]})
+    };
+    let file = home.path().join("failing.json");
+    let requests: Vec<Value> = (1..60).map(failing).collect();
+    fs::write(&file, serde_json::json!({"resourceSpans": requests}).to_string()).unwrap();
+    let file = file.to_str().unwrap();
+    let output = home.output(["analyze", file, "--fail-on", "critical"]);
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.contains("critical"), "{said}");
+    assert_eq!(home.output(["analyze", file]).status.code(), Some(0), "only where it is asked for");
+    let fine = fixture("otlp/trace.json");
+    assert_eq!(home.output(["analyze", &fine, "--fail-on", "critical"]).status.code(), Some(0));
+    let report: Value = serde_json::from_str(&text(&home, &[file, "--format", "json"])).unwrap();
+    assert_eq!(report["findings"]["issues"][0]["severity"], "critical");
+    assert!(text(&home, &[file, "--format", "html"]).contains("<h2>Findings</h2>"));
+}
+
+#[test]
 fn files_of_every_format_are_read_and_bad_parts_are_told() {
     let home = Home::new();
     let files = ["jaeger/genai_trace_ui.json", "zipkin/yelp.json", "otlp/trace.json"].map(fixture);
@@ -80,4 +107,60 @@ fn files_of_every_format_are_read_and_bad_parts_are_told() {
     ] {
         assert_eq!(home.output(args.iter().copied()).status.code(), Some(code), "{args:?}");
     }
+}
+
+const GUIDE: &str = include_str!("../../../../docs/analyze.md");
+
+/// The blocks of a language in the guide.
+fn blocks(language: &str) -> Vec<&'static str> {
+    let begin = format!("```{language}\n");
+    GUIDE.split(begin.as_str()).skip(1).map(|rest| rest.split("\n```").next().unwrap()).collect()
+}
+
+/// Runs shell lines with this program as `nexarch`.
+fn shell(home: &Home, script: &str) {
+    let program = format!("nexarch() {{ {} \"$@\"; }}\n", env!("CARGO_BIN_EXE_nexarch"));
+    let output = Command::new("bash")
+        .args(["-euo", "pipefail", "-c", &(program + script)])
+        .current_dir(home.path())
+        .env("GITHUB_STEP_SUMMARY", home.path().join("summary.md"))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{script}\n{output:?}");
+}
+
+#[test]
+fn the_commands_of_the_guide_run_as_they_stand() {
+    let home = Home::new();
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+    std::os::unix::fs::symlink(format!("{root}/fixtures"), home.path().join("fixtures")).unwrap();
+    let all = blocks("sh");
+    assert!(all.len() >= 4, "{all:?}");
+    all.iter().for_each(|block| shell(&home, block));
+    for name in ["architecture.html", "architecture.svg", "architecture.pdf", "architecture.mmd"] {
+        assert!(fs::metadata(home.path().join(name)).unwrap().len() > 1_000, "{name}");
+    }
+}
+
+#[test]
+fn the_steps_of_the_workflow_run_as_they_stand() {
+    let home = Home::new();
+    fs::create_dir(home.path().join("traces")).unwrap();
+    for (from, to) in [(FAULT, "head"), (BASELINE, "main")] {
+        fs::copy(fixture(from), home.path().join(format!("traces/{to}.jsonl.gz"))).unwrap();
+    }
+    let workflow = *blocks("yaml").first().unwrap();
+    let steps: Vec<String> = workflow
+        .split("run: |\n")
+        .skip(1)
+        .map(|rest| {
+            rest.lines().take_while(|line| line.starts_with("          ")).collect::<Vec<_>>().join("\n")
+        })
+        .filter(|step| step.contains("nexarch analyze"))
+        .collect();
+    assert_eq!(steps.len(), 2, "{workflow}");
+    steps.iter().for_each(|step| shell(&home, step));
+    let summary = fs::read_to_string(home.path().join("summary.md")).unwrap();
+    assert!(summary.starts_with("```mermaid\n%% ") && summary.ends_with("```\n"), "{summary}");
+    assert!(fs::read_to_string(home.path().join("architecture.html")).unwrap().contains("<h2>Changes</h2>"));
 }

@@ -67,6 +67,29 @@ fn traces_are_found_by_what_one_of_their_spans_is_like() {
 }
 
 #[test]
+fn a_trace_is_read_as_a_waterfall() {
+    let home = Home::new();
+    let mut server = home.serve();
+    let client = server.first_client();
+    let mut spans = call(7);
+    for id in 10..16 {
+        spans.push(Span::new(7, id, "stock", SERVER).child_of(3));
+    }
+    client.otlp_json(&otlp_json(&spans)).expect(200);
+    let path = format!("/api/v1/traces/{}/waterfall", spans[0].trace_hex());
+    let folded = client.get(&path).ok();
+    let rows = folded["rows"].as_array().unwrap();
+    assert_eq!((rows.len(), &folded["span_count"]), (4, &9.into()), "{folded}");
+    assert_eq!((&rows[3]["repeats"]["count"], &rows[3]["parent"]), (&6.into(), &2.into()));
+    let whole = client.get(&format!("{path}?fold=false")).ok();
+    assert_eq!(whole["rows"].as_array().unwrap().len(), 9);
+    client.get(&format!("{path}?fold=2")).expect(400);
+    client.get("/api/v1/traces/zz/waterfall").expect(400);
+    client.get(&format!("/api/v1/traces/{:032x}/waterfall", 99)).expect(404);
+    server.stranger().get(&path).expect(401);
+}
+
+#[test]
 fn pages_go_on_where_the_one_before_ended() {
     let home = Home::new();
     let mut server = home.serve();

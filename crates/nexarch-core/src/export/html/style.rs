@@ -33,6 +33,10 @@ td.soft{color:var(--soft)}
 td.fair,td.bad{color:var(--word);font-weight:600}
 .state::before{content:'';display:inline-block;width:8px;height:8px;border-radius:50%;background:var(--mark,var(--line));\
 margin-right:8px}
+.findings{list-style:none;margin:0;padding:0;display:grid;gap:12px}
+.findings li{background:var(--sheet);border:1px solid var(--line);border-left:4px solid var(--mark);border-radius:12px;padding:14px 18px}
+.findings h3{font-size:15px;font-weight:650;margin:0 0 4px}.findings .state{color:var(--word);margin-right:6px}
+.findings p{overflow-wrap:anywhere}.findings .soft{color:var(--soft);font-size:13px}
 .empty{padding:20px 16px;color:var(--soft)}
 @media(max-width:700px){main{padding:20px 16px 40px}th,td{padding:7px 10px}}
 @media print{body{background:none}main{max-width:none;padding:0}figure.map,.rows{overflow:visible;max-height:none;border:0}\
