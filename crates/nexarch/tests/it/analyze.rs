@@ -71,7 +71,7 @@ fn findings_can_fail_a_job() {
             "scopeSpans": [{"spans": [{
                 "traceId": format!("{at:032x}"), "spanId": "0000000000000001", "name": "GET /", "kind": 2,
                 "startTimeUnixNano": "1750000000000000000", "endTimeUnixNano": "1750000000005000000",
-                "status": {"code": if at % 2 == 0 { 2 } else { 0 }}}]}]})
+                "status": {"code": if at.is_multiple_of(2) { 2 } else { 0 }}}]}]})
     };
     let file = home.path().join("failing.json");
     let requests: Vec<Value> = (1..60).map(failing).collect();
@@ -82,8 +82,8 @@ fn findings_can_fail_a_job() {
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(said.contains("critical"), "{said}");
     assert_eq!(home.output(["analyze", file]).status.code(), Some(0), "only where it is asked for");
-    let fine = fixture("otlp/trace.json");
-    assert_eq!(home.output(["analyze", &fine, "--fail-on", "critical"]).status.code(), Some(0));
+    let healthy = fixture("otlp/trace.json");
+    assert_eq!(home.output(["analyze", &healthy, "--fail-on", "critical"]).status.code(), Some(0));
     let report: Value = serde_json::from_str(&text(&home, &[file, "--format", "json"])).unwrap();
     assert_eq!(report["findings"]["issues"][0]["severity"], "critical");
     assert!(text(&home, &[file, "--format", "html"]).contains("<h2>Findings</h2>"));
@@ -136,7 +136,9 @@ fn the_commands_of_the_guide_run_as_they_stand() {
     std::os::unix::fs::symlink(format!("{root}/fixtures"), home.path().join("fixtures")).unwrap();
     let all = blocks("sh");
     assert!(all.len() >= 4, "{all:?}");
-    all.iter().for_each(|block| shell(&home, block));
+    for block in &all {
+        shell(&home, block);
+    }
     for name in ["architecture.html", "architecture.svg", "architecture.pdf", "architecture.mmd"] {
         assert!(fs::metadata(home.path().join(name)).unwrap().len() > 1_000, "{name}");
     }
@@ -159,7 +161,9 @@ fn the_steps_of_the_workflow_run_as_they_stand() {
         .filter(|step| step.contains("nexarch analyze"))
         .collect();
     assert_eq!(steps.len(), 2, "{workflow}");
-    steps.iter().for_each(|step| shell(&home, step));
+    for step in &steps {
+        shell(&home, step);
+    }
     let summary = fs::read_to_string(home.path().join("summary.md")).unwrap();
     assert!(summary.starts_with("```mermaid\n%% ") && summary.ends_with("```\n"), "{summary}");
     assert!(fs::read_to_string(home.path().join("architecture.html")).unwrap().contains("<h2>Changes</h2>"));
