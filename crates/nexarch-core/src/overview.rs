@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::{
+    analysis::{Analysis, Options},
     rollup::{Cell, Key, Rollup},
     view::{Context, Figures},
     window::{WindowView, rfc3339},
@@ -34,6 +35,23 @@ pub struct Overview {
     pub low_n: bool,
     /// Share of failed entry requests, 0…1; `null` without any.
     pub error_rate: Option<f64>,
+    /// 100 − 30·errors − 20·slow requests − 10·critical causes, see [`crate::analysis::derived::health_score`]; `null`
+    /// without requests.
+    pub health_score: Option<u64>,
+    /// Findings of severity critical, as `architecture/issues` lists them.
+    pub critical_issues: usize,
+    /// Findings of severity high or medium.
+    pub warnings: usize,
+    /// Mean number of other nodes that a node depends on, directly or not; `null` without nodes.
+    pub architecture_complexity: Option<f64>,
+    /// Incidents open at the end of the window; `null`, see `not_known`.
+    pub active_incidents: Option<u64>,
+    /// Share of the minutes with traffic in which requests succeeded; `null`, see `not_known`.
+    pub uptime_percentage: Option<f64>,
+    /// Share of the window with enough traffic to tell; `null`, see `not_known`.
+    pub uptime_coverage: Option<f64>,
+    /// Why figures are `null`.
+    pub not_known: Vec<&'static str>,
     /// Where the data are, when they exist only outside the window or the environment.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
@@ -63,7 +81,16 @@ pub fn overview(rollup: &Rollup, context: &Context<'_>) -> Overview {
         }
     }
     let figures = Figures::of(&entries, context.range.seconds());
+    let health = Analysis::of(rollup, [], context, Options::default()).health();
     Overview {
+        health_score: health.health_score,
+        critical_issues: health.critical_issues,
+        warnings: health.warnings,
+        architecture_complexity: health.architecture_complexity,
+        active_incidents: health.active_incidents,
+        uptime_percentage: health.uptime_percentage,
+        uptime_coverage: health.uptime_coverage,
+        not_known: health.not_known,
         total_services: services,
         total_requests: figures.request_count,
         observed_requests: figures.observed_count,

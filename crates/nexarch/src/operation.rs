@@ -24,7 +24,7 @@ pub enum Op {
     ServiceDetail,
     /// `GET /api/v1/dashboard/trends`.
     Metrics,
-    /// `GET /api/v1/architecture/diff`.
+    /// `GET /api/v1/architecture/diff`, `/issues`; `GET /api/v1/dashboard/bottlenecks`, `/dependencies`, `/health`.
     GraphAnalysis,
 }
 

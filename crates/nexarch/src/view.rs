@@ -114,6 +114,14 @@ pub enum View {
     ServiceMetrics(Range, String),
     /// `dashboard/trends`.
     Trends(Range),
+    /// `dashboard/bottlenecks`.
+    Bottlenecks(Range),
+    /// `dashboard/dependencies`.
+    Dependencies(Range),
+    /// `dashboard/health`.
+    Health(Range),
+    /// `architecture/issues`.
+    Issues(Range),
     /// `architecture/diff`.
     Diff(Windows),
 }
@@ -144,7 +152,11 @@ impl View {
             Self::Services(_) => Op::Services,
             Self::Service(..) | Self::ServiceMetrics(..) => Op::ServiceDetail,
             Self::Trends(_) => Op::Metrics,
-            Self::Diff(_) => Op::GraphAnalysis,
+            Self::Diff(_)
+            | Self::Bottlenecks(_)
+            | Self::Dependencies(_)
+            | Self::Health(_)
+            | Self::Issues(_) => Op::GraphAnalysis,
         }
     }
 
@@ -154,6 +166,10 @@ impl View {
             | Self::Map(range)
             | Self::Services(range)
             | Self::Trends(range)
+            | Self::Bottlenecks(range)
+            | Self::Dependencies(range)
+            | Self::Health(range)
+            | Self::Issues(range)
             | Self::Export(range, _)
             | Self::Service(range, _)
             | Self::ServiceMetrics(range, _) => range,
@@ -173,6 +189,10 @@ impl View {
             Self::Service(_, name) => format!("service/{}?{range}", quoted(name)),
             Self::ServiceMetrics(_, name) => format!("service-metrics/{}?{range}", quoted(name)),
             Self::Trends(_) => format!("trends?{range}"),
+            Self::Bottlenecks(_) => format!("bottlenecks?{range}"),
+            Self::Dependencies(_) => format!("dependencies?{range}"),
+            Self::Health(_) => format!("health?{range}"),
+            Self::Issues(_) => format!("issues?{range}"),
             Self::Diff(windows) => format!("diff/{}?{range}", windows.base),
         }
     }

@@ -15,6 +15,11 @@ fn the_overview_is_about_entry_requests() {
     assert_eq!(seen.error_rate, Some(0.333_333), "one failed request of three, not one span of six");
     assert_eq!(seen.avg_latency_ms, Some(3.667));
     assert_eq!(seen.hint, None);
+    // A third failed: all 30 points. One failure is no finding.
+    assert_eq!((seen.health_score, seen.critical_issues, seen.warnings), (Some(70), 0, 0));
+    // shop calls pay.
+    assert_eq!(seen.architecture_complexity, Some(0.333_333));
+    assert_eq!((seen.uptime_percentage, seen.not_known.len()), (None, 2));
     let json = serde_json::to_value(&seen).unwrap();
     for field in [
         "total_services",
@@ -25,6 +30,13 @@ fn the_overview_is_about_entry_requests() {
         "p95_latency_ms",
         "p99_latency_ms",
         "error_rate",
+        "health_score",
+        "critical_issues",
+        "warnings",
+        "architecture_complexity",
+        "active_incidents",
+        "uptime_percentage",
+        "uptime_coverage",
         "last_updated",
         "window",
     ] {
@@ -38,6 +50,7 @@ fn nothing_is_null_and_says_where_something_is() {
     let nothing = overview(&Rollup::default(), &Context { stored_ns: None, last_updated_us: 0, ..context() });
     assert_eq!((nothing.total_spans, nothing.error_rate, nothing.p99_latency_ms), (0, None, None));
     assert_eq!((nothing.hint, nothing.last_updated), (None, None));
+    assert_eq!((nothing.health_score, nothing.architecture_complexity), (None, None));
 
     let window = Window::Fixed(Minutes { from: 60, to: 120 }).range(None);
     let elsewhere = overview(&Rollup::default(), &Context { range: window, ..context() });

@@ -120,6 +120,46 @@ pub(super) async fn service_metrics(
     ranged(&app, &headers, &uri, |range| View::ServiceMetrics(range, name)).await
 }
 
+/// Where the time of requests goes.
+#[utoipa::path(get, path = "/api/v1/dashboard/bottlenecks", tag = "dashboard", params(super::openapi::RangeParams), responses((status = 200, body = nexarch_core::analysis::Bottlenecks)))]
+pub(super) async fn bottlenecks(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, ApiError> {
+    ranged(&app, &headers, &uri, View::Bottlenecks).await
+}
+
+/// Who depends on whom, and how hard.
+#[utoipa::path(get, path = "/api/v1/dashboard/dependencies", tag = "dashboard", params(super::openapi::RangeParams), responses((status = 200, body = nexarch_core::analysis::Dependencies)))]
+pub(super) async fn dependencies(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, ApiError> {
+    ranged(&app, &headers, &uri, View::Dependencies).await
+}
+
+/// How it all does: scores, budgets, services.
+#[utoipa::path(get, path = "/api/v1/dashboard/health", tag = "dashboard", params(super::openapi::RangeParams), responses((status = 200, body = nexarch_core::analysis::HealthAnswer)))]
+pub(super) async fn health(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, ApiError> {
+    ranged(&app, &headers, &uri, View::Health).await
+}
+
+/// What is wrong, the worst first.
+#[utoipa::path(get, path = "/api/v1/architecture/issues", tag = "dashboard", params(super::openapi::RangeParams), responses((status = 200, body = nexarch_core::analysis::Issues)))]
+pub(super) async fn issues(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, ApiError> {
+    ranged(&app, &headers, &uri, View::Issues).await
+}
+
 async fn ranged(
     app: &Arc<App>,
     headers: &HeaderMap,

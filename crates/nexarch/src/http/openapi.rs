@@ -89,6 +89,7 @@ pub(super) struct WindowParams {
     paths(
         otlp::traces, ingest::one, ingest::batch, ingest::stats, diagnostics::diagnostics,
         dashboard::overview, dashboard::map, dashboard::export, dashboard::diff, dashboard::services, dashboard::service, dashboard::service_metrics, dashboard::trends,
+        dashboard::bottlenecks, dashboard::dependencies, dashboard::health, dashboard::issues,
         search::search, traces::trace, traces::waterfall,
         cache::stats, cache::health, cache::invalidate, cache::invalidate_operation, warm::all, warm::operation,
         health::health, health::ready,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use nexarch_cache::{BoxError, Computed};
 use nexarch_core::{
+    analysis::{Analysis, Options},
     diff::{self, Sources},
     export,
     graph::architecture_map,
@@ -92,6 +93,8 @@ fn render(
 ) -> Result<Bytes, ViewError> {
     let blobs = || head.iter().map(|(minute, blob)| (*minute, blob.as_slice()));
     let rollup = || Rollup::fold(blobs());
+    // Of the cells alone: what needs whole traces says in the answer that it was not looked for.
+    let analysis = || rollup().map(|rollup| Analysis::of(&rollup, [], context, Options::default()));
     match view {
         View::Overview(_) => json(&overview(&rollup()?, context)),
         View::Map(_) => json(&architecture_map(&rollup()?, context)),
@@ -112,6 +115,10 @@ fn render(
             json(&series)
         }
         View::Trends(_) => json(&trends(blobs(), context)?),
+        View::Bottlenecks(_) => json(&analysis()?.bottlenecks()),
+        View::Dependencies(_) => json(&analysis()?.dependencies()),
+        View::Health(_) => json(&analysis()?.health()),
+        View::Issues(_) => json(&analysis()?.issues()),
         View::Diff(_) => {
             let base = base.ok_or_else(|| ViewError::Internal("nothing to compare with".to_owned()))?;
             compare(context, &rollup()?, base)

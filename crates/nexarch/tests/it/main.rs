@@ -16,6 +16,7 @@ mod diagnostics;
 mod disk;
 mod doctor;
 mod export;
+mod findings;
 mod freshness;
 mod grpc;
 mod hostile;
