@@ -105,8 +105,15 @@ fn routes(operation: Op, range: &Range) -> Vec<View> {
         }
         Op::Services => vec![View::Services(range())],
         Op::Metrics => vec![View::Trends(range())],
-        // Of a service, or of two windows: there is no default.
-        Op::ServiceDetail | Op::GraphAnalysis => Vec::new(),
+        // A comparison is of two windows, for which there is no default.
+        Op::GraphAnalysis => vec![
+            View::Issues(range()),
+            View::Bottlenecks(range()),
+            View::Dependencies(range()),
+            View::Health(range()),
+        ],
+        // Of a service: there is no default.
+        Op::ServiceDetail => Vec::new(),
     }
 }
 
