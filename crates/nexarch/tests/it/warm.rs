@@ -13,12 +13,13 @@ use crate::support::{
 };
 
 /// One route of each operation that has one without a name.
-const ROUTES: [(&str, &str); 5] = [
+const ROUTES: [(&str, &str); 6] = [
     ("dashboard_overview", "/api/v1/dashboard/overview"),
     ("architecture_map", "/api/v1/dashboard/architecture-map"),
     ("services", "/api/v1/dashboard/services"),
     ("service_detail", "/api/v1/dashboard/services/stock"),
     ("metrics", "/api/v1/dashboard/trends"),
+    ("graph_analysis", "/api/v1/architecture/issues"),
 ];
 
 fn warm(client: &Client, rest: &str) -> Reply {
@@ -46,7 +47,7 @@ fn what_is_warmed_is_what_the_next_read_finds() {
         assert!(is_memory_hit(&reply), "{operation}: {}", reply.header("Cache-Status"));
     }
     let stats = client.get("/api/v1/cache/stats").ok();
-    assert_eq!((&stats["totals"]["requests"], &stats["totals"]["misses"]), (&json!(5), &json!(0)));
+    assert_eq!((&stats["totals"]["requests"], &stats["totals"]["misses"]), (&json!(6), &json!(0)));
     // Another window is another value.
     assert!(!is_memory_hit(&client.get("/api/v1/dashboard/overview?window=1h")));
     warm(&client, "/dashboard_overview?window=6h").expect(200);
@@ -73,7 +74,7 @@ fn all_at_once_lists_every_operation() {
         .flatten()
         .filter_map(|one| one["operation"].as_str())
         .collect();
-    assert_eq!(names[..5], ROUTES.map(|(name, _)| name));
+    assert_eq!(names[..6], ROUTES.map(|(name, _)| name));
     for (_, route) in ROUTES {
         assert!(is_memory_hit(&client.get(route)), "{route}");
     }
