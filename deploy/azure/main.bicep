@@ -1,17 +1,16 @@
-// Nexarch on Azure Container Apps with Azure Managed Redis behind a private endpoint, and Key Vault for the key.
+// Nexarch on Azure Container Apps with Azure Managed Redis behind a private endpoint.
 //
 //   az group create --name nexarch --location westeurope
 //   az deployment group create --resource-group nexarch --template-file deploy/azure/main.bicep \
 //     --parameters image=REGISTRY.azurecr.io/nexarch:0.1.0 registry=REGISTRY
 //
-// No secret stands in this file, in a parameter or in an output: the access key goes from Redis into Key Vault inside of the
-// deployment, and from there to the container by the app's managed identity.
+// No secret stands in this file or in an output, and none is given: the app logs in to Redis by its managed identity
+// (Microsoft Entra ID; access keys are off), and the key that seals values in Redis is drawn by the deployment and goes into
+// Key Vault. A further deployment draws another, so that what is in Redis is computed anew.
 //
 // The data live as long as the replica does. This build keeps them in a SQLite file, which must not lie on a network share,
 // and Container Apps has no other lasting volume. Use it to try things out; where spans have to stay, use
 // deploy/kubernetes with a managed disk. PostgreSQL is not in this template because this build does not support it.
-//
-// Access keys are on because this build does not log in by Microsoft Entra ID.
 //
 // Not run where it was written: neither `bicep build` (the compiler could not be fetched) nor a deployment. What was checked:
 // names and values of properties against the published types of these API versions, by hand.
@@ -35,6 +34,10 @@ param redisSku string = 'Balanced_B0'
 
 @description('Whom the alerts call: the id of an action group; empty for nobody.')
 param actionGroupId string = ''
+
+@description('Where the key that seals values in Redis comes from. Leave it to the deployment.')
+@secure()
+param seed string = newGuid()
 
 var unique = uniqueString(resourceGroup().id)
 
@@ -97,7 +100,18 @@ resource database 'Microsoft.Cache/redisEnterprise/databases@2025-07-01' = {
     clusteringPolicy: 'OSSCluster'
     // Every key has a TTL. NoEviction would refuse writes when memory is full.
     evictionPolicy: 'VolatileLRU'
-    accessKeysAuthentication: 'Enabled'
+    accessKeysAuthentication: 'Disabled'
+  }
+}
+
+resource mayUseRedis 'Microsoft.Cache/redisEnterprise/databases/accessPolicyAssignments@2025-07-01' = {
+  parent: database
+  name: 'app'
+  properties: {
+    accessPolicyName: 'default'
+    user: {
+      objectId: identity.properties.principalId
+    }
   }
 }
 
@@ -169,11 +183,12 @@ resource vault 'Microsoft.KeyVault/vaults@2023-07-01' = {
   }
 }
 
-resource connectionString 'Microsoft.KeyVault/vaults/secrets@2023-07-01' = {
+// 32 hexadecimal digits are 32 bytes, in base64.
+resource encryptionKey 'Microsoft.KeyVault/vaults/secrets@2023-07-01' = {
   parent: vault
-  name: 'redis-url'
+  name: 'cache-encryption-key'
   properties: {
-    value: '${redis.properties.hostName}:10000,password=${database.listKeys().primaryKey},ssl=True,abortConnect=False'
+    value: base64(replace(seed, '-', ''))
   }
 }
 
@@ -268,8 +283,8 @@ resource app 'Microsoft.App/containerApps@2025-01-01' = {
       ]
       secrets: [
         {
-          name: 'redis-url'
-          keyVaultUrl: connectionString.properties.secretUri
+          name: 'cache-encryption-key'
+          keyVaultUrl: encryptionKey.properties.secretUri
           identity: identity.id
         }
       ]
@@ -291,7 +306,10 @@ resource app 'Microsoft.App/containerApps@2025-01-01' = {
             { name: 'OTLP_HTTP_ADDR', value: 'off' }
             { name: 'DATABASE_URL', value: 'sqlite:///data/nexarch.db' }
             { name: 'LOG_FORMAT', value: 'json' }
-            { name: 'REDIS_URL', secretRef: 'redis-url' }
+            { name: 'REDIS_HOST', value: redis.properties.hostName }
+            { name: 'REDIS_AUTH', value: 'entra' }
+            { name: 'AZURE_CLIENT_ID', value: identity.properties.clientId }
+            { name: 'CACHE_ENCRYPTION_KEY', secretRef: 'cache-encryption-key' }
           ]
           probes: [
             {
@@ -326,7 +344,7 @@ resource app 'Microsoft.App/containerApps@2025-01-01' = {
       }
     }
   }
-  dependsOn: [readsSecrets, pullsImages, redisZoneGroup, redisZoneLink]
+  dependsOn: [readsSecrets, pullsImages, mayUseRedis, redisZoneGroup, redisZoneLink]
 }
 
 var actions = empty(actionGroupId) ? [] : [

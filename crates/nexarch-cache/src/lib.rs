@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 
 mod authority;
+#[cfg(feature = "azure")]
+mod azure;
 mod behind;
 #[cfg(feature = "redis")]
 mod breaker;
@@ -59,6 +61,8 @@ mod typed;
 mod warm;
 
 pub use authority::{Authority, Invalidation, ScopeVersions, TruthRead};
+#[cfg(feature = "azure")]
+pub use azure::EntraIdentity;
 pub use builder::Builder;
 pub use cache::Cache;
 pub use checker::Checked;
@@ -74,7 +78,8 @@ pub use outcome::{Answer, Outcome};
 pub use read::{Computed, Directives, Read};
 #[cfg(feature = "redis")]
 pub use redis::{
-    RedisConfig, RedisConfigError, RedisFinding, RedisMistake, RedisMode, RedisRemote, RedisStep, Verdict,
+    RedisConfig, RedisConfigError, RedisFinding, RedisMistake, RedisMode, RedisRemote, RedisStep, RedisToken,
+    RedisTokens, Verdict,
 };
 pub use remote::{Breaker, Reason, Remote, RemoteError, RemoteStatus};
 pub use removal::Removal;

@@ -3,6 +3,7 @@
 
 mod effective;
 
+use super::token::RedisTokens;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
@@ -79,6 +80,8 @@ pub struct RedisConfig {
     /// Commands that are not sent; each costs one feature.
     pub(super) without: BTreeSet<&'static str>,
     pub(super) warnings: Vec<String>,
+    /// Take the place of the password.
+    pub(super) tokens: Option<RedisTokens>,
 }
 
 /// Which part of a configuration is wrong. Never repeats a value that may be a secret.
@@ -123,6 +126,7 @@ impl RedisConfig {
             resp2: false,
             without: BTreeSet::new(),
             warnings: Vec::new(),
+            tokens: None,
         }
     }
 
@@ -144,6 +148,14 @@ impl RedisConfig {
     #[must_use]
     pub fn password(mut self, password: &str) -> Self {
         self.password = Some(password.into());
+        self
+    }
+
+    /// Passwords that expire, in place of one that does not: connections log in anew before their token ends, and who
+    /// cannot is replaced. TLS only. [`RedisConfig::username`] overrides the token's user.
+    #[must_use]
+    pub fn tokens(mut self, tokens: RedisTokens) -> Self {
+        self.tokens = Some(tokens);
         self
     }
 

@@ -1,8 +1,12 @@
 //! One connection, logged in, with its driver on the tracker.
 
+use super::backoff::chance;
 use super::failure::{Failure, of_handshake, of_refusal};
+use super::renewal::{Renewal, login_after};
 use super::socket::{self, Target};
 use super::tls::Tls;
+use super::token::RedisToken;
+use crate::clock::{Clock, SystemClock};
 use crate::remote::Reason;
 use crate::sync::lock;
 use bytes::Bytes;
@@ -16,7 +20,8 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::time::Instant;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
@@ -33,6 +38,8 @@ pub(super) struct Dialer {
     pub(super) timeout: Duration,
     pub(super) tracker: TaskTracker,
     client_name: Option<String>,
+    /// Tokens in place of a password.
+    tokens: Option<Arc<Renewal>>,
     /// Values go over RESP2, as the user says.
     resp2: bool,
     /// `HELLO` is not to be sent.
@@ -96,6 +103,7 @@ impl Dialer {
             tls,
             timeout: config.connect_timeout,
             tracker,
+            tokens: config.tokens.as_ref().map(|_| Renewal::new()),
             client_name: config.client_name.clone().filter(|_| config.may("CLIENT")),
             resp2: config.resp2,
             no_hello: !config.may("HELLO"),
@@ -181,8 +189,9 @@ impl Dialer {
                 Err(dialed) => return Err(dialed.into_failure()),
             }
         }
+        let token = self.token().await?;
         let stream = socket::open(target, self.tls.as_ref()).await?;
-        let connected = PubSub::new(&self.login(ProtocolVersion::RESP2), stream).await;
+        let connected = PubSub::new(&self.login(ProtocolVersion::RESP2, token.as_deref()), stream).await;
         let mut connection = connected.map_err(|error| of_handshake(&error))?;
         connection.subscribe(channel).await.map_err(|error| refused(channel, &error))?;
         if asks {
@@ -190,11 +199,20 @@ impl Dialer {
         }
         let (stop, gone) = (stop.child_token(), CancellationToken::new());
         let ear = Ear { gone: gone.clone(), _stop: stop.clone().drop_guard(), _link: None };
+        let outlived = outlived(token, self.tokens.as_ref().map(|tokens| tokens.watch()));
         self.tracker.spawn(async move {
             let _gone = gone.drop_guard();
             let mut messages = connection.into_on_message();
-            while let Some(Some(message)) = stop.run_until_cancelled(messages.next()).await {
-                on_message(Bytes::copy_from_slice(message.get_payload_bytes()));
+            let listen = async {
+                while let Some(message) = messages.next().await {
+                    on_message(Bytes::copy_from_slice(message.get_payload_bytes()));
+                }
+            };
+            // In the old protocol a connection that listens cannot log in anew: it is made anew.
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = outlived => {}
+                () = listen => {}
             }
         });
         Ok(ear)
@@ -216,8 +234,9 @@ impl Dialer {
         protocol: ProtocolVersion,
         config: AsyncConnectionConfig,
     ) -> Result<Link, Dialed> {
+        let token = self.token().await.map_err(Dialed::Failed)?;
         let stream = socket::open(target, self.tls.as_ref()).await.map_err(Dialed::Failed)?;
-        let login = self.login(protocol);
+        let login = self.login(protocol, token.as_deref());
         let connected = MultiplexedConnection::new_with_config(&login, stream, config).await;
         let (connection, driver) = connected.map_err(Dialed::Greeted)?;
         let (stop, gone) = (stop.child_token(), CancellationToken::new());
@@ -227,6 +246,9 @@ impl Dialer {
             let _gone = gone.drop_guard();
             stop.run_until_cancelled(driver).await;
         });
+        if let (Some(token), Some(tokens)) = (token, &self.tokens) {
+            self.tracker.spawn(link.renew(token, tokens.watch(), self.timeout));
+        }
         self.introduce(&link).await;
         Ok(link)
     }
@@ -240,13 +262,35 @@ impl Dialer {
         }
     }
 
-    fn login(&self, protocol: ProtocolVersion) -> RedisConnectionInfo {
+    /// The token to log in with, as soon as there is one; whoever dials has a limit.
+    async fn token(&self) -> Result<Option<Arc<RedisToken>>, Failure> {
+        let Some(tokens) = &self.tokens else { return Ok(None) };
+        let mut current = tokens.watch();
+        // Within the limit of dialing, so that the reason is told.
+        let waited = tokio::time::timeout(self.timeout.mul_f64(0.9), current.wait_for(Option::is_some)).await;
+        match waited {
+            Ok(Ok(token)) => Ok(token.clone()),
+            _ => {
+                let why = tokens.problem().unwrap_or_else(|| "the first one is not there yet".to_owned());
+                Err(Failure::new(Reason::Auth, format!("no token: {why}")))
+            }
+        }
+    }
+
+    /// The task that keeps tokens good, when there are to be any. Run it on the tracker until `stop`.
+    pub(super) fn renewal(&self) -> Option<&Arc<Renewal>> {
+        self.tokens.as_ref()
+    }
+
+    fn login(&self, protocol: ProtocolVersion, token: Option<&RedisToken>) -> RedisConnectionInfo {
         // CLIENT SETINFO is newer than Redis 6.0.
         let mut login = RedisConnectionInfo::default().set_protocol(protocol).set_skip_set_lib_name();
-        if let Some(username) = &self.username {
+        let username = self.username.as_deref().or(token.map(|token| token.user.as_str()));
+        let password = token.map_or(self.password.as_deref(), |token| Some(token.secret.as_str()));
+        if let Some(username) = username {
             login = login.set_username(username);
         }
-        if let Some(password) = &self.password {
+        if let Some(password) = password {
             login = login.set_password(password);
         }
         login.set_db(i64::from(self.db))
@@ -285,6 +329,16 @@ fn knows_no_hello(error: &RedisError) -> bool {
     }
 }
 
+/// Returns when a newer token has come and it is time to log in with it; never without tokens.
+async fn outlived(used: Option<Arc<RedisToken>>, current: Option<watch::Receiver<Option<Arc<RedisToken>>>>) {
+    let Some((used, mut current)) = used.zip(current) else { return std::future::pending().await };
+    let is_new = |token: &Option<Arc<RedisToken>>| token.as_ref().is_some_and(|token| *token != used);
+    let came = current.wait_for(is_new).await.is_ok();
+    if came {
+        sleep(login_after(used.expires, SystemClock.wall(), chance())).await;
+    }
+}
+
 fn refused(channel: &str, error: &RedisError) -> Failure {
     let detail = format!("SUBSCRIBE {channel}: {}", error.code().unwrap_or("no answer"));
     Failure::new(of_refusal(error).unwrap_or(Reason::Protocol), detail)
@@ -310,6 +364,41 @@ impl Link {
         both.cmd("ASKING").add_command(command.clone());
         let mut answers = self.connection.clone().send_packed_commands(&both, 1, 1).await?;
         answers.pop().unwrap_or(Value::Nil).extract_error()
+    }
+
+    /// Logs in anew with each token that comes, in time and not together with other connections. One that is refused is
+    /// as good as gone: it is cut, and made anew with the token that is good then.
+    fn renew(
+        &self,
+        mut used: Arc<RedisToken>,
+        mut current: watch::Receiver<Option<Arc<RedisToken>>>,
+        limit: Duration,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        let (connection, stop) = (self.connection.clone(), self.stop.clone());
+        let keep = async move {
+            loop {
+                let is_new =
+                    |token: &Option<Arc<RedisToken>>| token.as_ref().is_some_and(|token| *token != used);
+                let Ok(token) = current.wait_for(is_new).await.map(|token| token.clone()) else { return };
+                sleep(login_after(used.expires, SystemClock.wall(), chance())).await;
+                let Some(token) = token else { return };
+                let mut auth = redis::cmd("AUTH");
+                auth.arg(&token.user).arg(&token.secret);
+                let mut connection = connection.clone();
+                let answer = timeout(limit, connection.send_packed_command(&auth)).await;
+                if !matches!(answer.map(|answer| answer.and_then(Value::extract_error)), Ok(Ok(_))) {
+                    tracing::debug!("cache: a connection to Redis could not log in anew; it is replaced");
+                    return;
+                }
+                used = token;
+            }
+        };
+        async move {
+            // Whatever ends it but a stop leaves a connection that ends with its token.
+            if stop.run_until_cancelled(keep).await.is_some() {
+                stop.cancel();
+            }
+        }
     }
 
     /// A call was answered.

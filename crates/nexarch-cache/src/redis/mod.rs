@@ -3,7 +3,7 @@
 //! Top down: [`remote`] answers the cache's calls; [`layout`] knows which server a key belongs to, and [`scout`] keeps
 //! that true; [`node`] is one server with its breaker; [`mod@line`] keeps one
 //! connection of it alive; [`messages`] keeps the one for messages; [`link`] is a connection, [`socket`] and [`tls`]
-//! open it. [`checkup`] looks at all of it once, for people. [`board`] gathers what they report into one status.
+//! open it, [`renewal`] keeps its token good. [`checkup`] looks at all of it once, for people. [`board`] gathers what they report into one status.
 
 mod backoff;
 mod beat;
@@ -19,6 +19,7 @@ mod messages;
 mod node;
 mod remote;
 mod remove;
+mod renewal;
 mod round_trip;
 mod scout;
 mod service;
@@ -26,8 +27,10 @@ mod slots;
 mod socket;
 mod tier;
 mod tls;
+mod token;
 mod url;
 
 pub use checkup::{RedisFinding, RedisMistake, RedisStep, Verdict};
 pub use config::{RedisConfig, RedisConfigError, RedisMode};
 pub use remote::RedisRemote;
+pub use token::{RedisToken, RedisTokens};

@@ -65,6 +65,9 @@ impl RedisRemote {
         let tls = Tls::new(config)?;
         let stop = stop.child_token();
         let tier = Tier::new(config, Dialer::new(config, tls, tracker.clone()), stop);
+        if let (Some(renewal), Some(tokens)) = (tier.dialer.renewal(), &config.tokens) {
+            tracker.spawn(Arc::clone(renewal).run(tokens.clone(), tier.stop.clone()));
+        }
         for node in tier.layout().nodes() {
             tier.begin(node);
         }

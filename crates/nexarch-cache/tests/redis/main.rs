@@ -11,4 +11,5 @@ mod network;
 mod refusals;
 mod settings;
 mod support;
+mod tokens;
 mod wrong;

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use nexarch_cache::{RedisConfig, RedisConfigError, RedisMode};
+use nexarch_cache::{RedisConfig, RedisConfigError, RedisMode, RedisTokens};
 
 use super::parse::{self, Reader};
 
@@ -81,8 +81,45 @@ impl Parts {
     }
 }
 
+/// Who this process is to Microsoft Entra ID.
+struct Identity {
+    tenant_id: Option<String>,
+    client_id: Option<String>,
+    client_secret: Option<String>,
+    federated_token_file: Option<String>,
+}
+
+impl Identity {
+    fn read(reader: &mut Reader<'_>) -> Self {
+        Self {
+            tenant_id: reader.value("AZURE_TENANT_ID", text),
+            client_id: reader.value("AZURE_CLIENT_ID", text),
+            client_secret: reader.value("AZURE_CLIENT_SECRET", text),
+            federated_token_file: reader.value("AZURE_FEDERATED_TOKEN_FILE", text),
+        }
+    }
+
+    #[cfg(feature = "azure")]
+    fn tokens(self) -> Option<RedisTokens> {
+        let identity = nexarch_cache::EntraIdentity {
+            tenant_id: self.tenant_id,
+            client_id: self.client_id,
+            client_secret: self.client_secret,
+            federated_token_file: self.federated_token_file.map(PathBuf::from),
+        };
+        Some(identity.redis_tokens())
+    }
+
+    #[cfg(not(feature = "azure"))]
+    fn tokens(self) -> Option<RedisTokens> {
+        None
+    }
+}
+
 /// What holds for a URL and for parts.
 struct Common {
+    /// In place of a password.
+    tokens: Option<RedisTokens>,
     mode: RedisMode,
     ca_file: Option<PathBuf>,
     connections: usize,
@@ -93,8 +130,10 @@ struct Common {
 
 impl Common {
     fn read(reader: &mut Reader<'_>) -> Self {
-        reader.value("REDIS_AUTH", auth);
+        let entra = reader.value("REDIS_AUTH", auth);
+        let identity = Identity::read(reader);
         Self {
+            tokens: entra.then(|| identity.tokens()).flatten(),
             mode: reader.value("REDIS_MODE", mode),
             ca_file: reader.value("REDIS_CA_FILE", |path| Ok(Some(PathBuf::from(path)))),
             connections: reader.value("REDIS_CONNECTIONS", connections),
@@ -109,6 +148,7 @@ impl Common {
             .connections(self.connections)
             .command_timeout(self.timeout)
             .namespace(namespace);
+        let config = self.tokens.into_iter().fold(config, RedisConfig::tokens);
         let config = self.connect_timeout.into_iter().fold(config, RedisConfig::connect_timeout);
         let config = match &self.ca_file {
             Some(path) => config.ca_file(path)?,
@@ -123,10 +163,12 @@ fn text(text: &str) -> Result<Option<String>, String> {
     Ok(Some(text.to_owned()))
 }
 
-fn auth(text: &str) -> Result<(), String> {
+/// Are there tokens in place of a password?
+fn auth(text: &str) -> Result<bool, String> {
     match text {
-        "password" => Ok(()),
-        "entra" => Err("is not supported by this build; use password".to_owned()),
+        "password" => Ok(false),
+        "entra" if cfg!(feature = "azure") => Ok(true),
+        "entra" => Err("needs a build with the feature azure; use password".to_owned()),
         _ => Err("must be password or entra".to_owned()),
     }
 }

@@ -68,6 +68,11 @@ pub const VARIABLES: &[Variable] = &[
     plain("REDIS_TIMEOUT_MS", "100"),
     plain("REDIS_CONNECT_TIMEOUT_MS", "5000"),
     plain("REDIS_AUTH", "password"),
+    // As Microsoft's libraries name them; IDENTITY_ENDPOINT, IDENTITY_HEADER and AZURE_AUTHORITY_HOST these read themselves.
+    plain("AZURE_TENANT_ID", ""),
+    plain("AZURE_CLIENT_ID", ""),
+    secret("AZURE_CLIENT_SECRET"),
+    plain("AZURE_FEDERATED_TOKEN_FILE", ""),
     plain("CACHE_TENANT_MAX_REDIS_MB", "256"),
     secret("CACHE_ENCRYPTION_KEY"),
     later("CACHE_WARM_SCHEDULE"),

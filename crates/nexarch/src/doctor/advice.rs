@@ -62,6 +62,14 @@ pub(super) fn of(mistake: RedisMistake, redis: &RedisConfig) -> String {
             "The password holds %3D, %2B or %2F: it was percent-encoded where it is taken as it is. Only a redis:// or \
              rediss:// URL wants it encoded, and once."
         }
+        RedisMistake::NoToken => {
+            "Give this app an identity (managed identity in the portal, or AZURE_TENANT_ID and AZURE_CLIENT_ID with \
+             AZURE_CLIENT_SECRET or AZURE_FEDERATED_TOKEN_FILE). Tokens are good by this machine's clock: is it right?"
+        }
+        RedisMistake::WrongToken => {
+            "Give the identity access to the cache (Authentication, Microsoft Entra ID, in the portal). Its user is the object \
+             id; REDIS_USERNAME names another."
+        }
         RedisMistake::Database => {
             "Use database 0 (REDIS_DB=0, no /N in the URL): clusters and Azure Managed Redis have no other."
         }

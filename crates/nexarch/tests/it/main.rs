@@ -15,6 +15,8 @@ mod deploy;
 mod diagnostics;
 mod disk;
 mod doctor;
+#[cfg(feature = "azure")]
+mod entra;
 mod export;
 mod findings;
 mod freshness;

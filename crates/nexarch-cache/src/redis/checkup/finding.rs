@@ -112,6 +112,10 @@ pub enum RedisMistake {
     WrongPassword,
     /// The same, and the password looks percent-encoded.
     EncodedPassword,
+    /// No token was given by whoever gives them.
+    NoToken,
+    /// The server does not take the token.
+    WrongToken,
     /// The database number does not exist here.
     Database,
     /// The server takes no more connections.

@@ -15,6 +15,7 @@ use super::link::Dialer;
 use super::socket::Target;
 use super::tls::Tls;
 use finding::{Report, Told};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -74,6 +75,9 @@ impl RedisConfig {
             certificate_name: self.effective_certificate_name().to_owned(),
         };
         let dialer = Dialer::new(self, tls.clone(), tracker.clone());
+        if let (Some(renewal), Some(tokens)) = (dialer.renewal(), &self.tokens) {
+            tracker.spawn(Arc::clone(renewal).run(tokens.clone(), stop.clone()));
+        }
         let patient = Patient { config: self, endpoint, tls, dialer, stop };
         examine(&patient, wrong, &mut report).await;
         report.finish()

@@ -25,6 +25,7 @@ pub(super) async fn login(patient: &Patient<'_>) -> (Told, Option<Link>) {
         Ok(link) => {
             let user = match (&patient.config.username, &patient.config.password) {
                 (Some(user), _) => format!("user {user}"),
+                (None, None) if patient.config.tokens.is_some() => "the token's user".to_owned(),
                 (None, Some(_)) => "the default user, with a password".to_owned(),
                 (None, None) => "without a password".to_owned(),
             };
@@ -36,7 +37,10 @@ pub(super) async fn login(patient: &Patient<'_>) -> (Told, Option<Link>) {
 }
 
 async fn refused(patient: &Patient<'_>, failure: Failure) -> Told {
+    let with_token = patient.config.tokens.is_some();
     let mistake = match (failure.code.as_deref(), failure.reason) {
+        (None, Reason::Auth) if with_token => RedisMistake::NoToken,
+        (Some(_), Reason::Auth) if with_token => RedisMistake::WrongToken,
         (Some("NOAUTH"), _) => RedisMistake::NoPassword,
         (Some("WRONGPASS"), _) | (_, Reason::Auth) => {
             let password = patient.config.password.as_deref();

@@ -83,7 +83,13 @@ impl RedisConfig {
         if self.port == Some(0) {
             return wrong("port", "expected 1 to 65535");
         }
-        if self.username.is_some() && self.password.is_none() {
+        if self.tokens.is_some() && self.password.is_some() {
+            return wrong("password", "given, but tokens take its place");
+        }
+        if self.tokens.is_some() && !self.effective_tls() {
+            return wrong("TLS", "tokens are sent over TLS only; use rediss:// or switch TLS on");
+        }
+        if self.username.is_some() && self.password.is_none() && self.tokens.is_none() {
             return wrong("username", "a user needs a password");
         }
         if self.db != 0 && self.mode == RedisMode::Cluster {
@@ -114,7 +120,10 @@ impl RedisConfig {
 /// Shows everything but secrets.
 impl fmt::Display for RedisConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&url::write(self, self.password.as_ref().map(|_| MASK)))
+        f.write_str(&url::write(
+            self,
+            self.password.as_ref().map(|_| MASK).or(self.tokens.as_ref().map(|_| MASK)),
+        ))
     }
 }
 

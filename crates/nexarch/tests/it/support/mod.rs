@@ -4,6 +4,8 @@ pub(crate) mod client;
 pub(crate) mod encode;
 pub(crate) mod grpc;
 pub(crate) mod home;
+#[cfg(feature = "azure")]
+pub(crate) mod identity;
 pub(crate) mod map;
 pub(crate) mod openssl;
 pub(crate) mod oracle;

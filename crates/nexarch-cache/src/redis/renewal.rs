@@ -1,0 +1,272 @@
+//! Keeps a token that is good: asks for the next one long before the last expires, without end.
+//!
+//! The platform may give the same token again for as long as it likes, and may be away for hours. So nothing here gives
+//! up, what is no better than what is held is not handed on, and attempts are as far apart as that takes.
+
+use super::backoff::{chance, part};
+use super::token::{RedisToken, RedisTokens};
+use crate::clock::{Clock, SystemClock};
+use crate::sync::lock;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+/// How long one attempt may take. The credential of a virtual machine tries again by itself for 72 s.
+const ATTEMPT: Duration = Duration::from_secs(90);
+
+/// Between attempts that fail: full jitter between nothing and a doubled wait, from the first to the second.
+const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
+
+/// Between questions while the platform gives what it gave before, which some do until five minutes before its end.
+const AGAIN: (Duration, Duration) = (Duration::from_secs(15), Duration::from_mins(10));
+
+/// A connection has logged in anew this long before its token expires.
+const BEFORE: Duration = Duration::from_mins(3);
+
+/// Logins of many connections are spread over this much time.
+const SPREAD: Duration = Duration::from_secs(30);
+
+/// The token in use, and why there is no better one.
+#[derive(Debug)]
+pub(super) struct Renewal {
+    current: tokio::sync::watch::Sender<Option<Arc<RedisToken>>>,
+    problem: Mutex<Option<String>>,
+}
+
+impl Renewal {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self { current: tokio::sync::watch::Sender::new(None), problem: Mutex::new(None) })
+    }
+
+    pub(super) fn watch(&self) -> tokio::sync::watch::Receiver<Option<Arc<RedisToken>>> {
+        self.current.subscribe()
+    }
+
+    /// Why the last attempt brought nothing; holds no secret.
+    pub(super) fn problem(&self) -> Option<String> {
+        lock(&self.problem).clone()
+    }
+
+    /// Runs until `stop`. Spawn it on the tracker.
+    pub(super) async fn run(self: Arc<Self>, source: RedisTokens, stop: CancellationToken) {
+        stop.run_until_cancelled(self.keep(&source, || SystemClock.wall())).await;
+    }
+
+    async fn keep(&self, source: &RedisTokens, now: impl Fn() -> SystemTime) {
+        let mut failures = 0u32;
+        loop {
+            let fetched = timeout(ATTEMPT, source.fetch()).await;
+            let fetched = fetched.unwrap_or_else(|_| Err(format!("no answer within {ATTEMPT:?}")));
+            let held = self.current.borrow().clone();
+            let wait = match fetched.and_then(|token| judge(token, held.as_deref(), now())) {
+                Ok(Judged::Better(token, life)) => {
+                    if failures > 0 {
+                        tracing::info!("cache: tokens for Redis are back");
+                    }
+                    failures = 0;
+                    *lock(&self.problem) = None;
+                    self.current.send_replace(Some(Arc::new(token)));
+                    renew_after(life, chance())
+                }
+                // The platform keeps it, too. Near its end it gives another.
+                Ok(Judged::Same(life)) => {
+                    failures = 0;
+                    *lock(&self.problem) = None;
+                    ask_again_after(life, chance())
+                }
+                Err(problem) => {
+                    if failures == 0 {
+                        tracing::warn!("cache: no token for Redis: {problem}");
+                    } else {
+                        tracing::debug!("cache: still no token for Redis: {problem}");
+                    }
+                    *lock(&self.problem) = Some(problem);
+                    failures = failures.saturating_add(1);
+                    retry_after(failures, chance())
+                }
+            };
+            sleep(wait).await;
+        }
+    }
+}
+
+enum Judged {
+    /// To be used from now on, and how long it is good.
+    Better(RedisToken, Duration),
+    /// It expires no later than what is held, which is good for so long.
+    Same(Duration),
+}
+
+fn judge(token: RedisToken, held: Option<&RedisToken>, now: SystemTime) -> Result<Judged, String> {
+    if let Some(problem) = token.problem() {
+        return Err(problem.to_owned());
+    }
+    let left = |token: &RedisToken| token.expires.duration_since(now).ok().filter(|left| !left.is_zero());
+    let Some(life) = left(&token) else {
+        return Err("the token has expired by this machine's clock; is the clock right?".to_owned());
+    };
+    match held {
+        Some(held) if token.expires <= held.expires && token.user == held.user => {
+            Ok(Judged::Same(left(held).unwrap_or_default()))
+        }
+        _ => Ok(Judged::Better(token, life)),
+    }
+}
+
+/// Half to three quarters of a token's life: never near its end, and not all servers at once.
+fn renew_after(life: Duration, chance: u64) -> Duration {
+    life / 2 + part(life / 4, chance)
+}
+
+/// Half of the time to when there has to be another one, and never more than half of what is left.
+fn ask_again_after(left: Duration, chance: u64) -> Duration {
+    let (least, most) = AGAIN;
+    let half = (left.saturating_sub(BEFORE + SPREAD * 3) / 2).clamp(least, most);
+    (half / 2 + part(half / 2, chance)).min(left / 2).max(RETRY.0)
+}
+
+fn retry_after(failures: u32, chance: u64) -> Duration {
+    let (first, most) = RETRY;
+    let doubled = first.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(most);
+    // A source that fails at once is not asked again at once.
+    (first / 4).max(part(doubled, chance))
+}
+
+/// How long a connection whose token expires at `expires` may wait before it logs in with a new one.
+pub(super) fn login_after(expires: SystemTime, now: SystemTime, chance: u64) -> Duration {
+    let left = expires.duration_since(now).unwrap_or_default();
+    part(left.saturating_sub(BEFORE).min(SPREAD), chance)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::UNIX_EPOCH;
+    use tokio::time::Instant;
+
+    const HOUR: Duration = Duration::from_hours(1);
+
+    proptest! {
+        #[test]
+        fn every_wait_is_within_its_bounds(secs in 1u64..200_000, chance: u64, failures in 1u32..1000) {
+            let life = Duration::from_secs(secs);
+            let wait = renew_after(life, chance);
+            prop_assert!(wait >= life / 2 && wait <= life * 3 / 4 + Duration::from_nanos(4));
+            prop_assert!(ask_again_after(life, chance) >= RETRY.0);
+            prop_assert!(ask_again_after(life, chance) <= (life / 2).max(RETRY.0));
+            let retry = retry_after(failures, chance);
+            prop_assert!(retry >= RETRY.0 / 4 && retry <= RETRY.1);
+            let login = login_after(UNIX_EPOCH + life, UNIX_EPOCH, chance);
+            prop_assert!(login <= SPREAD && (login + BEFORE <= life || login.is_zero()));
+        }
+    }
+
+    /// The wall clock of a test: it goes with tokio's.
+    fn clock() -> impl Fn() -> SystemTime + Copy {
+        let began = Instant::now();
+        move || UNIX_EPOCH + HOUR * 400_000 + began.elapsed()
+    }
+
+    fn numbered(n: usize, expires: SystemTime) -> RedisToken {
+        RedisToken::new("oid", format!("token{n}"), expires)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_next_token_is_there_before_the_last_expires_and_each_is_later() {
+        let now = clock();
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&asked);
+        let source = RedisTokens::new(move || {
+            let n = count.fetch_add(1, Ordering::SeqCst);
+            async move { Ok(numbered(n, now() + HOUR)) }
+        });
+        let renewal = Renewal::new();
+        let mut watch = renewal.watch();
+        let follow = async {
+            let mut expires = now() + HOUR;
+            for _ in 0..100 {
+                watch.changed().await.unwrap();
+                let token = watch.borrow_and_update().clone().unwrap();
+                assert!(now() <= expires - HOUR / 4, "a quarter of its life is left");
+                expires = token.expires;
+            }
+        };
+        tokio::select! {
+            () = renewal.keep(&source, now) => unreachable!(),
+            () = follow => {}
+        }
+        assert_eq!(asked.load(Ordering::SeqCst), 100, "one question for each");
+    }
+
+    /// A day without an identity service is one line and a bounded number of questions; then all is well again.
+    #[tokio::test(start_paused = true)]
+    async fn it_never_gives_up_and_never_hands_on_what_is_no_good() {
+        let now = clock();
+        let away = now() + HOUR * 24;
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&asked);
+        let source = RedisTokens::new(move || {
+            let n = count.fetch_add(1, Ordering::SeqCst);
+            async move {
+                match n % 5 {
+                    _ if now() > away => Ok(numbered(n, now() + HOUR)),
+                    0 => Err("the endpoint is away".to_owned()),
+                    1 => Ok(numbered(n, now())),
+                    2 => Ok(RedisToken::new("", "token", now() + HOUR)),
+                    3 => Ok(RedisToken::new("oid", "x".repeat(1 << 20), now() + HOUR)),
+                    _ => std::future::pending().await,
+                }
+            }
+        });
+        let renewal = Renewal::new();
+        let mut watch = renewal.watch();
+        tokio::select! {
+            () = renewal.keep(&source, now) => unreachable!(),
+            _ = watch.changed() => {}
+        }
+        assert!(now() > away && now() < away + RETRY.1 + ATTEMPT, "found as soon as it is there");
+        assert_eq!(renewal.problem(), None);
+        let asked = asked.load(Ordering::SeqCst);
+        assert!((1000..4000).contains(&asked), "{asked} questions in a day");
+    }
+
+    /// The platform gives the same token until five minutes before its end.
+    #[tokio::test(start_paused = true)]
+    async fn a_token_that_is_given_again_is_not_handed_on_and_the_next_one_comes_in_time() {
+        let now = clock();
+        let held = Arc::new(Mutex::new(numbered(0, now() + HOUR)));
+        let source = RedisTokens::new(move || {
+            let mut held = lock(&held);
+            if held.expires < now() + Duration::from_mins(5) {
+                *held = numbered(1, now() + HOUR);
+            }
+            let token = held.clone();
+            async move { Ok(token) }
+        });
+        let renewal = Renewal::new();
+        let mut watch = renewal.watch();
+        let follow = async {
+            watch.changed().await.unwrap();
+            let first = watch.borrow_and_update().clone().unwrap();
+            watch.changed().await.unwrap();
+            assert!(
+                now() + BEFORE < first.expires,
+                "{:?} before the end",
+                first.expires.duration_since(now())
+            );
+        };
+        tokio::select! {
+            () = renewal.keep(&source, now) => unreachable!(),
+            () = follow => {}
+        }
+    }
+
+    #[test]
+    fn nothing_of_a_token_is_shown() {
+        let token = RedisToken::new("hunter1", "hunter2", UNIX_EPOCH);
+        assert!(!format!("{token:?}").contains("hunter"));
+    }
+}
