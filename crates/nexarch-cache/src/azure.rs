@@ -4,6 +4,10 @@
 //! environment. Where a *managed* identity is asked for (`IDENTITY_ENDPOINT`, or the service of virtual machines) the
 //! credential looks itself.
 
+mod vault;
+
+pub use vault::VaultReference;
+
 use crate::redis::{RedisToken, RedisTokens};
 use azure_core::credentials::{Secret, TokenCredential};
 use azure_core::error::ErrorKind;
@@ -120,7 +124,7 @@ impl EntraIdentity {
             Kind::UserAssigned => "user-assigned managed identity",
             Kind::System => "system-assigned managed identity",
         };
-        let what = match error.kind() {
+        let what = match cause(error) {
             ErrorKind::HttpResponse { status, .. } => {
                 format!("the identity service answers {}", u16::from(*status))
             }
@@ -130,6 +134,23 @@ impl EntraIdentity {
         };
         format!("{what} ({who})")
     }
+}
+
+/// What an error of a credential comes from, when that says more.
+fn cause(error: &azure_core::Error) -> &ErrorKind {
+    let mut source = std::error::Error::source(error);
+    let mut kind = error.kind();
+    // Chains are short; an end is needed all the same.
+    for _ in 0..8 {
+        let Some(inner) = source else { break };
+        if let Some(known) = inner.downcast_ref::<azure_core::Error>()
+            && matches!(known.kind(), ErrorKind::HttpResponse { .. } | ErrorKind::Io | ErrorKind::Connection)
+        {
+            kind = known.kind();
+        }
+        source = inner.source();
+    }
+    kind
 }
 
 /// The claim `oid` of a JSON Web Token, which is the user's name in Azure's Redis. The signature is for the server to check.

@@ -62,7 +62,7 @@ mod warm;
 
 pub use authority::{Authority, Invalidation, ScopeVersions, TruthRead};
 #[cfg(feature = "azure")]
-pub use azure::EntraIdentity;
+pub use azure::{EntraIdentity, VaultReference};
 pub use builder::Builder;
 pub use cache::Cache;
 pub use checker::Checked;

@@ -57,6 +57,11 @@ impl Certificates {
         self.dir.path().join("ca.crt")
     }
 
+    /// The server's certificate and its key, PEM.
+    pub fn server_files(&self) -> (PathBuf, PathBuf) {
+        (self.dir.path().join("server.crt"), self.dir.path().join("server.key"))
+    }
+
     pub(crate) fn directory(&self) -> &Path {
         self.dir.path()
     }

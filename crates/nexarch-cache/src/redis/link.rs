@@ -268,13 +268,11 @@ impl Dialer {
         let mut current = tokens.watch();
         // Within the limit of dialing, so that the reason is told.
         let waited = tokio::time::timeout(self.timeout.mul_f64(0.9), current.wait_for(Option::is_some)).await;
-        match waited {
-            Ok(Ok(token)) => Ok(token.clone()),
-            _ => {
-                let why = tokens.problem().unwrap_or_else(|| "the first one is not there yet".to_owned());
-                Err(Failure::new(Reason::Auth, format!("no token: {why}")))
-            }
+        if let Ok(Ok(token)) = waited {
+            return Ok(token.clone());
         }
+        let why = tokens.problem().unwrap_or_else(|| "the first one is not there yet".to_owned());
+        Err(Failure::new(Reason::Auth, format!("no token: {why}")))
     }
 
     /// The task that keeps tokens good, when there are to be any. Run it on the tracker until `stop`.

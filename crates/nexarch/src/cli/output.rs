@@ -14,8 +14,7 @@ use crate::{
 
 /// The configuration of this process, with the flags given.
 pub(super) fn configuration(flags: BTreeMap<String, String>) -> anyhow::Result<Config> {
-    let sources = Sources::of_process(flags, Path::new("."));
-    Ok(config::load(&sources)?)
+    Ok(config::load(&resolved(Sources::of_process(flags, Path::new(".")))?)?)
 }
 
 /// The same, without the variables that begin like these (but for flags).
@@ -23,8 +22,19 @@ pub(super) fn configuration_ignoring(
     flags: BTreeMap<String, String>,
     ignored: &[&str],
 ) -> anyhow::Result<Config> {
-    let sources = Sources::of_process(flags, Path::new("."));
-    Ok(config::load(&sources.ignoring(ignored))?)
+    let sources = Sources::of_process(flags, Path::new(".")).ignoring(ignored);
+    Ok(config::load(&resolved(sources)?)?)
+}
+
+/// With secrets in the place of references to them.
+fn resolved(mut sources: Sources) -> anyhow::Result<Sources> {
+    if sources.has_references() {
+        super::block_on(async {
+            sources.resolve().await;
+            Ok(())
+        })?;
+    }
+    Ok(sources)
 }
 
 /// Logs go to stderr; colours only when that is a terminal.

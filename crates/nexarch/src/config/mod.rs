@@ -4,6 +4,7 @@ mod parse;
 mod redis;
 mod source;
 mod variable;
+mod vault;
 
 #[cfg(test)]
 mod tests;
@@ -174,6 +175,7 @@ pub fn load(sources: &Sources) -> Result<Config, Problems> {
             "MAX_BODY_MB is larger than MAX_INFLIGHT_MB: no request of that size could ever be taken",
         );
     }
+    reader.value("KEYVAULT_ALLOWED_HOSTS", parse::hosts);
     let redis = redis::read(&mut reader, &namespace);
     let tenant_max_redis = reader.value("CACHE_TENANT_MAX_REDIS_MB", parse::megabytes);
     let encryption_key = reader.value("CACHE_ENCRYPTION_KEY", parse::encryption_key);

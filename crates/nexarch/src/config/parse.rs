@@ -204,6 +204,18 @@ pub(super) fn host(text: &str) -> Result<String, String> {
     }
 }
 
+/// Hosts between commas; with a leading dot all below it.
+pub(super) fn hosts(text: &str) -> Result<Vec<String>, String> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-');
+    let hosts: Vec<String> =
+        text.split(',').map(|host| host.trim().to_owned()).filter(|host| !host.is_empty()).collect();
+    if hosts.iter().all(|host| host.chars().all(allowed)) {
+        Ok(hosts)
+    } else {
+        Err("must be host names between commas, such as vault.example.com,.vaults.example.com".to_owned())
+    }
+}
+
 pub(super) fn port(text: &str) -> Result<u16, String> {
     text.parse().map_err(|_| "must be a port from 0 to 65535".to_owned())
 }

@@ -100,6 +100,7 @@ impl Identity {
     }
 
     #[cfg(feature = "azure")]
+    #[expect(clippy::unnecessary_wraps, reason = "the shape of the build that has none")]
     fn tokens(self) -> Option<RedisTokens> {
         let identity = nexarch_cache::EntraIdentity {
             tenant_id: self.tenant_id,

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, fmt, fs, io, path::Path};
 
-use super::variable::{self, TTL_PREFIX, Variable};
+use super::{
+    variable::{self, TTL_PREFIX, Variable},
+    vault::Place,
+};
 
 /// Longest secret file that is read, in bytes: a key, not somebody's disk image.
 const MAX_SECRET_FILE: u64 = 64 * 1024;
@@ -96,6 +99,30 @@ impl Sources {
         Ok(default)
     }
 
+    /// The value in force of a variable, if it does not come from a file, and where it stands.
+    pub(super) fn place(&self, variable: &Variable) -> Option<(Place, String)> {
+        let names = [format!("NEXARCH_{}", variable.name), variable.name.to_owned()];
+        for (layer, (_, values)) in self.layers.iter().enumerate() {
+            for name in &names {
+                if let Some(value) = set(values, name) {
+                    return Some((Place { layer, name: name.clone() }, value));
+                }
+                if set(values, &format!("{name}_FILE")).is_some() {
+                    return None;
+                }
+            }
+        }
+        None
+    }
+
+    /// Puts another value in a place.
+    #[cfg(feature = "azure")]
+    pub(super) fn put(&mut self, place: &Place, value: String) {
+        if let Some((_, values)) = self.layers.get_mut(place.layer) {
+            values.insert(place.name.clone(), value);
+        }
+    }
+
     /// Values of `CACHE_TTL_SECONDS_<OPERATION>`, by lower-case operation, the strongest layer's first.
     pub fn operation_ttls(&self) -> BTreeMap<String, Found> {
         let mut ttls = BTreeMap::new();
@@ -146,14 +173,18 @@ fn set(values: &BTreeMap<String, String>, name: &str) -> Option<String> {
 
 /// App Service leaves the reference itself where it could not resolve it. It is never a password.
 fn unresolved(variable: &Variable, name: &str, value: &str) -> Result<(), String> {
-    if variable.secret && value.to_ascii_lowercase().starts_with("@microsoft.keyvault(") {
+    if variable.secret && is_reference(value) {
         return Err(format!(
-            "{name} is a reference to Azure Key Vault that was not resolved, and this build cannot resolve it: give the \
-             app's identity the role Key Vault Secrets User, or hand the secret over by {}_FILE",
+            "{name} is a reference to Azure Key Vault that is not resolved here: give the app's identity the role Key Vault \
+             Secrets User, and set {} itself",
             variable.name
         ));
     }
     Ok(())
+}
+
+pub(super) fn is_reference(value: &str) -> bool {
+    value.to_ascii_lowercase().starts_with("@microsoft.keyvault(")
 }
 
 fn secret_file(path: &str) -> Result<String, String> {

@@ -69,6 +69,7 @@ pub const VARIABLES: &[Variable] = &[
     plain("REDIS_CONNECT_TIMEOUT_MS", "5000"),
     plain("REDIS_AUTH", "password"),
     // As Microsoft's libraries name them; IDENTITY_ENDPOINT, IDENTITY_HEADER and AZURE_AUTHORITY_HOST these read themselves.
+    plain("KEYVAULT_ALLOWED_HOSTS", ""),
     plain("AZURE_TENANT_ID", ""),
     plain("AZURE_CLIENT_ID", ""),
     secret("AZURE_CLIENT_SECRET"),
@@ -78,7 +79,6 @@ pub const VARIABLES: &[Variable] = &[
     later("CACHE_WARM_SCHEDULE"),
     later_secret("ADMIN_SECRET_KEY"),
     later("AVAILABILITY_OBJECTIVE"),
-    later("KEYVAULT_ALLOWED_HOSTS"),
     later("CORS_ORIGINS"),
     later("AZURE_OPENAI_ENDPOINT"),
     later_secret("AZURE_OPENAI_API_KEY"),

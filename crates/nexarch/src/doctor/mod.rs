@@ -55,7 +55,8 @@ impl Check {
 /// Checks configuration, database and Redis of a server that would be started in `folder`. Holds no secret.
 pub(crate) async fn examine(folder: &Path) -> Vec<Check> {
     let began = Instant::now();
-    let sources = Sources::of_process(std::collections::BTreeMap::new(), folder);
+    let mut sources = Sources::of_process(std::collections::BTreeMap::new(), folder);
+    sources.resolve().await;
     let loaded = config::load(&sources);
     let took = began.elapsed();
     let config = match loaded {

@@ -41,4 +41,6 @@ mod search;
 mod senders;
 mod support;
 mod tls;
+#[cfg(feature = "azure")]
+mod vault;
 mod warm;
