@@ -79,7 +79,8 @@ impl RedisConfig {
             tracker.spawn(Arc::clone(renewal).run(tokens.clone(), stop.clone()));
         }
         let patient = Patient { config: self, endpoint, tls, dialer, stop };
-        examine(&patient, wrong, &mut report).await;
+        // On the heap: with all its steps it is larger than a stack of callers should carry.
+        Box::pin(examine(&patient, wrong, &mut report)).await;
         report.finish()
     }
 }
