@@ -44,6 +44,12 @@ pub fn cache_message(data: &[u8]) {
     nexarch_cache::testing::read_message(data);
 }
 
+/// What a Redis answers, by the limit of its first byte.
+pub fn redis_replies(data: &[u8]) {
+    let Some((most, replies)) = data.split_first() else { return };
+    nexarch_cache::testing::read_replies(replies, usize::from(*most));
+}
+
 /// The address of a Redis; what is read is written as itself.
 pub fn redis_url(data: &[u8]) {
     let text = String::from_utf8_lossy(data);

@@ -22,6 +22,12 @@ struct Row {
 
 const ROWS: &[Row] = &[
     Row { name: "memory-hit", cargo: &["-p", "nexarch-cache", "--bench", "memory_hit"] },
+    Row { name: "redis-hit", cargo: &["-p", "nexarch-cache", "--bench", "redis_hit"] },
+    Row { name: "recovery", cargo: &["-p", "nexarch-cache", "--bench", "redis_recovery"] },
+    Row { name: "stampede", cargo: &["-p", "nexarch-testkit", "--bench", "nodes", "--", "stampede"] },
+    Row { name: "invalidate", cargo: &["-p", "nexarch-testkit", "--bench", "nodes", "--", "invalidate"] },
+    Row { name: "frozen", cargo: &["-p", "nexarch-testkit", "--bench", "nodes", "--", "frozen"] },
+    Row { name: "freshness", cargo: &["-p", "nexarch-testkit", "--bench", "nodes", "--", "freshness"] },
     Row { name: "cached", cargo: &["-p", "nexarch", "--bench", "targets", "--", "cached"] },
     Row { name: "steady", cargo: &["-p", "nexarch", "--bench", "targets", "--", "steady"] },
     Row { name: "ingest", cargo: &["-p", "nexarch", "--bench", "targets", "--", "ingest"] },

@@ -5,9 +5,11 @@ use crate::builder::Builder;
 use crate::checker::Checker;
 use crate::clock::{BootTime, Clock};
 use crate::compute::{Landing, Origin, Plan};
+use crate::entry::Entry;
 use crate::error::{BoxError, Error};
 use crate::fairness::Budget;
 use crate::fence::Fence;
+use crate::fly::Terms;
 use crate::key::{EntryKey, Scope};
 use crate::mirror::Needed;
 use crate::operation::{Operation, OperationId, Operations};
@@ -78,29 +80,40 @@ impl Cache {
     /// A value is served only if its computation saw everything that was acknowledged before this call. `compute`
     /// is given the versions that it has to see; it runs on a task of the tracker, at most one per key runs and
     /// one waits, and it goes on when the caller hangs up.
-    pub async fn get_or_compute<F, Fut>(
-        &self,
-        scope: &Scope,
-        read: Read<'_>,
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "the arguments of an async fn are copied once more than those of a block"
+    )]
+    #[inline]
+    pub fn get_or_compute<'a, F, Fut>(
+        &'a self,
+        scope: &'a Scope,
+        read: Read<'a>,
         compute: F,
-    ) -> Result<Answer, Error>
+    ) -> impl Future<Output = Result<Answer, Error>> + use<'a, F, Fut>
     where
         F: FnOnce(Fence) -> Fut + Send + 'static,
         Fut: Future<Output = Result<Computed, BoxError>> + Send + 'static,
     {
-        let operation = self.inner.operations.get(read.operation)?;
-        let now = self.inner.clock.boot();
-        if let Some(checker) = &self.inner.checker {
-            return Box::pin(self.inner.read_checked(checker, scope, operation, read, now, compute)).await;
-        }
-        if let Some(answer) = self.inner.hit(scope, operation, &read, now) {
-            if now >= answer.entry.early && matches!(answer.source, Source::Memory) {
-                self.inner.refresh_early(scope, operation, &read, &answer.entry, now, compute);
+        async move {
+            let inner = &self.inner;
+            let operation = inner.operations.get(read.operation)?;
+            let now = inner.clock.boot();
+            if let Some(checker) = &inner.checker {
+                return Box::pin(inner.read_checked(checker, scope, operation, &read, now, compute)).await;
             }
-            return Ok(answer);
+            // Nothing is moved on this way: an answer is made where it is returned.
+            if let Some(tenant) = inner.tenants.settled(scope)
+                && let Some((entry, source, current_to)) = inner.look(tenant, operation, &read, now)
+            {
+                if now >= entry.early && matches!(source, Source::Memory) {
+                    inner.refresh_early(scope, operation, &read, &entry, now, compute);
+                }
+                return Ok(Answer { entry, source, now, current_to });
+            }
+            // Boxed: the future of a hit stays small.
+            Box::pin(inner.unsettled(scope, operation, &read, now, compute)).await
         }
-        // Boxed: the future of a hit stays small.
-        Box::pin(self.inner.miss(scope, operation, read, compute)).await
     }
 
     /// The text under which a tier shared by several nodes keeps the entry: `{namespace}:{scope}:{operation}:{hash}`.
@@ -142,8 +155,31 @@ impl Inner {
         self.enabled.load(Ordering::SeqCst)
     }
 
-    /// The whole of a memory hit: no await, no allocation, one reading of the clock.
-    #[inline]
+    /// A read that is no hit of a scope that knows itself: one of a scope that does not yet, or a miss.
+    async fn unsettled<F, Fut>(
+        self: &Arc<Self>,
+        scope: &Scope,
+        operation: &Operation,
+        read: &Read<'_>,
+        now: BootTime,
+        compute: F,
+    ) -> Result<Answer, Error>
+    where
+        F: FnOnce(Fence) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<Computed, BoxError>> + Send + 'static,
+    {
+        if self.tenants.settled(scope).is_none()
+            && let Some(answer) = self.hit(scope, operation, read, now)
+        {
+            if now >= answer.entry.early && matches!(answer.source, Source::Memory) {
+                self.refresh_early(scope, operation, read, &answer.entry, now, compute);
+            }
+            return Ok(answer);
+        }
+        self.miss(scope, operation, read, compute).await
+    }
+
+    /// A memory hit of whatever scope.
     pub(crate) fn hit(
         &self,
         scope: &Scope,
@@ -151,52 +187,63 @@ impl Inner {
         read: &Read<'_>,
         now: BootTime,
     ) -> Option<Answer> {
-        if read.directives.no_cache || !self.enabled() {
+        let found = match self.tenants.settled(scope) {
+            Some(tenant) => self.look(tenant, operation, read, now),
+            None => self.tenants.look_up(scope, |tenant| self.look(tenant, operation, read, now)),
+        };
+        found.map(|(entry, source, current_to)| Answer { entry, source, now, current_to })
+    }
+
+    /// The whole of a memory hit: no await, no allocation, one reading of the clock. Gives the parts of an [`Answer`].
+    #[inline]
+    fn look(
+        &self,
+        tenant: &Tenant,
+        operation: &Operation,
+        read: &Read<'_>,
+        now: BootTime,
+    ) -> Option<(Arc<Entry>, Source, u64)> {
+        if read.directives.no_cache
+            || !self.enabled()
+            || !tenant.mirror.trusted(self.trust(now), self.truth.floor(), read.directives.min_version)
+        {
             return None;
         }
-        self.tenants.with(scope, |tenant| {
-            if !tenant.mirror.trusted(self.trust(now), self.truth.floor(), read.directives.min_version) {
-                return None;
-            }
-            let follows_data = read.depends_on_data.unwrap_or(operation.depends_on_data);
-            let needed = tenant.mirror.need(read.operation.index(), follows_data);
-            self.serve(tenant, read, &needed, now)
-        })
+        let follows_data = read.depends_on_data.unwrap_or(operation.depends_on_data);
+        let needed = tenant.mirror.need(read.operation.index(), follows_data);
+        self.serve(tenant, read, &needed, now)
     }
 
     /// The entry in memory, if this read may have it.
     #[inline]
-    fn serve(&self, tenant: &Tenant, read: &Read<'_>, needed: &Needed, now: BootTime) -> Option<Answer> {
+    fn serve(
+        &self,
+        tenant: &Tenant,
+        read: &Read<'_>,
+        needed: &Needed,
+        now: BootTime,
+    ) -> Option<(Arc<Entry>, Source, u64)> {
         let key = EntryKey::new(needed.fence.epoch, read.operation, read.params, read.of_type);
         let entry = tenant.memory.ring().get(&key, read.params)?;
         if !entry.fresh(now) {
             return None;
         }
+        if !entry.label.covers(&needed.fence) {
+            return overtaken(tenant, read, needed, entry, now);
+        }
         let counters = tenant.counters.of(read.operation);
-        if entry.label.covers(&needed.fence) {
-            tenant.touch(now);
-            if counters.count_hit() {
-                counters.hit.record(self.clock.boot().since(now));
-            }
-            return Some(Answer { entry, source: Source::Memory, now, current_to: needed.known });
-        }
-        let age = entry.age(now);
-        let allowed = read.directives.max_stale.is_some_and(|max| age <= max)
-            && entry.label.covers_but_data(&needed.fence)
-            && entry.contains >= read.directives.min_version;
-        if !allowed {
-            return None;
-        }
         tenant.touch(now);
-        counters.stale.fetch_add(1, Ordering::Relaxed);
-        Some(Answer { entry, source: Source::Overtaken, now, current_to: 0 })
+        if counters.count_hit() {
+            counters.hit.record(self.clock.boot().since(now));
+        }
+        Some((entry, Source::Memory, needed.known))
     }
 
     pub(crate) async fn miss<F, Fut>(
         self: &Arc<Self>,
         scope: &Scope,
         operation: &Operation,
-        read: Read<'_>,
+        read: &Read<'_>,
         compute: F,
     ) -> Result<Answer, Error>
     where
@@ -211,31 +258,32 @@ impl Inner {
         let enabled = self.enabled();
         if enabled
             && !read.directives.no_cache
-            && let Some(answer) = self.serve(&tenant, &read, &needed, now)
+            && let Some((entry, source, current_to)) = self.serve(&tenant, read, &needed, now)
         {
-            return Ok(answer);
+            return Ok(Answer { entry, source, now, current_to });
         }
-        let plan = Plan::new(scope, operation, &read);
+        let plan = Plan::new(scope, operation, read);
         if read.directives.only_if_cached {
             // What stands in the shared tier was computed before it asked, too.
             if read.directives.no_cache {
                 return Err(Error::NotCached);
             }
             let landing = self.only_if_cached(&tenant, &plan, &needed).await?;
-            return Ok(self.answer(&tenant, &read, needed, now, landing, Source::Redis));
+            return Ok(self.answer(&tenant, read, needed, now, landing, Source::Redis));
         }
         if !enabled {
             let landing = self.compute(&tenant, &plan, needed, compute).await?;
-            return Ok(self.answer(&tenant, &read, needed, now, landing, Source::Bypass));
+            return Ok(self.answer(&tenant, read, needed, now, landing, Source::Bypass));
         }
         let fresh = read.directives.no_cache;
-        let mut flight = pin!(self.fly(Arc::clone(&tenant), plan, needed, fresh, compute));
+        let terms = Terms { fresh, look_first: operation.soft_timeout.is_none() };
+        let mut flight = pin!(self.fly(&tenant, &plan, needed, terms, compute));
         let landed = match operation.soft_timeout.filter(|_| !fresh) {
             None => flight.await,
             // The flight is on a task of its own, and goes on when nobody waits for it.
             Some(patience) => match tokio::time::timeout(patience, &mut flight).await {
                 Ok(landed) => landed,
-                Err(_elapsed) => match self.stand_in(&tenant, &read, &needed, Source::Expired) {
+                Err(_elapsed) => match self.stand_in(&tenant, read, &needed, Source::Expired) {
                     Some(answer) => return Ok(answer),
                     None => flight.await,
                 },
@@ -244,10 +292,10 @@ impl Inner {
         match landed {
             Ok(landing) => {
                 let source = source(fresh, landing.origin);
-                Ok(self.answer(&tenant, &read, needed, now, landing, source))
+                Ok(self.answer(&tenant, read, needed, now, landing, source))
             }
             Err(error) if fresh => Err(error),
-            Err(error) => self.stand_in(&tenant, &read, &needed, Source::StaleOnError).ok_or(error),
+            Err(error) => self.stand_in(&tenant, read, &needed, Source::StaleOnError).ok_or(error),
         }
     }
 
@@ -284,6 +332,26 @@ impl Inner {
         count(&tenant.counters.of(read.operation).stale);
         Some(Answer { entry, source, now, current_to: needed.known })
     }
+}
+
+/// An entry that is older than what is needed, for a read that allows it.
+#[cold]
+fn overtaken(
+    tenant: &Tenant,
+    read: &Read<'_>,
+    needed: &Needed,
+    entry: Arc<Entry>,
+    now: BootTime,
+) -> Option<(Arc<Entry>, Source, u64)> {
+    let allowed = read.directives.max_stale.is_some_and(|max| entry.age(now) <= max)
+        && entry.label.covers_but_data(&needed.fence)
+        && entry.contains >= read.directives.min_version;
+    if !allowed {
+        return None;
+    }
+    tenant.touch(now);
+    count(&tenant.counters.of(read.operation).stale);
+    Some((entry, Source::Overtaken, 0))
 }
 
 fn source(requested: bool, origin: Origin) -> Source {

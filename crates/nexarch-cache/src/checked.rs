@@ -27,7 +27,7 @@ impl Inner {
         checker: &Checker,
         scope: &Scope,
         operation: &Operation,
-        read: Read<'_>,
+        read: &Read<'_>,
         now: BootTime,
         compute: F,
     ) -> Result<Answer, Error>
@@ -35,21 +35,21 @@ impl Inner {
         F: FnOnce(Fence) -> Fut + Send + 'static,
         Fut: Future<Output = Result<Computed, BoxError>> + Send + 'static,
     {
-        let plan = Plan::new(scope, operation, &read);
+        let plan = Plan::new(scope, operation, read);
         let due = checker.begin(&plan, &operation.name, now);
         let check = |answer: &Answer| {
             if let Some(due) = &due {
                 checker.check(due, &answer.label(), matches!(answer.source, Source::Overtaken));
             }
         };
-        let Some(answer) = self.hit(scope, operation, &read, now) else {
+        let Some(answer) = self.hit(scope, operation, read, now) else {
             let answer = self.miss(scope, operation, read, compute).await?;
             check(&answer);
             return Ok(answer);
         };
         check(&answer);
         if now >= answer.entry.early && matches!(answer.source, Source::Memory) {
-            self.refresh_early(scope, operation, &read, &answer.entry, now, compute);
+            self.refresh_early(scope, operation, read, &answer.entry, now, compute);
         } else if let Some(due) = due {
             self.compare_behind(plan, operation, due, &answer, compute);
         }

@@ -13,22 +13,31 @@ pub struct BootTime(u64);
 
 impl BootTime {
     /// The moment `nanos` nanoseconds after boot.
+    #[inline]
     pub const fn from_nanos(nanos: u64) -> Self {
         Self(nanos)
     }
 
     /// Nanoseconds since boot.
+    #[inline]
     pub const fn as_nanos(self) -> u64 {
         self.0
     }
 
     /// How long before `self` the `earlier` moment was; zero when it was not earlier.
+    #[inline]
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 
+    /// How far the two moments are apart, whichever comes first.
+    pub(crate) const fn apart(self, other: Self) -> Duration {
+        Duration::from_nanos(self.0.abs_diff(other.0))
+    }
+
     /// The moment `after` this one; the end of time rather than an overflow.
     #[must_use]
+    #[inline]
     pub fn plus(self, after: Duration) -> Self {
         Self(self.0.saturating_add(nanos(after)))
     }

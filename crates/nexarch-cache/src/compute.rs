@@ -131,7 +131,7 @@ impl Inner {
         };
         let expires = began.plus(jittered(ttl, chance));
         let entry = Arc::new(Entry {
-            params: (*plan.params).into(),
+            params: Arc::clone(&plan.params),
             etag: etag(&computed.body),
             body: computed.body,
             label,

@@ -2,7 +2,9 @@
 
 use crate::clock::BootTime;
 use crate::fence::Fence;
+use crate::key::push_hex;
 use bytes::Bytes;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use xxhash_rust::xxh3::xxh3_128;
@@ -19,7 +21,7 @@ const JITTER_PARTS: u64 = 10;
 #[derive(Debug)]
 pub(crate) struct Entry {
     /// Compared on every read: two parameters with the same hash are two entries.
-    pub(crate) params: Box<str>,
+    pub(crate) params: Arc<str>,
     pub(crate) body: Bytes,
     /// `W/"32 hex digits"`, of the body alone.
     pub(crate) etag: Box<str>,
@@ -65,7 +67,11 @@ impl Entry {
 
 /// A weak validator: the same body, the same text, on every node.
 pub(crate) fn etag(body: &[u8]) -> Box<str> {
-    format!("W/\"{:032x}\"", xxh3_128(body)).into()
+    let mut tag = String::with_capacity(36);
+    tag.push_str("W/\"");
+    push_hex(&mut tag, xxh3_128(body));
+    tag.push('"');
+    tag.into()
 }
 
 /// `ttl` less 0 to 10 %, chosen by `chance`.

@@ -109,7 +109,7 @@ pub(crate) fn pack(place: &Place<'_>, nonce: [u8; NONCE], head: &Head, body: &[u
         out.extend_from_slice(&u32::try_from(length).map_err(io::Error::other)?.to_le_bytes());
     }
     debug_assert_eq!(out.len(), HEADER);
-    let beside = beside(place.key, &out);
+    let header = out.len();
     if place.sealer.is_some() {
         out.extend_from_slice(&nonce);
     }
@@ -117,10 +117,12 @@ pub(crate) fn pack(place: &Place<'_>, nonce: [u8; NONCE], head: &Head, body: &[u
     out.extend_from_slice(place.params.as_bytes());
     out.extend_from_slice(content);
     let end = match place.sealer {
-        Some(sealer) => sealer
-            .seal(&nonce, &beside, &mut out[begins..])
-            .ok_or_else(|| io::Error::other("too long to be sealed"))?,
-        None => checksum(&beside, &out[begins..]),
+        Some(sealer) => {
+            let beside = beside(place.key, &out[..header]);
+            let tag = sealer.seal(&nonce, &beside, &mut out[begins..]);
+            tag.ok_or_else(|| io::Error::other("too long to be sealed"))?
+        }
+        None => checksum(&[place.key.as_bytes(), &out]),
     };
     out.extend_from_slice(&end);
     Ok(out)
@@ -155,10 +157,12 @@ fn beside(key: &str, header: &[u8]) -> Vec<u8> {
     [key.as_bytes(), header].concat()
 }
 
-fn checksum(beside: &[u8], payload: &[u8]) -> [u8; TAG] {
+/// Of all parts in a row.
+fn checksum(parts: &[&[u8]]) -> [u8; TAG] {
     let mut hash = Xxh3::new();
-    hash.update(beside);
-    hash.update(payload);
+    for part in parts {
+        hash.update(part);
+    }
     hash.digest128().to_le_bytes()
 }
 

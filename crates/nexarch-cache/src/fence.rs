@@ -9,11 +9,13 @@ pub struct Epoch(u64);
 
 impl Epoch {
     /// The epoch with this number. Zero is reserved for "not read yet".
+    #[inline]
     pub const fn new(number: u64) -> Self {
         Self(number)
     }
 
     /// The number.
+    #[inline]
     pub const fn get(self) -> u64 {
         self.0
     }

@@ -1,11 +1,13 @@
 //! Reading a value from the shared tier: believed only where its label is what the authority vouches for.
 
 use crate::cache::Inner;
+use crate::clock::BootTime;
 use crate::compute::Plan;
 use crate::early;
 use crate::entry::{Entry, etag};
 use crate::envelope::{self, Head, Place, Rejected};
 use crate::fence::Fence;
+use crate::key::EntryKey;
 use crate::remote::RemoteError;
 use crate::seal::Sealer;
 use crate::tenants::Tenant;
@@ -79,7 +81,7 @@ impl Inner {
         tenant.remote.charge(key, bytes, left, moment.boot, tier.scope_max_bytes);
         let entry = Arc::new(entry(plan, &head, (body, etag), moment, tenant.mirror.known()));
         tenant.counters.of(plan.operation).learn_cost(head.cost);
-        self.keep(tenant, plan, &entry);
+        self.keep(tenant, key, &entry, moment.boot);
         if entry.fresh(self.clock.boot()) { Fetched::Hit(entry) } else { Fetched::Miss(Some(head.cost)) }
     }
 
@@ -126,11 +128,11 @@ impl Inner {
     }
 
     /// Keeps a value of the shared tier in memory, unless what is held there is as good.
-    fn keep(&self, tenant: &Tenant, plan: &Plan, entry: &Arc<Entry>) {
-        let held = tenant.memory.ring().get(&plan.key(tenant), &plan.params);
+    fn keep(&self, tenant: &Tenant, key: EntryKey, entry: &Arc<Entry>, now: BootTime) {
+        let held = tenant.memory.ring().get(&key, &entry.params);
         let better = held.is_none_or(|held| !held.label.covers(&entry.label) || held.expires < entry.expires);
         if better && self.enabled() {
-            tenant.memory.store(plan.key(tenant), Arc::clone(entry), self.clock.boot());
+            tenant.memory.store(key, Arc::clone(entry), now);
         }
     }
 
@@ -171,7 +173,7 @@ fn entry(plan: &Plan, head: &Head, (body, etag): (Bytes, Box<str>), moment: Mome
     let computed_at = moment.passed(head.computed_at);
     let expires = moment.to_come(head.expires, plan.ttl);
     Entry {
-        params: (*plan.params).into(),
+        params: Arc::clone(&plan.params),
         etag,
         body,
         label: head.label,

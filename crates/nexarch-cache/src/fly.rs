@@ -5,27 +5,37 @@ use crate::compute::{Landing, Origin, Plan};
 use crate::entry::Entry;
 use crate::error::{BoxError, Error};
 use crate::fence::Fence;
+use crate::fetch::Fetched;
 use crate::flight::{Arrival, Ticket};
 use crate::key::EntryKey;
 use crate::mirror::Needed;
 use crate::promise::Promise;
 use crate::read::Computed;
 use crate::tenants::Tenant;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use tokio::sync::Notify;
 
 /// What a flight is of. The parameters are part of it: two that share a hash share no computation.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FlightKey {
     entry: EntryKey,
     params: Arc<str>,
+}
+
+/// Of the entry's hash alone, which is of the parameters.
+impl Hash for FlightKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.entry.hash(state);
+    }
 }
 
 /// How those who wait for a flight are woken and answered.
 #[derive(Debug)]
 pub(crate) struct Handle {
     start: Notify,
-    done: Promise<Result<Landing, Error>>,
+    /// `None`: whoever led it hung up before it was known whether there is anything to compute.
+    done: Promise<Option<Result<Landing, Error>>>,
 }
 
 /// A flight under way: ends it when dropped, so that no panic and no shutdown leaves anybody waiting.
@@ -34,6 +44,18 @@ pub(crate) struct Flight {
     key: FlightKey,
     ticket: Ticket<Arc<Handle>>,
     waits: bool,
+    /// It is led by a caller, who may hang up, and not yet by a task of its own.
+    by_caller: bool,
+}
+
+/// How a reader takes part in a flight.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
+    /// Only a computation that begins after the call will do.
+    pub(crate) fresh: bool,
+    /// The reader will wait for the shared tier. One that turns to something else meanwhile leaves the look to a task,
+    /// which sees it through.
+    pub(crate) look_first: bool,
 }
 
 impl Handle {
@@ -41,7 +63,7 @@ impl Handle {
         Arc::new(Self { start: Notify::new(), done: Promise::new() })
     }
 
-    async fn landed(&self) -> Result<Landing, Error> {
+    async fn landed(&self) -> Option<Result<Landing, Error>> {
         self.done.wait().await
     }
 }
@@ -51,11 +73,11 @@ impl Flight {
     pub(crate) fn take_off(tenant: &Arc<Tenant>, plan: &Plan, needed: &Needed) -> Option<Self> {
         let key = FlightKey { entry: plan.key(tenant), params: Arc::clone(&plan.params) };
         let ticket = tenant.flights.lead(key.clone(), &needed.fence, Handle::new)?;
-        Some(Self { tenant: Arc::clone(tenant), key, ticket, waits: false })
+        Some(Self { tenant: Arc::clone(tenant), key, ticket, waits: false, by_caller: false })
     }
 
     pub(crate) fn land(self, result: Result<Landing, Error>) {
-        self.ticket.handle.done.keep(result);
+        self.ticket.handle.done.keep(Some(result));
     }
 }
 
@@ -64,7 +86,7 @@ impl Drop for Flight {
         // Out of the way before anybody is told: who tries again does not meet it again.
         let next = self.tenant.flights.finish(&self.key, self.ticket.id);
         // Unless it landed.
-        self.ticket.handle.done.keep(Err(Error::Dropped));
+        self.ticket.handle.done.keep(if self.by_caller { None } else { Some(Err(Error::Dropped)) });
         if let Some(next) = next {
             next.start.notify_one();
         }
@@ -72,37 +94,43 @@ impl Drop for Flight {
 }
 
 impl Inner {
-    /// One computation for all who miss `plan` under a fence that it covers.
+    /// One computation for all who miss `plan` under a fence that it covers. `look_first` lets the caller itself look
+    /// into the shared tier, so that a hit there takes no task; what is to be computed always gets one.
     pub(crate) async fn fly<F, Fut>(
         self: &Arc<Self>,
-        tenant: Arc<Tenant>,
-        plan: Plan,
+        tenant: &Arc<Tenant>,
+        plan: &Plan,
         needed: Needed,
-        fresh: bool,
+        terms: Terms,
         compute: F,
     ) -> Result<Landing, Error>
     where
         F: FnOnce(Fence) -> Fut + Send + 'static,
         Fut: Future<Output = Result<Computed, BoxError>> + Send + 'static,
     {
-        let key = FlightKey { entry: plan.key(&tenant), params: Arc::clone(&plan.params) };
+        let key = FlightKey { entry: plan.key(tenant), params: Arc::clone(&plan.params) };
         let mut again = true;
         loop {
-            match tenant.flights.arrive(key.clone(), &needed.fence, fresh, Handle::new) {
+            match tenant.flights.arrive(key.clone(), &needed.fence, terms.fresh, Handle::new) {
                 Arrival::Lead(ticket) => {
-                    let flight = Flight { tenant, key, ticket, waits: false };
+                    let by_caller = terms.look_first && !terms.fresh;
+                    let tenant = Arc::clone(tenant);
+                    let flight = Flight { tenant, key, ticket, waits: false, by_caller };
                     return self.lead(flight, plan, needed, compute).await;
                 }
                 Arrival::Wait(ticket) => {
-                    let flight = Flight { tenant, key, ticket, waits: true };
+                    let tenant = Arc::clone(tenant);
+                    let flight = Flight { tenant, key, ticket, waits: true, by_caller: false };
                     return self.lead(flight, plan, needed, compute).await;
                 }
                 Arrival::Join(handle) => match handle.landed().await {
+                    // Whoever led it hung up: then it is ours to lead, or that of another who joined.
+                    None => {}
                     // The one who computed is gone, with its runtime perhaps; this one is here.
-                    Err(Error::Dropped) if again => again = false,
-                    landed => return landed.map(Landing::shared),
+                    Some(Err(Error::Dropped)) if again => again = false,
+                    Some(landed) => return landed.map(Landing::shared),
                 },
-                Arrival::Alone => return self.alone(tenant, plan, needed, fresh, compute).await,
+                Arrival::Alone => return self.alone(tenant, plan, needed, terms.fresh, compute).await,
             }
         }
     }
@@ -110,8 +138,8 @@ impl Inner {
     /// Computes on a task of its own, which goes on when the caller hangs up: others may have joined.
     async fn lead<F, Fut>(
         self: &Arc<Self>,
-        flight: Flight,
-        plan: Plan,
+        mut flight: Flight,
+        plan: &Plan,
         needed: Needed,
         compute: F,
     ) -> Result<Landing, Error>
@@ -119,13 +147,32 @@ impl Inner {
         F: FnOnce(Fence) -> Fut + Send + 'static,
         Fut: Future<Output = Result<Computed, BoxError>> + Send + 'static,
     {
+        let mut looked = None;
+        if flight.by_caller
+            && let Some(tier) = self.tier.as_ref().filter(|tier| self.enabled() && tier.usable())
+        {
+            if let Some(entry) = self.stored(&flight.tenant, plan, &needed.fence) {
+                let landing = Landing { entry, origin: Origin::Shared };
+                flight.land(Ok(landing.clone()));
+                return Ok(landing);
+            }
+            match self.fetch(tier, &flight.tenant, plan, &needed.fence).await {
+                Fetched::Hit(entry) => {
+                    let landing = Landing { entry, origin: Origin::Fetched };
+                    flight.land(Ok(landing.clone()));
+                    return Ok(landing);
+                }
+                other => looked = Some(other),
+            }
+        }
+        flight.by_caller = false;
         let handle = Arc::clone(&flight.ticket.handle);
-        let inner = Arc::clone(self);
+        let (inner, plan) = (Arc::clone(self), plan.clone());
         self.tracker.spawn(async move {
-            let result = inner.run(&flight, &plan, needed, compute).await;
+            let result = inner.run(&flight, &plan, needed, looked, compute).await;
             flight.land(result);
         });
-        handle.landed().await
+        handle.landed().await.unwrap_or(Err(Error::Dropped))
     }
 
     async fn run<F, Fut>(
@@ -133,6 +180,7 @@ impl Inner {
         flight: &Flight,
         plan: &Plan,
         needed: Needed,
+        looked: Option<Fetched>,
         compute: F,
     ) -> Result<Landing, Error>
     where
@@ -159,7 +207,7 @@ impl Inner {
         if let Some(entry) = self.stored(&tenant, plan, &needed.fence) {
             return Ok(Landing { entry, origin: Origin::Shared });
         }
-        self.obtain(&tenant, plan, needed, compute).await
+        self.obtain(&tenant, plan, needed, looked, compute).await
     }
 
     /// What the flight before this one stored may do for this one, too.
@@ -170,8 +218,8 @@ impl Inner {
 
     async fn alone<F, Fut>(
         self: &Arc<Self>,
-        tenant: Arc<Tenant>,
-        plan: Plan,
+        tenant: &Arc<Tenant>,
+        plan: &Plan,
         needed: Needed,
         fresh: bool,
         compute: F,
@@ -180,12 +228,12 @@ impl Inner {
         F: FnOnce(Fence) -> Fut + Send + 'static,
         Fut: Future<Output = Result<Computed, BoxError>> + Send + 'static,
     {
-        let inner = Arc::clone(self);
+        let (inner, tenant, plan) = (Arc::clone(self), Arc::clone(tenant), plan.clone());
         let task = async move {
             if fresh {
                 inner.compute(&tenant, &plan, needed, compute).await
             } else {
-                inner.obtain(&tenant, &plan, needed, compute).await
+                inner.obtain(&tenant, &plan, needed, None, compute).await
             }
         };
         self.tracker.spawn(task).await.unwrap_or(Err(Error::Dropped))

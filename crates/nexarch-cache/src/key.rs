@@ -129,7 +129,11 @@ impl EntryKey {
 
     /// `{namespace}:{scope}:{operation}:{32 hex digits}`.
     pub(crate) fn name(&self, namespace: &str, scope: &Scope, operation: &str) -> String {
-        format!("{namespace}:{scope}:{operation}:{:032x}", self.hash)
+        let parts = [namespace, ":", scope.as_str(), ":", operation, ":"];
+        let mut name = String::with_capacity(parts.iter().map(|part| part.len()).sum::<usize>() + 32);
+        name.extend(parts);
+        push_hex(&mut name, self.hash);
+        name
     }
 
     /// The text under which a shared tier keeps the right to compute the entry called `name` under `fence`: on the same
@@ -153,6 +157,18 @@ impl Hash for EntryKey {
         // Spread by an odd constant (2^64 / golden ratio): operations differ in their lowest bits only.
         state.write_u64(lower ^ (self.operation.index() as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15));
     }
+}
+
+/// Appends 32 hex digits. By hand: formatting machinery takes as long as all the rest of finding an entry.
+pub(crate) fn push_hex(text: &mut String, number: u128) {
+    const DIGITS: [char; 16] =
+        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
+    text.extend(
+        number
+            .to_be_bytes()
+            .into_iter()
+            .flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]),
+    );
 }
 
 /// A number that looks random for any other (`SplitMix64`).
@@ -179,6 +195,26 @@ impl Hasher for Hashed {
     fn write_u64(&mut self, hash: u64) {
         self.0 = hash;
     }
+
+    #[expect(clippy::cast_possible_truncation, reason = "the lower half of a 128-bit hash")]
+    fn write_u128(&mut self, hash: u128) {
+        self.0 = hash as u64;
+    }
 }
 
 pub(crate) type BuildHashed = BuildHasherDefault<Hashed>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn hex_digits_are_those_of_the_formatter(number: u128) {
+            let mut text = String::from("x");
+            push_hex(&mut text, number);
+            prop_assert_eq!(text, format!("x{number:032x}"));
+        }
+    }
+}

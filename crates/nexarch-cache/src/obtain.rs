@@ -29,19 +29,21 @@ impl Inner {
         }
     }
 
-    /// Brings a value for `needed`; computes it here when nobody else has it.
+    /// Brings a value for `needed`; computes it here when nobody else has it. `looked` is what a first look into the
+    /// shared tier brought, if there was one.
     pub(crate) async fn obtain<F, Fut>(
         self: &Arc<Self>,
         tenant: &Arc<Tenant>,
         plan: &Plan,
         needed: Needed,
+        looked: Option<Fetched>,
         compute: F,
     ) -> Result<Landing, Error>
     where
         F: FnOnce(Fence) -> Fut + Send,
         Fut: Future<Output = Result<Computed, BoxError>> + Send,
     {
-        match self.elsewhere(tenant, plan, &needed.fence).await {
+        match self.elsewhere(tenant, plan, &needed.fence, looked).await {
             Some(landing) => Ok(landing),
             None => self.compute(tenant, plan, needed, compute).await,
         }
@@ -53,9 +55,14 @@ impl Inner {
         tenant: &Arc<Tenant>,
         plan: &Plan,
         needed: &Fence,
+        looked: Option<Fetched>,
     ) -> Option<Landing> {
         let tier = self.tier.as_ref().filter(|_| self.enabled())?;
-        let cost = match self.fetch(tier, tenant, plan, needed).await {
+        let fetched = match looked {
+            Some(fetched) => fetched,
+            None => self.fetch(tier, tenant, plan, needed).await,
+        };
+        let cost = match fetched {
             Fetched::Hit(entry) => return Some(Landing { entry, origin: Origin::Fetched }),
             Fetched::Miss(cost) => cost,
             Fetched::Refused(reason) => {

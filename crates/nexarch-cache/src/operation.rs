@@ -127,6 +127,7 @@ impl Operation {
 pub struct OperationId(u16);
 
 impl OperationId {
+    #[inline]
     pub(crate) fn index(self) -> usize {
         usize::from(self.0)
     }

@@ -134,6 +134,7 @@ pub struct Answer {
 
 impl Answer {
     /// The value.
+    #[inline]
     pub fn body(&self) -> &Bytes {
         &self.entry.body
     }

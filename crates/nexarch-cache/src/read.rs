@@ -23,6 +23,7 @@ pub struct Read<'a> {
 
 impl<'a> Read<'a> {
     /// A read on the terms of the operation. `params` are canonical: equal requests give equal text.
+    #[inline]
     pub fn new(operation: OperationId, params: &'a str) -> Self {
         Self {
             operation,

@@ -119,19 +119,18 @@ impl Tenants {
         Epoch::new(self.epoch.load(Ordering::SeqCst))
     }
 
-    /// Runs `then` on the scope if it is known. The scope mostly knows itself where that is: no lock, no hash and no count
-    /// of references on the way. (A copy per thread was no faster than the lock: it costs as much to look for.)
+    /// The scope where it knows itself, as it mostly does: no lock, no hash and no count of references on the way. (A copy
+    /// per thread was no faster than the lock: it costs as much to look for.)
     #[inline]
-    pub(crate) fn with<T>(&self, scope: &Scope, then: impl FnOnce(&Tenant) -> Option<T>) -> Option<T> {
-        match scope.home() {
-            Some(tenant) if tenant.map == self.id && !tenant.closed.load(Ordering::SeqCst) => then(tenant),
-            _ => self.look_up(scope, then),
-        }
+    pub(crate) fn settled<'a>(&self, scope: &'a Scope) -> Option<&'a Arc<Tenant>> {
+        let tenant = scope.home()?;
+        (tenant.map == self.id && !tenant.closed.load(Ordering::SeqCst)).then_some(tenant)
     }
 
-    /// A scope is settled by its first hit: before that, its first read of the epoch may replace it once more.
+    /// Runs `then` on the scope if it is known. It is settled by its first hit: before that, its first read of the epoch
+    /// may replace it once more.
     #[cold]
-    fn look_up<T>(&self, scope: &Scope, then: impl FnOnce(&Tenant) -> Option<T>) -> Option<T> {
+    pub(crate) fn look_up<T>(&self, scope: &Scope, then: impl FnOnce(&Tenant) -> Option<T>) -> Option<T> {
         let shard = self.read(scope);
         let tenant = shard.get(scope)?;
         let found = then(tenant);

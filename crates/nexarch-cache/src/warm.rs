@@ -5,6 +5,7 @@ use crate::compute::{Origin, Plan};
 use crate::entry::Entry;
 use crate::error::{BoxError, Error};
 use crate::fence::Fence;
+use crate::fly::Terms;
 use crate::key::Scope;
 use crate::read::{Computed, Read};
 use crate::tenants::Tenant;
@@ -82,7 +83,8 @@ impl Cache {
         let tenant = self.inner.current(scope, 0).await?;
         let needed = tenant.mirror.certain(plan.operation.index(), plan.follows_data);
         tenant.touch(self.inner.clock.boot());
-        let landing = self.inner.fly(Arc::clone(&tenant), plan.clone(), needed, true, compute).await?;
+        let terms = Terms { fresh: true, look_first: false };
+        let landing = self.inner.fly(&tenant, &plan, needed, terms, compute).await?;
         let memory = match landing.origin {
             Origin::Computed { stored } => stored,
             Origin::Shared | Origin::Fetched | Origin::Awaited => keeps(&tenant, &plan, &landing.entry),

@@ -6,7 +6,10 @@ use super::{
 use crate::fence::{Epoch, Fence};
 use crate::seal::{NONCE, TAG};
 use bytes::Bytes;
+use std::cell::RefCell;
+use std::io;
 use std::time::Duration;
+use zstd::bulk::Decompressor;
 
 /// Why a value of the shared tier is not used. Each is a miss, and counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -128,10 +131,11 @@ impl<'a> Reader<'a> {
     fn verified(&self, place: &Place<'_>, begins: usize, length: usize) -> Result<Bytes, Rejected> {
         let payload = self.value.slice(begins..begins + length);
         let end: &[u8; TAG] = self.value.last_chunk().ok_or(Rejected::Truncated)?;
-        let beside = beside(place.key, self.header);
         let Some(sealer) = place.sealer else {
-            return if checksum(&beside, &payload) == *end { Ok(payload) } else { Err(Rejected::Corrupt) };
+            let fits = checksum(&[place.key.as_bytes(), self.header, &payload]) == *end;
+            return if fits { Ok(payload) } else { Err(Rejected::Corrupt) };
         };
+        let beside = beside(place.key, self.header);
         let nonce: &[u8; NONCE] = self.value[HEADER..].first_chunk().ok_or(Rejected::Truncated)?;
         let mut text = payload.to_vec();
         sealer.open(nonce, &beside, &mut text, end).ok_or(Rejected::Corrupt)?;
@@ -179,10 +183,21 @@ impl<'a> Reader<'a> {
 
 /// The body. What is decompressed never takes more room than the header promised, which was compared with the limit.
 fn unsqueezed(content: Bytes, length: usize, compressed: bool) -> Result<Bytes, Rejected> {
-    let body = if compressed {
-        Bytes::from(zstd::bulk::decompress(&content, length).map_err(|_| Rejected::Corrupt)?)
-    } else {
-        content
-    };
+    let body = if compressed { unsqueeze(&content, length).map_err(|_| Rejected::Corrupt)? } else { content };
     if body.len() == length { Ok(body) } else { Err(Rejected::Corrupt) }
+}
+
+thread_local! {
+    /// Making one takes longer than unpacking a small body.
+    static UNSQUEEZER: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
+}
+
+fn unsqueeze(content: &[u8], length: usize) -> io::Result<Bytes> {
+    UNSQUEEZER.with_borrow_mut(|unsqueezer| {
+        let unsqueezer = match unsqueezer {
+            Some(unsqueezer) => unsqueezer,
+            None => unsqueezer.insert(Decompressor::new()?),
+        };
+        unsqueezer.decompress(content, length).map(Bytes::from)
+    })
 }

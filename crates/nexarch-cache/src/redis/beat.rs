@@ -2,8 +2,8 @@
 //! taken although nobody writes.
 
 use super::line::{canary, canary_key};
-use super::node::Request;
 use super::tier::Tier;
+use super::wire::Request;
 use crate::remote::{Reason, RemoteError};
 use redis::cmd;
 use std::sync::Arc;
@@ -38,7 +38,7 @@ pub(super) async fn run(tier: Arc<Tier>) {
 /// Rights may have been taken away from us. A key of ours that may not be read means that none may.
 async fn read(tier: &Tier) {
     for node in tier.layout().nodes() {
-        let answer = node.call(tier, Request::Plain(&canary(tier, node)), tier.command_timeout).await;
+        let answer = node.call(tier, Request::of(&canary(tier, node)), tier.command_timeout).await;
         if matches!(answer.map_err(|failure| failure.error), Err(RemoteError::Refused(Reason::Auth))) {
             node.distrust(tier, Reason::Auth, "refuses to be read");
         }
@@ -51,7 +51,7 @@ async fn write(tier: &Tier, reason: Reason) {
     for node in layout.nodes() {
         let mut set = cmd("SET");
         set.arg(canary_key(tier, node)).arg("").arg("PX").arg(CANARY_MS);
-        let answer = node.call(tier, Request::Plain(&set), tier.command_timeout).await;
+        let answer = node.call(tier, Request::of(&set), tier.command_timeout).await;
         refused |= matches!(answer.map_err(|failure| failure.error), Err(RemoteError::Refused(_)));
         if reason == Reason::Readonly {
             // What was a primary is a replica now. The name may lead to the new primary by now, one connection at a

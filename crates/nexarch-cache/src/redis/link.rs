@@ -1,11 +1,12 @@
 //! One connection, logged in, with its driver on the tracker.
 
 use super::backoff::chance;
-use super::failure::{Failure, of_handshake, of_refusal};
+use super::failure::{Failure, is_full, of_handshake, of_refusal};
 use super::renewal::{Renewal, login_after};
 use super::socket::{self, Target};
 use super::tls::Tls;
 use super::token::RedisToken;
+use super::wire::{Request, Unanswered, Wire};
 use crate::clock::{Clock, SystemClock};
 use crate::remote::Reason;
 use crate::sync::lock;
@@ -15,7 +16,7 @@ use redis::aio::{MultiplexedConnection, PubSub, SendError};
 use redis::{
     AsyncConnectionConfig, Cmd, ErrorKind, ProtocolVersion, PushInfo, PushKind, RedisConnectionInfo,
 };
-use redis::{RedisError, RedisResult, Value};
+use redis::{RedisError, RedisResult, Value, cmd};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -24,10 +25,6 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
-
-/// Commands that wait in memory for the socket. Measured fastest at 64 and at 512 calls in flight; the client's own 50
-/// makes callers wait for a place.
-const PIPELINE: usize = 1024;
 
 /// What every connection needs to know to come about.
 pub(super) struct Dialer {
@@ -59,8 +56,8 @@ pub(super) struct Ear {
     gone: CancellationToken,
     /// Ends it when dropped.
     _stop: DropGuard,
-    /// Where messages come between answers.
-    _link: Option<Link>,
+    /// Where messages come between answers: it ends with the last of those who may ask.
+    _connection: Option<MultiplexedConnection>,
 }
 
 impl Ear {
@@ -72,7 +69,7 @@ impl Ear {
 
 /// A connection that any number of calls share.
 pub(super) struct Link {
-    connection: MultiplexedConnection,
+    wire: Wire,
     /// Calls in a row that were not answered.
     silent: AtomicU64,
     stop: CancellationToken,
@@ -147,12 +144,12 @@ impl Dialer {
     async fn greet(&self, target: &Target, stop: &CancellationToken) -> Result<Link, Failure> {
         let asks = self.speaks_resp3();
         if asks {
-            match self.open(target, stop, ProtocolVersion::RESP3, options()).await {
+            match self.open(target, stop, ProtocolVersion::RESP3).await {
                 Err(Dialed::Greeted(error)) if knows_no_hello(&error) => {}
                 dialed => return dialed.map_err(Dialed::into_failure),
             }
         }
-        let link = self.open(target, stop, ProtocolVersion::RESP2, options()).await;
+        let link = self.open(target, stop, ProtocolVersion::RESP2).await;
         let link = link.map_err(Dialed::into_failure)?;
         if asks {
             self.note_old();
@@ -171,19 +168,10 @@ impl Dialer {
         let asks = !self.is_old();
         if asks {
             let receiver = Arc::clone(&on_message);
-            let config = options().set_push_sender(move |push: PushInfo| {
-                receive(&receiver, push);
-                Ok::<_, SendError>(())
-            });
-            match self.open(target, stop, ProtocolVersion::RESP3, config).await {
-                Ok(link) => {
-                    link.connection
-                        .clone()
-                        .subscribe(channel)
-                        .await
-                        .map_err(|error| refused(channel, &error))?;
-                    let (gone, stop) = (link.gone.clone(), link.stop.clone().drop_guard());
-                    return Ok(Ear { gone, _stop: stop, _link: Some(link) });
+            match self.open_for_pushes(target, stop, move |push| receive(&receiver, push)).await {
+                Ok((ear, mut connection)) => {
+                    connection.subscribe(channel).await.map_err(|error| refused(channel, &error))?;
+                    return Ok(Ear { _connection: Some(connection), ..ear });
                 }
                 Err(Dialed::Greeted(error)) if knows_no_hello(&error) => {}
                 Err(dialed) => return Err(dialed.into_failure()),
@@ -198,7 +186,7 @@ impl Dialer {
             self.note_old();
         }
         let (stop, gone) = (stop.child_token(), CancellationToken::new());
-        let ear = Ear { gone: gone.clone(), _stop: stop.clone().drop_guard(), _link: None };
+        let ear = Ear { gone: gone.clone(), _stop: stop.clone().drop_guard(), _connection: None };
         let outlived = outlived(token, self.tokens.as_ref().map(|tokens| tokens.watch()));
         self.tracker.spawn(async move {
             let _gone = gone.drop_guard();
@@ -227,39 +215,120 @@ impl Dialer {
         *lock(&self.old) = Some(Instant::now());
     }
 
+    /// A connection of the client library's, which tells pushes and answers apart.
+    async fn open_for_pushes(
+        &self,
+        target: &Target,
+        stop: &CancellationToken,
+        receive: impl Fn(PushInfo) + Send + Sync + 'static,
+    ) -> Result<(Ear, MultiplexedConnection), Dialed> {
+        let stream = socket::open(target, self.tls.as_ref()).await.map_err(Dialed::Failed)?;
+        // Deadlines are the callers', the connect timeout is the dialer's.
+        let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
+        let config = config.set_push_sender(move |push: PushInfo| {
+            receive(push);
+            Ok::<_, SendError>(())
+        });
+        let login = self.login(ProtocolVersion::RESP3);
+        let connected = MultiplexedConnection::new_with_config(&login, stream, config).await;
+        let (mut connection, driver) = connected.map_err(Dialed::Greeted)?;
+        let (stop, gone) = (stop.child_token(), CancellationToken::new());
+        let ear = Ear { gone: gone.clone(), _stop: stop.clone().drop_guard(), _connection: None };
+        self.tracker.spawn(async move {
+            let _gone = gone.drop_guard();
+            stop.run_until_cancelled(driver).await;
+        });
+        if let Some(set_name) = self.introduction() {
+            let _ = connection.send_packed_command(&set_name).await;
+        }
+        Ok((ear, connection))
+    }
+
     async fn open(
         &self,
         target: &Target,
         stop: &CancellationToken,
         protocol: ProtocolVersion,
-        config: AsyncConnectionConfig,
     ) -> Result<Link, Dialed> {
         let token = self.token().await.map_err(Dialed::Failed)?;
         let stream = socket::open(target, self.tls.as_ref()).await.map_err(Dialed::Failed)?;
-        let login = self.login(protocol, token.as_deref());
-        let connected = MultiplexedConnection::new_with_config(&login, stream, config).await;
-        let (connection, driver) = connected.map_err(Dialed::Greeted)?;
+        let (wire, driver) = Wire::new(stream);
         let (stop, gone) = (stop.child_token(), CancellationToken::new());
-        let link = Link { connection, silent: AtomicU64::new(0), stop: stop.clone(), gone: gone.clone() };
+        let link = Link { wire, silent: AtomicU64::new(0), stop: stop.clone(), gone: gone.clone() };
         self.tracker.spawn(async move {
             // Also when the driver panics: a connection without driver answers nobody.
             let _gone = gone.drop_guard();
             stop.run_until_cancelled(driver).await;
         });
+        self.log_in(&link, protocol, token.as_deref()).await.map_err(Dialed::Greeted)?;
         if let (Some(token), Some(tokens)) = (token, &self.tokens) {
             self.tracker.spawn(link.renew(token, tokens.watch(), self.timeout));
         }
-        self.introduce(&link).await;
+        if let Some(set_name) = self.introduction() {
+            let _ = link.ask(&set_name).await;
+        }
         Ok(link)
     }
 
-    /// A name for `CLIENT LIST`. Only people need it: a server that refuses the command is as good as any.
-    async fn introduce(&self, link: &Link) {
-        if let Some(name) = &self.client_name {
-            let mut set_name = redis::cmd("CLIENT");
-            set_name.arg("SETNAME").arg(name);
-            let _ = link.ask(&set_name).await;
+    /// Nothing that is newer than Redis 6.0, and nothing but what is needed.
+    async fn log_in(
+        &self,
+        link: &Link,
+        protocol: ProtocolVersion,
+        token: Option<&RedisToken>,
+    ) -> RedisResult<()> {
+        if protocol == ProtocolVersion::RESP2 {
+            self.authenticate(link, token).await?;
+        } else {
+            let mut hello = cmd("HELLO");
+            hello.arg(3);
+            if let (username, Some(password)) = self.credentials(token) {
+                // HELLO has no form without a user; this is the one that a password alone is of.
+                hello.arg("AUTH").arg(username.unwrap_or("default")).arg(password);
+            }
+            link.ask(&hello).await?;
         }
+        if self.db != 0 {
+            link.ask(cmd("SELECT").arg(self.db)).await?;
+        }
+        Ok(())
+    }
+
+    /// User and password, or token.
+    fn credentials<'a>(&'a self, token: Option<&'a RedisToken>) -> (Option<&'a str>, Option<&'a str>) {
+        let username = self.username.as_deref().or(token.map(|token| token.user.as_str()));
+        let password = token.map_or(self.password.as_deref(), |token| Some(token.secret.as_str()));
+        (username, password)
+    }
+
+    async fn authenticate(&self, link: &Link, token: Option<&RedisToken>) -> RedisResult<()> {
+        let (username, Some(password)) = self.credentials(token) else { return Ok(()) };
+        let mut auth = cmd("AUTH");
+        if let Some(username) = username {
+            auth.arg(username);
+        }
+        let mut answer = link.ask(auth.arg(password)).await;
+        let counts = |error: &RedisError| {
+            error.detail().is_some_and(|text| text.contains("wrong number of arguments"))
+        };
+        if username.is_some() && answer.as_ref().is_err_and(counts) {
+            // Before Redis 6 there are no users.
+            answer = link.ask(cmd("AUTH").arg(password)).await;
+        }
+        match answer {
+            // Old servers say only `ERR`.
+            Err(error) if error.code() == Some("ERR") && !is_full(&error) => {
+                Err((ErrorKind::AuthenticationFailed, "the password is refused").into())
+            }
+            answer => answer.map(drop),
+        }
+    }
+
+    /// A name for `CLIENT LIST`. Only people need it: a server that refuses the command is as good as any.
+    fn introduction(&self) -> Option<Cmd> {
+        let mut set_name = cmd("CLIENT");
+        set_name.arg("SETNAME").arg(self.client_name.as_ref()?);
+        Some(set_name)
     }
 
     /// The token to log in with, as soon as there is one; whoever dials has a limit.
@@ -283,8 +352,7 @@ impl Dialer {
     fn login(&self, protocol: ProtocolVersion, token: Option<&RedisToken>) -> RedisConnectionInfo {
         // CLIENT SETINFO is newer than Redis 6.0.
         let mut login = RedisConnectionInfo::default().set_protocol(protocol).set_skip_set_lib_name();
-        let username = self.username.as_deref().or(token.map(|token| token.user.as_str()));
-        let password = token.map_or(self.password.as_deref(), |token| Some(token.secret.as_str()));
+        let (username, password) = self.credentials(token);
         if let Some(username) = username {
             login = login.set_username(username);
         }
@@ -307,14 +375,6 @@ impl Dialed {
             Self::Greeted(error) => of_handshake(&error),
         }
     }
-}
-
-fn options() -> AsyncConnectionConfig {
-    // Deadlines are the callers', the connect timeout is the dialer's.
-    AsyncConnectionConfig::new()
-        .set_connection_timeout(None)
-        .set_response_timeout(None)
-        .set_pipeline_buffer_size(PIPELINE)
 }
 
 /// Whether `HELLO 3` alone was refused. A server that is full says `ERR`, too: to ask again would only fill it more.
@@ -353,15 +413,17 @@ fn receive(on_message: &OnMessage, push: PushInfo) {
 impl Link {
     /// Sends a command and waits for its answer, for as long as it takes.
     pub(super) async fn ask(&self, command: &Cmd) -> RedisResult<Value> {
-        self.connection.clone().send_packed_command(command).await.and_then(Value::extract_error)
+        self.wire.ask(command).await
     }
 
-    /// As [`Link::ask`], of a server that is taking the key's slot over.
-    pub(super) async fn ask_importing(&self, command: &Cmd) -> RedisResult<Value> {
-        let mut both = redis::pipe();
-        both.cmd("ASKING").add_command(command.clone());
-        let mut answers = self.connection.clone().send_packed_commands(&both, 1, 1).await?;
-        answers.pop().unwrap_or(Value::Nil).extract_error()
+    /// Sends a command and waits for its answer within `limit`. An answer may be a refusal.
+    pub(super) async fn call(&self, request: Request<'_>, limit: Duration) -> Result<Value, Unanswered> {
+        self.wire.call(request, Some(limit)).await
+    }
+
+    /// Calls that were not answered in time and were not told of, because their callers had hung up.
+    pub(super) fn unheard(&self) -> u64 {
+        self.wire.unheard()
     }
 
     /// Logs in anew with each token that comes, in time and not together with other connections. One that is refused is
@@ -372,7 +434,7 @@ impl Link {
         mut current: watch::Receiver<Option<Arc<RedisToken>>>,
         limit: Duration,
     ) -> impl Future<Output = ()> + Send + 'static {
-        let (connection, stop) = (self.connection.clone(), self.stop.clone());
+        let (wire, stop) = (self.wire.clone(), self.stop.clone());
         let keep = async move {
             loop {
                 let is_new =
@@ -382,9 +444,8 @@ impl Link {
                 let Some(token) = token else { return };
                 let mut auth = redis::cmd("AUTH");
                 auth.arg(&token.user).arg(&token.secret);
-                let mut connection = connection.clone();
-                let answer = timeout(limit, connection.send_packed_command(&auth)).await;
-                if !matches!(answer.map(|answer| answer.and_then(Value::extract_error)), Ok(Ok(_))) {
+                let answer = wire.call(Request::of(&auth), Some(limit)).await;
+                if !matches!(answer.map(Value::extract_error), Ok(Ok(_))) {
                     tracing::debug!("cache: a connection to Redis could not log in anew; it is replaced");
                     return;
                 }

@@ -2,8 +2,9 @@
 //!
 //! Top down: [`remote`] answers the cache's calls; [`layout`] knows which server a key belongs to, and [`scout`] keeps
 //! that true; [`node`] is one server with its breaker; [`mod@line`] keeps one
-//! connection of it alive; [`messages`] keeps the one for messages; [`link`] is a connection, [`socket`] and [`tls`]
-//! open it, [`renewal`] keeps its token good. [`checkup`] looks at all of it once, for people. [`board`] gathers what they report into one status.
+//! connection of it alive; [`messages`] keeps the one for messages; [`link`] is a connection, [`wire`] what goes over
+//! it, [`socket`] and [`tls`] open it, [`renewal`] keeps its token good. [`checkup`] looks at all of it once, for people.
+//! [`board`] gathers what they report into one status.
 
 mod backoff;
 mod beat;
@@ -29,8 +30,11 @@ mod tier;
 mod tls;
 mod token;
 mod url;
+mod wire;
 
 pub use checkup::{RedisFinding, RedisMistake, RedisStep, Verdict};
 pub use config::{RedisConfig, RedisConfigError, RedisMode};
 pub use remote::RedisRemote;
 pub use token::{RedisToken, RedisTokens};
+#[cfg(feature = "testing")]
+pub(crate) use wire::Inbox;

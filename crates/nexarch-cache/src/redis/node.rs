@@ -5,35 +5,20 @@ use super::failure::{Failure, RedisFailure, of_call};
 use super::link::Link;
 use super::socket::Target;
 use super::tier::Tier;
+use super::wire::{Request, Unanswered};
 use crate::breaker::{Pass, SILENT_LIMIT, Switch};
 use crate::remote::{Reason, RemoteError};
 use crate::sync::lock;
-use redis::{Cmd, RedisResult, Value};
+use redis::Value;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// Every so many calls are timed for the round trips.
 const TIMED: u64 = 8;
-
-/// A command, to be sent as it is or to a server that is only taking its slot over.
-#[derive(Clone, Copy)]
-pub(super) enum Request<'a> {
-    Plain(&'a Cmd),
-    Asking(&'a Cmd),
-}
-
-impl Request<'_> {
-    async fn send(self, link: &Link) -> RedisResult<Value> {
-        match self {
-            Self::Plain(command) => link.ask(command).await,
-            Self::Asking(command) => link.ask_importing(command).await,
-        }
-    }
-}
 
 #[derive(Debug)]
 pub(super) struct Node {
@@ -71,31 +56,39 @@ impl Node {
     ) -> Result<Value, RedisFailure> {
         let pass = self.switch.admit().ok_or(RemoteError::Away)?;
         let link = self.pick().ok_or(RemoteError::Away)?;
+        // Callers that hang up before their deadlines pay for the breaker like all others.
+        for _ in 0..link.unheard().min(SILENT_LIMIT) {
+            self.unanswered(tier, &link, pass);
+        }
+        if !self.switch.is_closed() {
+            return Err(RemoteError::Away.into());
+        }
         let timed = tier.calls.fetch_add(1, Ordering::Relaxed).is_multiple_of(TIMED);
         let began = timed.then(Instant::now);
-        let Ok(answer) = timeout(limit, request.send(&link)).await else {
-            // In less time than a call has, silence proves nothing.
-            if limit >= tier.command_timeout {
-                self.unanswered(tier, &link, pass);
+        let answer = match link.call(request, limit).await {
+            Ok(value) => value.extract_error().map_err(RedisFailure::from),
+            Err(Unanswered::TooLarge) => Err(RemoteError::TooLarge.into()),
+            Err(Unanswered::Late) => {
+                // In less time than a call has, silence proves nothing.
+                if limit >= tier.command_timeout {
+                    self.unanswered(tier, &link, pass);
+                }
+                return Err(RemoteError::Timeout.into());
             }
-            return Err(RemoteError::Timeout.into());
-        };
-        match answer {
-            // The connection failed; a server that refuses gives a code.
-            Err(error) if error.code().is_none() && error.is_unrecoverable_error() => {
+            // Nothing was sent, and nothing is known of the server by it.
+            Err(Unanswered::Full) => return Err(RemoteError::Away.into()),
+            Err(Unanswered::Gone(error)) => {
                 // Cut from this side means that others had waited in vain.
                 let failure = if link.is_cut() { RemoteError::Timeout } else { of_call(&error) };
-                Err(failure.into())
+                return Err(failure.into());
             }
-            answer => {
-                self.switch.answered(pass);
-                link.answered();
-                if let Some(began) = began {
-                    tier.trips.record(began.elapsed());
-                }
-                answer.map_err(RedisFailure::from)
-            }
+        };
+        self.switch.answered(pass);
+        link.answered();
+        if let Some(began) = began {
+            tier.trips.record(began.elapsed());
         }
+        answer
     }
 
     fn unanswered(&self, tier: &Tier, link: &Link, pass: Pass) {

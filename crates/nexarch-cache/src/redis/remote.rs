@@ -4,9 +4,9 @@ use super::config::{RedisConfig, RedisConfigError};
 use super::failure::RedisFailure;
 use super::link::Dialer;
 use super::messages::{self, MAX_BODY};
-use super::node::Request;
 use super::tier::Tier;
 use super::tls::Tls;
+use super::wire::Request;
 use super::{beat, remove, scout};
 use crate::key::Scope;
 use crate::remote::{Reason, Remote, RemoteError, RemoteStatus};
@@ -96,7 +96,7 @@ impl RedisRemote {
     }
 
     async fn write(&self, key: &str, command: &Cmd) -> Result<Value, RemoteError> {
-        let answer = self.tier.call(key, command).await;
+        let answer = self.tier.call(key, Request::of(command)).await;
         match &answer {
             Ok(_) if self.tier.board.write_refusal().is_some() => self.tier.board.writes(None),
             Err(RedisFailure { error: RemoteError::Refused(reason), .. }) => self.refused(*reason),
@@ -160,7 +160,7 @@ impl Remote for RedisRemote {
     }
 
     async fn head(&self, key: &str, bytes: usize) -> Result<Option<Bytes>, RemoteError> {
-        let answer = self.tier.call(key, &head(key, bytes)).await;
+        let answer = self.tier.call(key, Request::head(key, bytes)).await;
         if let Err(failure) = &answer {
             if failure.is_foreign() {
                 return Err(RemoteError::Foreign);
@@ -209,7 +209,7 @@ impl Remote for RedisRemote {
         }
         let layout = self.tier.layout();
         let node = layout.answering(0, None).ok_or(RemoteError::Away)?;
-        let answer = node.call(&self.tier, Request::Plain(&cmd("INFO")), self.tier.command_timeout).await;
+        let answer = node.call(&self.tier, Request::of(&cmd("INFO")), self.tier.command_timeout).await;
         let answer = answer.map_err(|failure| failure.error)?;
         info_pairs(answer).ok_or(RemoteError::Refused(Reason::Protocol))
     }

@@ -2,8 +2,9 @@
 
 use super::backoff::{Backoff, chance};
 use super::failure::RedisFailure;
-use super::node::{Node, Request};
+use super::node::Node;
 use super::tier::Tier;
+use super::wire::Request;
 use crate::key::Scope;
 use crate::remote::{Reason, RemoteError};
 use futures_util::future::join_all;
@@ -73,7 +74,7 @@ async fn from_node(tier: &Tier, node: &Node, names: &Names) -> Result<u64, Remot
     loop {
         let mut scan = cmd("SCAN");
         scan.arg(&cursor).arg("MATCH").arg(names.pattern()).arg("COUNT").arg(STEP);
-        let answer = persist(|| node.call(tier, Request::Plain(&scan), tier.command_timeout)).await?;
+        let answer = persist(|| node.call(tier, Request::of(&scan), tier.command_timeout)).await?;
         let (next, keys) = redis::from_redis_value::<(String, Vec<Vec<u8>>)>(answer)
             .map_err(|_| RemoteError::Refused(Reason::Protocol))?;
         let keys: Vec<String> = keys
@@ -98,7 +99,7 @@ async fn from_node(tier: &Tier, node: &Node, names: &Names) -> Result<u64, Remot
 async fn unlink(tier: &Tier, key: &str) -> Result<u64, RemoteError> {
     let mut unlink: Cmd = cmd("UNLINK");
     unlink.arg(key);
-    match persist(|| tier.call(key, &unlink)).await? {
+    match persist(|| tier.call(key, Request::of(&unlink))).await? {
         Value::Int(removed) => Ok(removed.try_into().unwrap_or(0)),
         _ => Err(RemoteError::Refused(Reason::Protocol)),
     }

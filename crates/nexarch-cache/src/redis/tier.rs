@@ -7,10 +7,11 @@ use super::layout::Layout;
 use super::line;
 use super::link::Dialer;
 use super::messages::Channel;
-use super::node::{Node, Request};
+use super::node::Node;
 use super::round_trip::RoundTrips;
 use super::slots::Range;
 use super::socket::Target;
+use super::wire::Request;
 use crate::remote::{Reason, RemoteError};
 use redis::{Cmd, Value};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -128,11 +129,11 @@ impl Tier {
     }
 
     /// Sends a command to the server of its key, within the command timeout; one redirection is followed.
-    pub(super) async fn call(&self, key: &str, command: &Cmd) -> Result<Value, RedisFailure> {
+    pub(super) async fn call(&self, key: &str, request: Request<'_>) -> Result<Value, RedisFailure> {
         let layout = self.layout();
         let node = layout.node_of(key.as_bytes()).ok_or(RemoteError::Away)?;
         if !layout.is_cluster() {
-            let answer = node.call(self, Request::Plain(command), self.command_timeout).await;
+            let answer = node.call(self, request, self.command_timeout).await;
             if self.mode != RedisMode::Standalone
                 && answer.as_ref().is_err_and(|failure| failure.redirection().is_some())
             {
@@ -142,14 +143,14 @@ impl Tier {
             return answer;
         }
         let deadline = Instant::now() + self.command_timeout;
-        let failure = match node.call(self, Request::Plain(command), self.command_timeout).await {
+        let failure = match node.call(self, request, self.command_timeout).await {
             Ok(value) => return Ok(value),
             Err(failure) => failure,
         };
         let Some((address, asking)) = failure.redirection() else { return Err(failure) };
         self.doubt.notify_one();
         let Some(node) = layout.at(address) else { return Err(failure) };
-        let request = if asking { Request::Asking(command) } else { Request::Plain(command) };
+        let request = if asking { request.asking() } else { request };
         let left = deadline.saturating_duration_since(Instant::now());
         // There was an answer, and it was late: another one would be later.
         if left < self.command_timeout / LEAST_PART {
@@ -165,10 +166,10 @@ impl Tier {
         let first = self.turn.fetch_add(1, Ordering::Relaxed);
         let node = layout.answering(first, None).ok_or(RemoteError::Away)?;
         let limit = if layout.nodes().len() > 1 { self.command_timeout / 2 } else { self.command_timeout };
-        match node.call(self, Request::Plain(command), limit).await {
+        match node.call(self, Request::of(command), limit).await {
             Ok(value) => Ok(value),
             Err(failure) => match layout.answering(first, Some(node)) {
-                Some(other) => other.call(self, Request::Plain(command), limit).await,
+                Some(other) => other.call(self, Request::of(command), limit).await,
                 None => Err(failure),
             },
         }

@@ -32,3 +32,26 @@ pub fn message(epoch: Epoch, scope: &Scope, versions: &ScopeVersions) -> Bytes {
 pub fn read_message(data: &[u8]) -> Option<usize> {
     Message::decode(data).map(|message| message.raised.len())
 }
+
+/// Reads `data` as answers of a Redis server, those of more than `most` bytes dropped. Whatever they are: no panic, and no
+/// more memory than a small multiple of what came. Returns how many answers there are before it stops making sense.
+#[cfg(feature = "redis")]
+pub fn read_replies(data: &[u8], most: usize) -> usize {
+    let mut inbox = crate::redis::Inbox::new();
+    let (mut rest, mut replies) = (data, 0);
+    while !rest.is_empty() {
+        let room = inbox.room();
+        let count = room.len().min(rest.len());
+        room[..count].copy_from_slice(&rest[..count]);
+        inbox.arrived(count);
+        rest = &rest[count..];
+        loop {
+            match inbox.next(most) {
+                Ok(Some(_)) => replies += 1,
+                Ok(None) => break,
+                Err(_) => return replies,
+            }
+        }
+    }
+    replies
+}

@@ -10,6 +10,8 @@ mod virtual_clock;
 
 pub use faults::Faults;
 pub use faulty::FaultyRemote;
+#[cfg(feature = "redis")]
+pub use fuzz::read_replies;
 pub use fuzz::{message, read_envelope, read_message};
 pub use hub::Hub;
 pub use rng::Rng;

@@ -7,6 +7,7 @@ use nexarch_cache::{
     Cause, Computed, Directives, Error, Invalidation, Outcome, Read, Reason, RemoteError, Scope,
 };
 use std::time::Duration;
+use tokio_util::task::TaskTracker;
 
 const SECOND: Duration = Duration::from_secs(1);
 const FRESH: Directives =
@@ -60,6 +61,29 @@ async fn a_value_that_was_overtaken_is_not_used_and_is_replaced() {
         assert!(from_redis(one).await, "the newer one");
     }
     assert_eq!(cluster.computed(), 3);
+}
+
+/// The caller who looks into the shared tier does so for all who ask meanwhile. If it hangs up, another one looks.
+#[tokio::test(start_paused = true)]
+async fn whoever_looks_for_all_may_hang_up() {
+    let cluster = cluster(2);
+    let [one, other] = &cluster.nodes[..] else { panic!() };
+    one.read().await.unwrap();
+    let delay = Duration::from_millis(50);
+    other.remote.set_faults(Faults { delay: (delay, delay), ..Faults::default() });
+    let gate = Gate::new(true);
+    let tasks = TaskTracker::new();
+    let mut reads: Vec<_> = (0..20).map(|_| tasks.spawn(other.begin(&gate, Directives::default()))).collect();
+    settle().await;
+    for hangs_up in reads.drain(..3) {
+        hangs_up.abort();
+        settle().await;
+    }
+    for read in reads {
+        let answer = read.await.unwrap().unwrap();
+        assert!(matches!(answer.outcome(), Outcome::HitRedis { .. }), "{:?}", answer.outcome());
+    }
+    assert_eq!((cluster.computed(), other.remote.calls().0), (1, 1), "one look was seen through");
 }
 
 /// The label is newer than what this node knows: because it has not heard of the change yet.

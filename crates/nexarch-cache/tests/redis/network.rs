@@ -60,7 +60,12 @@ impl Net {
         assert_eq!(value, Some("kept".into()));
         self.rig.until("values and messages", |status| status.values && status.messages).await;
         let mut messages = self.rig.remote.messages();
-        self.rig.remote.publish("back".into()).await.unwrap();
+        // As above: the connection in turn may be the one that lost its place.
+        while let Err(error) = self.rig.remote.publish("back".into()).await {
+            lost += 1;
+            assert!(lost <= 10, "{error}");
+            self.rig.until("values and messages", |status| status.values && status.messages).await;
+        }
         assert_eq!(timeout(PATIENCE, messages.recv()).await.unwrap().unwrap(), "back");
         self.rig.end().await;
     }
@@ -80,6 +85,26 @@ async fn frozen_it_costs_five_calls_their_deadline_and_no_more() {
         assert_eq!(net.get().await, Err(RemoteError::Away));
     }
     assert!(began.elapsed() < MARGIN, "a thousand calls did not wait: {:?}", began.elapsed());
+    net.proxy.pass();
+    net.healed().await;
+}
+
+/// Calls that nobody waits for until their deadline count all the same: or clients with little patience would wait for
+/// ever, each for as long as it can.
+#[tokio::test]
+async fn callers_that_hang_up_early_open_the_breaker_too() {
+    let net = net().await;
+    net.proxy.freeze_all();
+    let mut hung_up = 0;
+    loop {
+        match timeout(Duration::from_millis(20), net.get()).await {
+            Ok(Err(RemoteError::Away)) => break,
+            Ok(answer) => assert_eq!(answer, Err(RemoteError::Timeout)),
+            Err(_elapsed) => hung_up += 1,
+        }
+        assert!(hung_up < 100, "it never opens");
+    }
+    assert_eq!(net.rig.status().reason, Some(Reason::Timeout));
     net.proxy.pass();
     net.healed().await;
 }
