@@ -222,6 +222,7 @@ impl Dialer {
         stop: &CancellationToken,
         receive: impl Fn(PushInfo) + Send + Sync + 'static,
     ) -> Result<(Ear, MultiplexedConnection), Dialed> {
+        let token = self.token().await.map_err(Dialed::Failed)?;
         let stream = socket::open(target, self.tls.as_ref()).await.map_err(Dialed::Failed)?;
         // Deadlines are the callers', the connect timeout is the dialer's.
         let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
@@ -229,15 +230,27 @@ impl Dialer {
             receive(push);
             Ok::<_, SendError>(())
         });
-        let login = self.login(ProtocolVersion::RESP3);
+        let login = self.login(ProtocolVersion::RESP3, token.as_deref());
         let connected = MultiplexedConnection::new_with_config(&login, stream, config).await;
         let (mut connection, driver) = connected.map_err(Dialed::Greeted)?;
         let (stop, gone) = (stop.child_token(), CancellationToken::new());
         let ear = Ear { gone: gone.clone(), _stop: stop.clone().drop_guard(), _connection: None };
+        let ending = stop.clone();
         self.tracker.spawn(async move {
             let _gone = gone.drop_guard();
             stop.run_until_cancelled(driver).await;
         });
+        if let (Some(token), Some(tokens)) = (token, &self.tokens) {
+            let (connection, limit) = (connection.clone(), self.timeout);
+            let send = move |auth: Cmd| {
+                let mut connection = connection.clone();
+                async move {
+                    let answer = timeout(limit, connection.send_packed_command(&auth)).await;
+                    matches!(answer.map(|answer| answer.and_then(Value::extract_error)), Ok(Ok(_)))
+                }
+            };
+            self.tracker.spawn(renew(token, tokens.watch(), ending, send));
+        }
         if let Some(set_name) = self.introduction() {
             let _ = connection.send_packed_command(&set_name).await;
         }
@@ -410,6 +423,35 @@ fn receive(on_message: &OnMessage, push: PushInfo) {
     }
 }
 
+/// Logs in anew with each token that comes, in time and not together with other connections. A connection that is refused
+/// is as good as gone: it is cut, and made anew with the token that is good then. `send` says whether the server agreed.
+async fn renew<F: Future<Output = bool> + Send>(
+    mut used: Arc<RedisToken>,
+    mut current: watch::Receiver<Option<Arc<RedisToken>>>,
+    stop: CancellationToken,
+    send: impl Fn(Cmd) -> F + Send + 'static,
+) {
+    let keep = async {
+        loop {
+            let is_new = |token: &Option<Arc<RedisToken>>| token.as_ref().is_some_and(|token| *token != used);
+            let Ok(token) = current.wait_for(is_new).await.map(|token| token.clone()) else { return };
+            sleep(login_after(used.expires, SystemClock.wall(), chance())).await;
+            let Some(token) = token else { return };
+            let mut auth = cmd("AUTH");
+            auth.arg(&token.user).arg(&token.secret);
+            if !send(auth).await {
+                tracing::debug!("cache: a connection to Redis could not log in anew; it is replaced");
+                return;
+            }
+            used = token;
+        }
+    };
+    // Whatever ends it but a stop leaves a connection that ends with its token.
+    if stop.run_until_cancelled(keep).await.is_some() {
+        stop.cancel();
+    }
+}
+
 impl Link {
     /// Sends a command and waits for its answer, for as long as it takes.
     pub(super) async fn ask(&self, command: &Cmd) -> RedisResult<Value> {
@@ -426,38 +468,22 @@ impl Link {
         self.wire.unheard()
     }
 
-    /// Logs in anew with each token that comes, in time and not together with other connections. One that is refused is
-    /// as good as gone: it is cut, and made anew with the token that is good then.
+    /// See [`renew()`].
     fn renew(
         &self,
-        mut used: Arc<RedisToken>,
-        mut current: watch::Receiver<Option<Arc<RedisToken>>>,
+        used: Arc<RedisToken>,
+        current: watch::Receiver<Option<Arc<RedisToken>>>,
         limit: Duration,
     ) -> impl Future<Output = ()> + Send + 'static {
-        let (wire, stop) = (self.wire.clone(), self.stop.clone());
-        let keep = async move {
-            loop {
-                let is_new =
-                    |token: &Option<Arc<RedisToken>>| token.as_ref().is_some_and(|token| *token != used);
-                let Ok(token) = current.wait_for(is_new).await.map(|token| token.clone()) else { return };
-                sleep(login_after(used.expires, SystemClock.wall(), chance())).await;
-                let Some(token) = token else { return };
-                let mut auth = redis::cmd("AUTH");
-                auth.arg(&token.user).arg(&token.secret);
+        let wire = self.wire.clone();
+        let send = move |auth: Cmd| {
+            let wire = wire.clone();
+            async move {
                 let answer = wire.call(Request::of(&auth), Some(limit)).await;
-                if !matches!(answer.map(Value::extract_error), Ok(Ok(_))) {
-                    tracing::debug!("cache: a connection to Redis could not log in anew; it is replaced");
-                    return;
-                }
-                used = token;
+                matches!(answer.map(Value::extract_error), Ok(Ok(_)))
             }
         };
-        async move {
-            // Whatever ends it but a stop leaves a connection that ends with its token.
-            if stop.run_until_cancelled(keep).await.is_some() {
-                stop.cancel();
-            }
-        }
+        renew(used, current, self.stop.clone(), send)
     }
 
     /// A call was answered.
