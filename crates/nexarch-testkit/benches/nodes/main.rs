@@ -4,6 +4,7 @@
 //! `cargo bench -p nexarch-testkit --bench nodes -- NAME...`, where NAME is one of `stampede`, `invalidate`, `frozen`,
 //! `freshness`. Each prints rows of a Markdown table.
 
+#[expect(dead_code, reason = "no benchmark cuts a node from its database")]
 #[path = "../../tests/nodes/authority.rs"]
 mod authority;
 mod freshness;

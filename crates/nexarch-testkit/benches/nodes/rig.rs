@@ -63,7 +63,7 @@ impl Node {
         let remote = RedisRemote::start(&config, &tasks, &stop).expect("a configuration");
         let mut status = remote.status();
         status.wait_for(|status| status.values && status.messages).await.expect("a connection");
-        let builder = Cache::builder(Arc::new(Shared(Arc::clone(&store))))
+        let builder = Cache::builder(Arc::new(Shared::new(Arc::clone(&store))))
             .operations([Operation::new("overview", TTL), Operation::new("cheap", TTL)])
             .namespace(NAMESPACE);
         let cache = tune(builder, Arc::clone(&remote)).build(tasks.clone()).expect("a cache");

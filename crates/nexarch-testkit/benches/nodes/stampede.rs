@@ -39,6 +39,10 @@ impl Remote for NoLease {
         self.0.get(key, max_bytes).await
     }
 
+    async fn head(&self, key: &str, bytes: usize) -> Result<Option<Bytes>, RemoteError> {
+        self.0.head(key, bytes).await
+    }
+
     async fn set(&self, key: &str, value: Bytes, ttl: Duration) -> Result<(), RemoteError> {
         self.0.set(key, value, ttl).await
     }

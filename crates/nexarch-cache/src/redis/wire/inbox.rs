@@ -355,7 +355,7 @@ mod tests {
             let open = wrong.starts_with(b"$92");
             assert!(limit == Err(Malformed) || (open && limit == Ok(vec![])), "{wrong:?}: {limit:?}");
         }
-        assert_eq!(read(&[b'+'; MAX_LINE + 2]), Err(Malformed));
+        assert_eq!(read(&vec![b'+'; MAX_LINE + 2]), Err(Malformed));
         assert_eq!(read(&b"*1\r\n".repeat(1000)), Ok(vec![]), "not whole yet");
         assert_eq!(read(&[&b"*1\r\n".repeat(1000)[..], b":1\r\n"].concat()), Err(Malformed), "too deep");
     }
