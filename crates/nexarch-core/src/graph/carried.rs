@@ -37,11 +37,11 @@ impl Carried {
 /// Messages from a service through a queue to a service, which may be the same one.
 #[derive(Debug, Clone)]
 pub struct MessageFlow {
-    /// Who sent, index of [`Graph::nodes`].
+    /// Who sent, index of [`Graph::nodes`](super::Graph::nodes).
     pub source: usize,
-    /// The queue, index of [`Graph::nodes`].
+    /// The queue, index of [`Graph::nodes`](super::Graph::nodes).
     pub queue: usize,
-    /// Who received, index of [`Graph::nodes`].
+    /// Who received, index of [`Graph::nodes`](super::Graph::nodes).
     pub target: usize,
     /// The messages; durations are the times in the queue.
     pub messages: Cell,
