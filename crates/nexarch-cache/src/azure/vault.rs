@@ -96,7 +96,11 @@ fn read(inside: &str, hosts: &[String]) -> Result<VaultReference, String> {
     let azure = HOSTS.iter().any(|suffix| below(suffix));
     let allowed = hosts.iter().any(|allowed| {
         let allowed = allowed.to_ascii_lowercase();
-        host == allowed || allowed.starts_with('.') && host.ends_with(&allowed) && host.len() > allowed.len()
+        if allowed.starts_with('.') {
+            host.ends_with(&allowed) && host.len() > allowed.len()
+        } else {
+            host == allowed
+        }
     });
     if !azure && !allowed {
         return Err(format!("{host} is no host of Azure Key Vault, and not one of the allowed ones"));
