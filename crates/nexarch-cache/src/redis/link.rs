@@ -1,13 +1,11 @@
 //! One connection, logged in, with its driver on the tracker.
 
-use super::backoff::chance;
 use super::failure::{Failure, is_full, of_handshake, of_refusal};
-use super::renewal::{Renewal, login_after};
+use super::renewal::{Renewal, outlived, renew};
 use super::socket::{self, Target};
 use super::tls::Tls;
 use super::token::RedisToken;
 use super::wire::{Request, Unanswered, Wire};
-use crate::clock::{Clock, SystemClock};
 use crate::remote::Reason;
 use crate::sync::lock;
 use bytes::Bytes;
@@ -22,7 +20,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
@@ -400,16 +398,6 @@ fn knows_no_hello(error: &RedisError) -> bool {
     }
 }
 
-/// Returns when a newer token has come and it is time to log in with it; never without tokens.
-async fn outlived(used: Option<Arc<RedisToken>>, current: Option<watch::Receiver<Option<Arc<RedisToken>>>>) {
-    let Some((used, mut current)) = used.zip(current) else { return std::future::pending().await };
-    let is_new = |token: &Option<Arc<RedisToken>>| token.as_ref().is_some_and(|token| *token != used);
-    let came = current.wait_for(is_new).await.is_ok();
-    if came {
-        sleep(login_after(used.expires, SystemClock.wall(), chance())).await;
-    }
-}
-
 fn refused(channel: &str, error: &RedisError) -> Failure {
     let detail = format!("SUBSCRIBE {channel}: {}", error.code().unwrap_or("no answer"));
     Failure::new(of_refusal(error).unwrap_or(Reason::Protocol), detail)
@@ -420,35 +408,6 @@ fn receive(on_message: &OnMessage, push: PushInfo) {
         && let Some(Value::BulkString(body)) = push.data.into_iter().nth(1)
     {
         on_message(body.into());
-    }
-}
-
-/// Logs in anew with each token that comes, in time and not together with other connections. A connection that is refused
-/// is as good as gone: it is cut, and made anew with the token that is good then. `send` says whether the server agreed.
-async fn renew<F: Future<Output = bool> + Send>(
-    mut used: Arc<RedisToken>,
-    mut current: watch::Receiver<Option<Arc<RedisToken>>>,
-    stop: CancellationToken,
-    send: impl Fn(Cmd) -> F + Send + 'static,
-) {
-    let keep = async {
-        loop {
-            let is_new = |token: &Option<Arc<RedisToken>>| token.as_ref().is_some_and(|token| *token != used);
-            let Ok(token) = current.wait_for(is_new).await.map(|token| token.clone()) else { return };
-            sleep(login_after(used.expires, SystemClock.wall(), chance())).await;
-            let Some(token) = token else { return };
-            let mut auth = cmd("AUTH");
-            auth.arg(&token.user).arg(&token.secret);
-            if !send(auth).await {
-                tracing::debug!("cache: a connection to Redis could not log in anew; it is replaced");
-                return;
-            }
-            used = token;
-        }
-    };
-    // Whatever ends it but a stop leaves a connection that ends with its token.
-    if stop.run_until_cancelled(keep).await.is_some() {
-        stop.cancel();
     }
 }
 

@@ -7,8 +7,10 @@ use super::backoff::{chance, part};
 use super::token::{RedisToken, RedisTokens};
 use crate::clock::{Clock, SystemClock};
 use crate::sync::lock;
+use redis::{Cmd, cmd};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -30,16 +32,16 @@ const SPREAD: Duration = Duration::from_secs(30);
 /// The token in use, and why there is no better one.
 #[derive(Debug)]
 pub(super) struct Renewal {
-    current: tokio::sync::watch::Sender<Option<Arc<RedisToken>>>,
+    current: watch::Sender<Option<Arc<RedisToken>>>,
     problem: Mutex<Option<String>>,
 }
 
 impl Renewal {
     pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self { current: tokio::sync::watch::Sender::new(None), problem: Mutex::new(None) })
+        Arc::new(Self { current: watch::Sender::new(None), problem: Mutex::new(None) })
     }
 
-    pub(super) fn watch(&self) -> tokio::sync::watch::Receiver<Option<Arc<RedisToken>>> {
+    pub(super) fn watch(&self) -> watch::Receiver<Option<Arc<RedisToken>>> {
         self.current.subscribe()
     }
 
@@ -137,6 +139,48 @@ fn retry_after(failures: u32, chance: u64) -> Duration {
 pub(super) fn login_after(expires: SystemTime, now: SystemTime, chance: u64) -> Duration {
     let left = expires.duration_since(now).unwrap_or_default();
     part(left.saturating_sub(BEFORE).min(SPREAD), chance)
+}
+
+/// Returns when a newer token has come and it is time to log in with it; never without tokens.
+pub(super) async fn outlived(
+    used: Option<Arc<RedisToken>>,
+    current: Option<watch::Receiver<Option<Arc<RedisToken>>>>,
+) {
+    let Some((used, mut current)) = used.zip(current) else { return std::future::pending().await };
+    let is_new = |token: &Option<Arc<RedisToken>>| token.as_ref().is_some_and(|token| *token != used);
+    let came = current.wait_for(is_new).await.is_ok();
+    if came {
+        sleep(login_after(used.expires, SystemClock.wall(), chance())).await;
+    }
+}
+
+/// Logs in anew with each token that comes, in time and not together with other connections. A connection that is refused
+/// is as good as gone: it is cut, and made anew with the token that is good then. `send` says whether the server agreed.
+pub(super) async fn renew<F: Future<Output = bool> + Send>(
+    mut used: Arc<RedisToken>,
+    mut current: watch::Receiver<Option<Arc<RedisToken>>>,
+    stop: CancellationToken,
+    send: impl Fn(Cmd) -> F + Send + 'static,
+) {
+    let keep = async {
+        loop {
+            let is_new = |token: &Option<Arc<RedisToken>>| token.as_ref().is_some_and(|token| *token != used);
+            let Ok(token) = current.wait_for(is_new).await.map(|token| token.clone()) else { return };
+            sleep(login_after(used.expires, SystemClock.wall(), chance())).await;
+            let Some(token) = token else { return };
+            let mut auth = cmd("AUTH");
+            auth.arg(&token.user).arg(&token.secret);
+            if !send(auth).await {
+                tracing::debug!("cache: a connection to Redis could not log in anew; it is replaced");
+                return;
+            }
+            used = token;
+        }
+    };
+    // Whatever ends it but a stop leaves a connection that ends with its token.
+    if stop.run_until_cancelled(keep).await.is_some() {
+        stop.cancel();
+    }
 }
 
 #[cfg(test)]

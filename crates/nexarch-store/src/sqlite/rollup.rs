@@ -83,17 +83,8 @@ pub(super) async fn blobs(
     grain: u32,
     range: Minutes,
 ) -> Result<Vec<Vec<u8>>, Error> {
-    let rows = sqlx::query(
-        "SELECT blob FROM rollup WHERE tenant = ?1 AND grain = ?2 AND minute >= ?3 AND minute < ?4",
-    )
-    .bind(tenant)
-    .bind(grain)
-    .bind(range.from)
-    .bind(range.to)
-    .fetch_all(connection)
-    .await
-    .map_err(failed)?;
-    rows.iter().map(|row| row.try_get(0).map_err(failed)).collect()
+    let cells = cells(connection, tenant, grain, range).await?;
+    Ok(cells.into_iter().map(|(_, blob)| blob).collect())
 }
 
 /// The same with the begin of each cell, in order.
