@@ -24,6 +24,8 @@ pub struct Warmed {
     pub memory: bool,
     /// Whether the shared tier took it.
     pub redis: bool,
+    /// The newest version that the value surely contains.
+    pub version: u64,
 }
 
 /// A tier that keeps values, as statistics and answers call it.
@@ -90,8 +92,9 @@ impl Cache {
             Origin::Shared | Origin::Fetched | Origin::Awaited => keeps(&tenant, &plan, &landing.entry),
         };
         let (compute_time, bytes) = (landing.entry.cost, landing.entry.body.len());
+        let version = landing.entry.contains;
         let redis = self.inner.write_through(&tenant, &plan, &landing.entry).await;
-        Ok(Warmed { compute_time, bytes, memory, redis })
+        Ok(Warmed { compute_time, bytes, memory, redis, version })
     }
 }
 

@@ -3,6 +3,7 @@
 //! No arithmetic on spans (that is `nexarch-core`), no SQL (`nexarch-store`), no cache protocol (`nexarch-cache`).
 
 pub mod app;
+mod audit;
 pub mod auth;
 mod authority;
 pub mod bench;

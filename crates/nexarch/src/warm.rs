@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::{
     app::App,
+    audit::{self, By, Mutation, What},
     operation::Op,
     view::{self, Range, View, ViewError},
 };
@@ -35,6 +36,27 @@ pub struct Report {
     /// The tiers that keep every one of them: `memory`, `redis`.
     #[schema(value_type = Vec<String>)]
     pub stored: Vec<StoredIn>,
+    /// The newest version that every one of them surely contains; 0 without any.
+    #[serde(skip)]
+    pub version: u64,
+}
+
+/// Writes down what was warmed, all operations of one call together.
+pub(crate) fn note(tenant: &TenantId, by: By<'_>, reports: &[Report]) {
+    let with_values = || reports.iter().filter(|report| report.entries > 0);
+    let shared = with_values().all(|report| report.stored.contains(&StoredIn::Redis));
+    let operations: Vec<String> = reports.iter().map(|report| report.operation.to_owned()).collect();
+    audit::record(&Mutation {
+        by,
+        tenant,
+        what: What::Warmed {
+            entries: reports.iter().map(|report| report.entries).sum(),
+            bytes: reports.iter().map(|report| report.bytes).sum(),
+        },
+        operations: &operations,
+        reach: if shared && with_values().next().is_some() { "cluster" } else { "node" },
+        version: with_values().map(|report| report.version).min().unwrap_or(0),
+    });
 }
 
 /// Computes every route of an operation for a range, and stores the values in every tier.
@@ -62,6 +84,7 @@ pub async fn operation(
         compute_ms: warmed.iter().map(|one| one.compute_time).sum::<Duration>().as_secs_f64() * 1e3,
         bytes: warmed.iter().map(|one| one.bytes).sum(),
         stored,
+        version: warmed.iter().map(|one| one.version).min().unwrap_or(0),
     })
 }
 

@@ -8,6 +8,7 @@ use serde::Serialize;
 use tracing_subscriber::{Layer, filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::{
+    audit,
     config::{self, Config, LogConfig, Sources},
     lifecycle,
 };
@@ -39,7 +40,11 @@ fn resolved(mut sources: Sources) -> anyhow::Result<Sources> {
 
 /// Logs go to stderr; colours only when that is a terminal.
 pub(super) fn start_logs(log: &LogConfig) {
-    let filter: Targets = log.filter.parse().unwrap_or_default();
+    let mut filter: Targets = log.filter.parse().unwrap_or_default();
+    // Who asks for fewer words does not ask for changes that nobody can trace.
+    if !filter.iter().any(|(target, _)| target == audit::TARGET) {
+        filter = filter.with_target(audit::TARGET, tracing::Level::INFO);
+    }
     let format = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
         .with_ansi(io::IsTerminal::is_terminal(&io::stderr()));

@@ -18,7 +18,11 @@ use super::{
     error::ApiError,
     params::{Params, segment},
 };
-use crate::{app::App, auth::Caller};
+use crate::{
+    app::App,
+    audit::{self, By, Mutation, What},
+    auth::Caller,
+};
 
 /// State of the cache; always 200, because the cache never makes the service unhealthy.
 #[derive(Serialize, utoipa::ToSchema)]
@@ -151,13 +155,21 @@ async fn apply(
     what: Invalidation,
 ) -> Result<Response, ApiError> {
     let done = app.cache.invalidate(&caller.scope, what, Cause::Manual).await.map_err(problem)?;
-    tracing::info!(tenant = %caller.tenant, key = caller.key_id, scope, operations = ?done.operations, "cache invalidated");
+    let reach = reach(app, done.reach);
+    audit::record(&Mutation {
+        by: By::Key(&caller.key_id),
+        tenant: &caller.tenant,
+        what: What::Invalidated { scope },
+        operations: &done.operations,
+        reach,
+        version: done.version,
+    });
     let answer = Invalidated {
         status: "success",
         tenant_id: caller.tenant.to_string(),
         scope,
         operations: done.operations,
-        reach: reach(app, done.reach),
+        reach,
         version: done.version,
     };
     let mut response = Json(answer).into_response();

@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     app::App,
+    audit::By,
     auth::Caller,
     operation::Op,
     view::Range,
@@ -46,10 +47,21 @@ pub(super) async fn all(
     let caller = caller(&app, &headers, Scope::Admin).await?;
     let range = Range::parse(&Params::parse(&uri, super::dashboard::RANGE)?)?;
     let mut operations = Vec::with_capacity(Op::ALL.len());
+    let mut outcome = Ok(());
     for operation in Op::ALL {
-        operations.push(one(&app, &caller, operation, &range).await?);
+        match one(&app, &caller, operation, &range).await {
+            Ok(report) => operations.push(report),
+            Err(error) => {
+                outcome = Err(error);
+                break;
+            }
+        }
     }
-    Ok(Json(All { status: "success", operations }))
+    // What was done before something failed was done.
+    if !operations.is_empty() {
+        warm::note(&caller.tenant, By::Key(&caller.key_id), &operations);
+    }
+    outcome.map(|()| Json(All { status: "success", operations }))
 }
 
 /// Computes every route of one operation anew and stores the values.
@@ -67,19 +79,18 @@ pub(super) async fn operation(
         let unknown = app.cache.operation(&name).err().map(|error| error.to_string());
         return Err(ApiError::not_found(unknown.unwrap_or_default()));
     };
-    Ok(Json(one(&app, &caller, operation, &range).await?))
+    let report = one(&app, &caller, operation, &range).await?;
+    warm::note(&caller.tenant, By::Key(&caller.key_id), std::slice::from_ref(&report));
+    Ok(Json(report))
 }
 
 async fn one(app: &Arc<App>, caller: &Arc<Caller>, operation: Op, range: &Range) -> Result<Report, ApiError> {
     let report = warm::operation(app, &caller.tenant, &caller.scope, operation, range).await;
-    let report = report.map_err(|error| match error {
+    report.map_err(|error| match error {
         CacheError::Disabled => ApiError::new(
             StatusCode::CONFLICT,
             "the cache is disabled (CACHE_ENABLED): nothing can be warmed",
         ),
         other => cached::problem(other),
-    })?;
-    let Report { entries, bytes, .. } = report;
-    tracing::info!(tenant = %caller.tenant, key = caller.key_id, operation = operation.name(), entries, bytes, "cache warmed");
-    Ok(report)
+    })
 }

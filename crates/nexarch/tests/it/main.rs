@@ -3,6 +3,7 @@
 //! Needs Python, Node.js, OpenSSL, Graphviz and strace; `cargo xtask test` brings them. Nothing is skipped without them: it fails.
 
 mod analyze;
+mod audit;
 mod auth;
 mod bench;
 mod beside;

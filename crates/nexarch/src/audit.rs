@@ -1,0 +1,71 @@
+//! Who changed what: one line for each change that somebody asked for, under the target `audit`.
+//!
+//! The one place that such changes pass: whoever wants to be told of them is told here.
+
+use nexarch_core::ids::TenantId;
+
+/// The target of the lines; they are kept at level `info`, whatever `RUST_LOG` says of the rest, unless it names them.
+pub(crate) const TARGET: &str = "audit";
+
+/// Who asked.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum By<'a> {
+    /// Who holds the API key with this public id.
+    Key(&'a str),
+}
+
+/// A change that was made.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Mutation<'a> {
+    /// Who asked for it.
+    pub(crate) by: By<'a>,
+    /// Whose cache.
+    pub(crate) tenant: &'a TenantId,
+    /// What was done.
+    pub(crate) what: What,
+    /// The operations that it was done to, by name.
+    pub(crate) operations: &'a [String],
+    /// How far it is known by now: `cluster` or `node`.
+    pub(crate) reach: &'static str,
+    /// The version that it made, or that was computed.
+    pub(crate) version: u64,
+}
+
+/// What was done.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum What {
+    /// Values were made old: of the `tenant`, of an `operation`, or of a `pattern`.
+    Invalidated {
+        /// Which of these.
+        scope: &'static str,
+    },
+    /// Values were computed before anybody asked.
+    Warmed {
+        /// How many.
+        entries: usize,
+        /// Their bytes, together.
+        bytes: usize,
+    },
+}
+
+impl By<'_> {
+    fn as_str(&self) -> &str {
+        match self {
+            Self::Key(id) => id,
+        }
+    }
+}
+
+/// Writes down a change that was made. After it, never before: what failed changed nothing.
+pub(crate) fn record(mutation: &Mutation<'_>) {
+    let Mutation { by, tenant, what, operations, reach, version } = mutation;
+    let (by, operations) = (by.as_str(), operations.join(","));
+    match what {
+        What::Invalidated { scope } => {
+            tracing::info!(target: TARGET, %tenant, by, scope, operations, reach, version, "audit: cache invalidated");
+        }
+        What::Warmed { entries, bytes } => {
+            tracing::info!(target: TARGET, %tenant, by, operations, entries, bytes, reach, version, "audit: cache warmed");
+        }
+    }
+}
