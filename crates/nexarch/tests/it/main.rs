@@ -7,6 +7,8 @@ mod audit;
 mod auth;
 mod bench;
 mod beside;
+mod cache_cli;
+mod cache_watch;
 mod config;
 mod connection;
 mod converge;
