@@ -42,6 +42,7 @@ mod redis;
 mod refusals;
 mod search;
 mod senders;
+mod stream;
 mod support;
 mod tls;
 #[cfg(feature = "azure")]
