@@ -65,11 +65,16 @@ pub enum OpenError {
         /// Newest schema of this program.
         known: usize,
     },
-    /// Written by an older version, whose server is running.
+    /// Written by an older version. Only a server upgrades it, because there is no way back.
     #[error(
-        "the database {0} has an older schema, and a server of that version uses it: stop the server first"
+        "the database {0} has an older schema, and a command upgrades none: make a backup (nexarch backup FILE), stop the old server if one runs, and start the server of this version once"
     )]
     Older(String),
+    /// The file has several names. Each would get a log of its own, and two servers by two names would destroy it.
+    #[error(
+        "the database {0} has several hard links; remove the other names (or copy the file), because SQLite keeps a log beside each"
+    )]
+    Linked(String),
     /// The figures were made by the rules of a newer program, which this one cannot go on with.
     #[error(
         "the figures in the database were made by rules {found}, this program knows rules up to {known}: use a newer nexarch"

@@ -35,9 +35,10 @@ pub use tenant::{Key, NewKey, Scope, Tenant};
 pub use upkeep::{Cells, GRAINS, Place, Retention, Step};
 pub use versions::{Truth, Versions};
 
-/// Opens a database, makes or upgrades its schema, and, as [`Role::Owner`], takes its lock.
+/// Opens a database. As [`Role::Owner`] takes its lock and upgrades its schema; nobody else does, because there is no way
+/// back.
 ///
-/// `sqlite://PATH` and `sqlite:PATH` name a file, made when absent.
+/// `sqlite://PATH` and `sqlite:PATH` name a file, made when absent (but for [`Role::Observer`]).
 pub async fn open(url: &str, options: Options) -> Result<Arc<dyn Store>, OpenError> {
     match url.split_once(':') {
         Some(("sqlite", rest)) => sqlite::open(rest, options).await,
@@ -65,10 +66,12 @@ pub trait Store: Send + Sync + 'static {
     /// taken as if its day had been dropped ([`UNREADABLE`]): new spans of its traces are stored all the same.
     async fn append(&self, batches: Vec<Batch>) -> Result<Vec<Result<Appended, Error>>, Error>;
 
-    /// One bounded round of settling: of some tenants in turn (or of `only` one) the traces that wait longest, if they
-    /// were due by `due_us` (microseconds since the Unix epoch), as many of them, or as large a part of the first, as one
-    /// transaction may take. A tenant gets a new data version only when a number changed. After rounds until there is no
-    /// more, rollups are a function of the set of stored spans, however they arrived.
+    /// One bounded round of settling: of some tenants in turn the traces that wait longest, if they were due by `due_us`
+    /// (microseconds since the Unix epoch), as many of them, or as large a part of the first, as one transaction may take.
+    /// Of `only` one tenant instead the traces that began to wait by `due_us`, due or not. A tenant gets a new data version
+    /// only when a number changed. After rounds until there is no more, rollups are a function of the set of stored spans,
+    /// however they arrived. Rounds with the same `due_us` end, also while spans come in: what is settled begins to wait
+    /// anew.
     ///
     /// An error that comes after transactions that committed is put off: the round tells what changed and that there is
     /// more, and the next one meets the error again.
@@ -99,6 +102,12 @@ pub trait Store: Send + Sync + 'static {
     /// Is this process the only one that serves this database (`SQLite`)?
     fn sole_owner(&self) -> bool;
 
+    /// Was it written by an older program, so that the next start of a server upgrades it? Only as [`Role::Observer`]
+    /// such a database is open at all.
+    fn is_older(&self) -> bool {
+        false
+    }
+
     /// Creates a tenant; re-creating a deleted one goes on from its clock.
     async fn create_tenant(&self, tenant: &TenantId, name: &str) -> Result<Tenant, Error>;
     /// All tenants, by id.
@@ -110,7 +119,8 @@ pub trait Store: Send + Sync + 'static {
     async fn delete_tenant(&self, tenant: &TenantId) -> Result<(), Error>;
     /// Removes a piece of what deleted tenants left. Repeat while [`Step::next`] says so; anybody may, at any time, also
     /// several at once. When it is done, no byte of them is left in the database (`SQLite`: nor in its log, unless
-    /// somebody was reading an old state; a later call sees to that).
+    /// somebody was reading an old state; a later call sees to that. A file of more than 32 MiB is rewritten by its next
+    /// owner, up to 1 GiB: until then bytes that moved within the file may be left in unused parts of its pages).
     async fn purge(&self) -> Result<Step, Error>;
 
     /// Adds some rollup cells up to longer ones: minutes to 5 minutes and those to hours as soon as they are closed; the

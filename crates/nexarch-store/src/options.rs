@@ -11,6 +11,8 @@ pub enum Role {
     Owner,
     /// A command beside a server, or alone.
     Guest,
+    /// A command that only looks or copies. It takes a database of an older program as it is, and makes none.
+    Observer,
 }
 
 /// How a database is opened.

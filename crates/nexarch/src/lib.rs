@@ -23,6 +23,5 @@ pub mod operation;
 mod redis;
 mod retention;
 mod settle;
-mod stream;
 pub mod view;
 pub mod warm;

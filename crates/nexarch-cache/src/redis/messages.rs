@@ -5,7 +5,6 @@
 
 use super::backoff::{Backoff, chance};
 use super::failure::Failure;
-use super::line::STEADY;
 use super::link::{Ear, OnMessage};
 use super::socket::Target;
 use super::tier::Tier;
@@ -16,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{broadcast, watch};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 /// Messages that a slow receiver may be behind; it loses the oldest. One is well under 200 bytes.
 const BEHIND: usize = 4096;
@@ -141,7 +140,7 @@ async fn keep(tier: &Arc<Tier>) {
         closed.mark_unchanged();
         match connect(tier, &node.target).await {
             Ok(ear) => {
-                let began = Instant::now();
+                backoff.reset();
                 tier.board.messages(true);
                 tokio::select! {
                     () = ear.gone() => {}
@@ -151,10 +150,6 @@ async fn keep(tier: &Arc<Tier>) {
                     () = watch_channel(tier) => {}
                 }
                 tier.board.messages(false);
-                // One that ends soon after its canary would else be made anew without a rest.
-                if began.elapsed() > STEADY {
-                    backoff.reset();
-                }
                 tracing::debug!("cache: messages of Redis lost");
             }
             Err(failure) => {

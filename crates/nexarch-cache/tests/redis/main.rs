@@ -8,7 +8,6 @@ mod connection_string;
 mod failover;
 mod kinds;
 mod network;
-mod partly;
 mod refusals;
 mod settings;
 mod support;

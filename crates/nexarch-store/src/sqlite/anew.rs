@@ -63,13 +63,19 @@ impl Sqlite {
 
     async fn tenant_anew(&self, tenant: i64, id: &TenantId) -> Result<(), Error> {
         let mut read = self.readers.acquire().await.map_err(failed)?;
-        let days: Vec<u64> = partition::read(&mut read).await?.into_iter().collect();
+        let all: Vec<u64> = partition::read(&mut read).await?.into_iter().collect();
         drop(read);
-        let mut spans = 0;
-        for day in &days {
+        // Only days with spans of this tenant: of others, such as those that were dropped and came again with spans of
+        // somebody else, there is nothing to make its figures of.
+        let (mut spans, mut days) = (0, Vec::new());
+        for day in all {
             let sql = format!("SELECT coalesce(sum(spans), 0) FROM chunk_{day} WHERE tenant = ?1");
             let query = sqlx::query(AssertSqlSafe(sql)).bind(tenant);
-            spans += unsigned(&query.fetch_one(&self.readers).await.map_err(failed)?, 0)?;
+            let of_day = unsigned(&query.fetch_one(&self.readers).await.map_err(failed)?, 0)?;
+            if of_day > 0 {
+                spans += of_day;
+                days.push(day);
+            }
         }
         if spans == 0 {
             return Ok(());
@@ -155,7 +161,7 @@ impl Sqlite {
         }
     }
 
-    /// Puts the draft in the place of the rollups of all days that have spans.
+    /// Puts the draft in the place of the rollups of all days that have spans of the tenant.
     async fn publish(
         &self,
         tenant: i64,

@@ -97,9 +97,6 @@ impl Sqlite {
 
         let mut tx = self.begin().await?;
         let outcome = self.append_in(&mut tx, prepared).await;
-        if outcome.is_err() {
-            tx.writer.forget();
-        }
         tx.finish(outcome).await
     }
 

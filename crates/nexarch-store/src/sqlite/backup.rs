@@ -12,7 +12,7 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
 
-use super::{Sqlite, errors::failed};
+use super::{Sqlite, errors::failed, versions::unsigned};
 use crate::Error;
 
 impl Sqlite {
@@ -44,7 +44,15 @@ async fn seal(part: &Path) -> Result<(), Error> {
         .journal_mode(SqliteJournalMode::Delete)
         .synchronous(SqliteSynchronous::Full);
     let mut copy = options.connect().await.map_err(failed)?;
-    raw_sql("UPDATE meta SET copied = 1").execute(&mut copy).await.map_err(failed)?;
+    let marks = "SELECT count(*) FROM pragma_table_info('meta') WHERE name = 'copied'";
+    let row = sqlx::query(marks).fetch_one(&mut copy).await.map_err(failed)?;
+    // The first schema knows no mark: its copy is another database once, and not each time it is put back.
+    let mark = if unsigned(&row, 0)? > 0 {
+        "UPDATE meta SET copied = 1"
+    } else {
+        "UPDATE meta SET epoch = randomblob(16)"
+    };
+    raw_sql(mark).execute(&mut copy).await.map_err(failed)?;
     check(&mut copy).await?;
     sqlx::Connection::close(copy).await.map_err(failed)
 }

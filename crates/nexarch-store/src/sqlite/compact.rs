@@ -44,7 +44,7 @@ const MAX_TIME: Duration = Duration::from_millis(50);
 const MINUTE_US: u64 = 60_000_000;
 
 /// A cell to be made.
-struct Due {
+pub(super) struct Due {
     tenant: i64,
     id: TenantId,
     begin: u32,
@@ -52,7 +52,7 @@ struct Due {
 
 /// Until when cells are old enough, minutes since the Unix epoch.
 #[derive(Clone, Copy)]
-struct Horizon {
+pub(super) struct Horizon {
     /// To be added up.
     closed: u32,
     /// For their minutes to go.
@@ -62,7 +62,7 @@ struct Horizon {
 }
 
 impl Horizon {
-    fn at(now_us: u64) -> Self {
+    pub(super) fn at(now_us: u64) -> Self {
         let now = u32::try_from(now_us / MINUTE_US).unwrap_or(u32::MAX);
         let before = |age| now.saturating_sub(age);
         Self { closed: before(CLOSED_FOR), minutes: before(MINUTES_FOR), fives: before(FIVES_FOR) }
@@ -75,6 +75,16 @@ impl Sqlite {
         self.only_owner("compacts")?;
         let horizon = Horizon::at(self.options.now_us());
         let due = self.cells_due(from, horizon).await?;
+        self.make_cells(from, horizon, due).await
+    }
+
+    /// Makes cells that were due a moment ago.
+    pub(super) async fn make_cells(
+        &self,
+        from: Place,
+        horizon: Horizon,
+        due: Vec<Due>,
+    ) -> Result<Step, Error> {
         let all = due.len() < MAX_CELLS;
         let mut tx = self.begin().await?;
         let outcome = self.make(&mut tx, from, horizon, due).await;
@@ -89,7 +99,7 @@ impl Sqlite {
     }
 
     /// What is due, by tenant and time. Read outside of the transaction that does it, which looks again.
-    async fn cells_due(&self, from: Place, horizon: Horizon) -> Result<Vec<Due>, Error> {
+    pub(super) async fn cells_due(&self, from: Place, horizon: Horizon) -> Result<Vec<Due>, Error> {
         let sql = if from.hours {
             "SELECT t.number, t.id, r.minute / 60 * 60 AS begin
              FROM tenant t CROSS JOIN rollup r ON r.tenant = t.number AND r.grain = 5 AND r.minute < ?3
@@ -271,6 +281,10 @@ async fn make_hour(
     let mut bytes = 0;
     if rollup::blobs(connection, tenant, HOUR, cell(begin, 1)).await?.is_empty() {
         let fives = rollup::blobs(connection, tenant, FIVE, hour).await?;
+        if fives.is_empty() {
+            // They went meanwhile, with their tenant or their age: an empty hour would say that there was nothing.
+            return Ok(Made::Nothing);
+        }
         bytes = fives.iter().map(Vec::len).sum();
         let total = readable(compute(move || rollup::pack(rollup::added(&fives)?)).await)?;
         let Some(total) = total else { return Ok(Made::Skipped) };

@@ -2,6 +2,7 @@
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicI64},
     time::Duration,
@@ -13,7 +14,7 @@ use sqlx::{
 };
 use tokio::sync::Mutex;
 
-use super::{Sqlite, errors::failed, schema, watch::Watch, witness, writer::Writer};
+use super::{Sqlite, errors::failed, schema, watch::Watch, wipe, witness, writer::Writer};
 use crate::{Error, OpenError, Options, Role, Store};
 
 /// Bytes of a database page. A chunk fills many pages and wastes half of the last; an index insert rewrites one.
@@ -42,28 +43,26 @@ const LOG_LIMIT_BYTES: u32 = 64 << 20;
 
 /// See [`crate::open`]; `rest` is the URL behind `sqlite:`.
 pub(crate) async fn open(rest: &str, options: Options) -> Result<Arc<dyn Store>, OpenError> {
-    let path = path_of(rest)?;
+    Ok(Arc::new(connect(rest, options).await?))
+}
+
+/// The backend itself.
+pub(super) async fn connect(rest: &str, options: Options) -> Result<Sqlite, OpenError> {
+    let path = one_name(&path_of(rest)?, options.role)?;
     let lock = match options.role {
         Role::Owner => Some(take_lock(&path)?),
-        Role::Guest => None,
+        Role::Guest | Role::Observer => None,
     };
     let to_write = writer_options(&path, &options);
     let mut connection = to_write.connect().await.map_err(failed)?;
-    let _upgrading = match (&lock, schema::is_older(&mut connection, &path).await?) {
-        // Under a running server of the older version it would not be the schema that this server knows.
-        (None, true) => Some(take_lock(&path).map_err(|error| match error {
-            OpenError::Owned(path) => OpenError::Older(path),
-            other => other,
-        })?),
-        _ => None,
-    };
-    let schema::Prepared { seed, outdated } = schema::prepare(&mut connection, &path).await?;
-    if outdated && lock.is_none() {
+    let schema::Prepared { seed, outdated } = schema::prepare(&mut connection, &path, options.role).await?;
+    if outdated && options.role == Role::Guest {
         return Err(OpenError::OlderRules(path.display().to_string()));
     }
     if let Some(lock) = &lock {
         schema::begin_anew_if_restored(&mut connection, witness::recall(lock)).await?;
         witness::note(lock, witness::State::of(&mut connection).await?);
+        wipe::at_start(&mut connection).await;
     }
     let writer = Writer::new(to_write, connection).await?;
     let reader = reader_options(&path);
@@ -84,16 +83,17 @@ pub(crate) async fn open(rest: &str, options: Options) -> Result<Arc<dyn Store>,
         watch: Mutex::new(Watch::new(reader)),
         plain: common(&path),
         owner: options.role == Role::Owner,
+        older: outdated && options.role == Role::Observer,
         options,
         interner: Arc::default(),
         lock: std::sync::Mutex::new(lock),
         seed,
         turn: AtomicI64::new(i64::MIN),
     };
-    if outdated {
+    if outdated && store.owner {
         store.make_anew().await?;
     }
-    Ok(Arc::new(store))
+    Ok(store)
 }
 
 fn path_of(rest: &str) -> Result<PathBuf, OpenError> {
@@ -102,6 +102,25 @@ fn path_of(rest: &str) -> Result<PathBuf, OpenError> {
         return Err(OpenError::Url("a SQLite URL is sqlite://PATH: a file, without parameters".to_owned()));
     }
     Ok(path.into())
+}
+
+/// The one name of the file, whatever links lead to it: its lock and its log lie beside it. The file is made when it is not
+/// there, for what is not there has no such name.
+fn one_name(path: &Path, role: Role) -> Result<PathBuf, OpenError> {
+    let unavailable = |error: std::io::Error| Error::unavailable(format!("{}: {error}", path.display()));
+    // One that is there must not be opened here: closing it would give up the locks that this process has on it.
+    if role != Role::Observer && !path.exists() {
+        OpenOptions::new().append(true).create(true).mode(0o644).open(path).map_err(unavailable)?;
+    }
+    let file = path.canonicalize().map_err(unavailable)?;
+    let found = file.metadata().map_err(unavailable)?;
+    match role {
+        Role::Owner if found.nlink() > 1 => return Err(OpenError::Linked(path.display().to_string())),
+        // `SQLite` would write its header.
+        Role::Observer if found.len() == 0 => return Err(OpenError::Foreign(path.display().to_string())),
+        _ => {}
+    }
+    Ok(file)
 }
 
 /// The lock is of the operating system and ends with the process, however it ends.
@@ -139,7 +158,7 @@ fn writer_options(path: &Path, options: &Options) -> SqliteConnectOptions {
     let patience = if options.role == Role::Owner { BUSY } else { GUEST_BUSY };
     let connection = common(path)
         .busy_timeout(patience)
-        .create_if_missing(true)
+        .create_if_missing(options.role != Role::Observer)
         .page_size(PAGE_BYTES)
         .pragma("cache_size", format!("-{WRITER_CACHE_KIB}"))
         .pragma("wal_autocheckpoint", CHECKPOINT_PAGES.to_string())
@@ -147,6 +166,8 @@ fn writer_options(path: &Path, options: &Options) -> SqliteConnectOptions {
         // much once more as ingest did.
         .pragma("secure_delete", "ON")
         .pragma("journal_size_limit", LOG_LIMIT_BYTES.to_string());
+    let connection =
+        if options.role == Role::Observer { connection.pragma("query_only", "ON") } else { connection };
     match options.max_pages {
         Some(pages) => connection.pragma("max_page_count", pages.to_string()),
         None => connection,

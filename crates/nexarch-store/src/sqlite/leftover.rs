@@ -1,10 +1,11 @@
 //! Emptying tables in small steps: those of dropped days, and what deleted tenants left in all others.
 //!
-//! Deleted bytes are overwritten (`PRAGMA secure_delete`), because a page that was merely freed keeps what stood in it.
+//! Deleted bytes are overwritten (`PRAGMA secure_delete`), because a page that was merely freed keeps what stood in it; what
+//! that misses goes with `wipe.rs`.
 
-use sqlx::{AssertSqlSafe, Row, SqliteConnection, raw_sql};
+use sqlx::{AssertSqlSafe, Row, SqliteConnection};
 
-use super::{Sqlite, errors::failed, versions::unsigned, writer::Tx};
+use super::{Sqlite, errors::failed, versions::unsigned, wipe, writer::Tx};
 use crate::{Error, Step};
 
 /// Rows deleted in one transaction from a table with blobs: chunks of 50 KiB make about 3 MiB.
@@ -34,37 +35,20 @@ impl Sqlite {
         let mut tx = self.begin().await?;
         let outcome = purge_in(&mut tx).await;
         let number = match tx.finish(outcome).await? {
-            Purged::Nothing => return Ok(next(false)),
+            Purged::Nothing => return self.wipe_step().await,
             Purged::Some => return Ok(next(true)),
             Purged::All(number) => number,
         };
-        if !self.fold_log().await? {
+        if !wipe::fold_log(self.writer.lock().await.connection().await?).await? {
             // Somebody reads an old state. Whoever purges next tries again.
             return Ok(next(false));
         }
         let mut tx = self.begin().await?;
-        let query = sqlx::query("DELETE FROM purge WHERE number = ?1").bind(number);
+        // What is left of it are bytes in unused parts of pages.
+        let query = sqlx::query("UPDATE purge SET number = -number WHERE number = ?1").bind(number);
         let outcome = query.execute(tx.on()?).await.map_err(failed);
         tx.finish(outcome).await?;
         Ok(next(true))
-    }
-
-    /// Folds the log into the database and empties it: what was deleted stands in its frames. False while a reader of an
-    /// older state needs them; nobody is waited for, because the writer would wait too.
-    async fn fold_log(&self) -> Result<bool, Error> {
-        let mut writer = self.writer.lock().await;
-        let connection = writer.connection().await?;
-        let row = raw_sql("PRAGMA busy_timeout").fetch_one(&mut *connection).await.map_err(failed)?;
-        let patience: i64 = row.try_get(0).map_err(failed)?;
-        raw_sql("PRAGMA busy_timeout = 0").execute(&mut *connection).await.map_err(failed)?;
-        let folded = raw_sql("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut *connection).await;
-        let again = AssertSqlSafe(format!("PRAGMA busy_timeout = {patience}"));
-        raw_sql(again).execute(&mut *connection).await.map_err(failed)?;
-        match folded.map_err(failed) {
-            Ok(row) => Ok(unsigned(&row, 0)? == 0),
-            Err(Error::Unavailable { .. }) => Ok(false),
-            Err(error) => Err(error),
-        }
     }
 }
 
@@ -83,7 +67,7 @@ fn next(more: bool) -> Step {
 }
 
 async fn purge_in(tx: &mut Tx<'_>) -> Result<Purged, Error> {
-    let query = sqlx::query("SELECT min(number) FROM purge");
+    let query = sqlx::query("SELECT min(number) FROM purge WHERE number > 0");
     let row = query.fetch_one(tx.on()?).await.map_err(failed)?;
     let Some(number) = row.try_get::<Option<i64>, _>(0).map_err(failed)? else { return Ok(Purged::Nothing) };
     // Days that were dropped may hold spans of the tenant, without an index to find them by.

@@ -31,6 +31,7 @@ mod trace;
 mod usage;
 mod versions;
 mod watch;
+mod wipe;
 mod witness;
 mod writer;
 
@@ -66,6 +67,8 @@ pub(crate) struct Sqlite {
     /// Held until the store is closed or dropped.
     lock: std::sync::Mutex<Option<File>>,
     owner: bool,
+    /// Its schema, or the rules of its figures, are of an older program.
+    older: bool,
     /// Seed of the trace index, different in each database.
     seed: u64,
     /// The tenant that settling served last.

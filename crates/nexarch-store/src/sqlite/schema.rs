@@ -5,7 +5,7 @@ use std::path::Path;
 use sqlx::{AssertSqlSafe, Row, SqliteConnection, raw_sql};
 
 use super::{errors::failed, witness::State};
-use crate::{Error, OpenError};
+use crate::{Error, OpenError, Role};
 
 /// `PRAGMA application_id` of our files ("NXAR").
 const APPLICATION: i64 = 0x4e58_4152;
@@ -20,11 +20,6 @@ const STEPS: [&str; 3] = [
     include_str!("../../migrations/sqlite/0003_waiting.sql"),
 ];
 
-/// Is it a schema of ours that has steps to go? An empty file has none.
-pub(super) async fn is_older(connection: &mut SqliteConnection, path: &Path) -> Result<bool, OpenError> {
-    Ok((1..STEPS.len()).contains(&check(connection, path).await?))
-}
-
 /// What a database says of itself when it is opened.
 pub(super) struct Prepared {
     /// Seed of the trace index.
@@ -33,25 +28,23 @@ pub(super) struct Prepared {
     pub(super) outdated: bool,
 }
 
-/// Makes or upgrades the schema.
-pub(super) async fn prepare(connection: &mut SqliteConnection, path: &Path) -> Result<Prepared, OpenError> {
+/// Makes the schema; upgrades one that is there as its server only.
+pub(super) async fn prepare(
+    connection: &mut SqliteConnection,
+    path: &Path,
+    role: Role,
+) -> Result<Prepared, OpenError> {
     // The usual case takes no lock: a command beside a busy server must not wait to look.
-    while check(connection, path).await? < STEPS.len() {
-        raw_sql("BEGIN IMMEDIATE").execute(&mut *connection).await.map_err(failed)?;
-        // Once more, under the lock: another process may have been faster.
-        let from = check(connection, path).await?;
-        if let Some(step) = STEPS.get(from) {
-            raw_sql(*step).execute(&mut *connection).await.map_err(failed)?;
-            if from == 0 {
-                found(connection).await?;
-            }
-            if from + 1 == STEPS.len() {
-                note_rules_of_nothing(connection).await?;
-            }
-            let mark = format!("PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {}", from + 1);
-            raw_sql(AssertSqlSafe(mark)).execute(&mut *connection).await.map_err(failed)?;
-        }
-        raw_sql("COMMIT").execute(&mut *connection).await.map_err(failed)?;
+    let from = check(connection, path).await?;
+    let (none, older) = (from == 0, (1..STEPS.len()).contains(&from));
+    match role {
+        Role::Owner if none || older => go_all_steps(connection, path).await?,
+        Role::Guest if none => go_all_steps(connection, path).await?,
+        Role::Guest if older => return Err(OpenError::Older(path.display().to_string())),
+        Role::Observer if none => return Err(OpenError::Foreign(path.display().to_string())),
+        // Whatever its rules are: the schema before theirs says nothing of them.
+        Role::Observer if older => return Ok(Prepared { seed: seed_of(connection).await?, outdated: true }),
+        _ => {}
     }
     let row = sqlx::query("SELECT rules FROM meta").fetch_one(&mut *connection).await.map_err(failed)?;
     let found: i64 = row.try_get(0).map_err(failed)?;
@@ -59,6 +52,24 @@ pub(super) async fn prepare(connection: &mut SqliteConnection, path: &Path) -> R
         return Err(OpenError::NewerRules { found, known: RULES });
     }
     Ok(Prepared { seed: seed_of(connection).await?, outdated: found < RULES })
+}
+
+/// In one transaction, so that nobody meets a schema between two steps.
+async fn go_all_steps(connection: &mut SqliteConnection, path: &Path) -> Result<(), OpenError> {
+    raw_sql("BEGIN IMMEDIATE").execute(&mut *connection).await.map_err(failed)?;
+    // Once more, under the lock: another process may have been faster.
+    let from = check(connection, path).await?;
+    for (nth, step) in STEPS.iter().enumerate().skip(from) {
+        raw_sql(*step).execute(&mut *connection).await.map_err(failed)?;
+        if nth == 0 {
+            found(connection).await?;
+        }
+    }
+    note_rules_of_nothing(connection).await?;
+    let mark = format!("PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {}", STEPS.len());
+    raw_sql(AssertSqlSafe(mark)).execute(&mut *connection).await.map_err(failed)?;
+    raw_sql("COMMIT").execute(&mut *connection).await.map_err(failed)?;
+    Ok(())
 }
 
 /// Notes that all rollups are made by the rules of this program.

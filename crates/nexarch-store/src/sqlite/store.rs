@@ -58,6 +58,10 @@ impl Store for Sqlite {
         self.owner
     }
 
+    fn is_older(&self) -> bool {
+        self.older
+    }
+
     async fn create_tenant(&self, tenant: &TenantId, name: &str) -> Result<Tenant, Error> {
         self.insert_tenant(tenant, name).await
     }

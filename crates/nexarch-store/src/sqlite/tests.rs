@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use nexarch_core::trace::Extent;
-use sqlx::{Connection, SqliteConnection, raw_sql};
+use sqlx::{Connection, SqliteConnection};
 use tempfile::TempDir;
 
 use crate::{
-    Error, OpenError, Options, Role, Store,
+    Error, Options, Role, Store,
     plan::Limits,
     suite::{self, append, clock::Clock, id, picture, property, spans},
 };
@@ -15,6 +15,7 @@ use crate::{
 mod anew;
 mod beside;
 mod damage;
+mod opening;
 mod restore;
 mod waiting;
 
@@ -32,6 +33,11 @@ fn options(role: Role) -> Options {
 
 async fn open(url: &str, role: Role) -> Arc<dyn Store> {
     crate::open(url, options(role)).await.expect("it opens")
+}
+
+/// The backend itself, for what happens between two steps of it.
+async fn backend(url: &str, options: Options) -> super::Sqlite {
+    super::connect::connect(url.trim_start_matches("sqlite:"), options).await.expect("it opens")
 }
 
 #[test]
@@ -63,28 +69,6 @@ fn order_and_split_do_not_matter_to_traces_that_are_settled() {
 #[test]
 fn any_life_adds_up() {
     suite::aging::any_life_adds_up(fresh);
-}
-
-#[tokio::test]
-async fn one_owner_and_any_number_of_guests() {
-    let (url, _dir) = fresh();
-    let owner = open(&url, Role::Owner).await;
-    assert!(owner.sole_owner());
-    let second = crate::open(&url, options(Role::Owner)).await;
-    assert!(matches!(second.as_ref().map(|_| ()), Err(OpenError::Owned(_))), "a second server");
-    let guest = open(&url, Role::Guest).await;
-    assert!(!guest.sole_owner());
-    owner.create_tenant(&id("acme"), "").await.unwrap();
-    assert_eq!(guest.tenants().await.unwrap().len(), 1);
-    owner.close().await;
-    assert!(open(&url, Role::Owner).await.sole_owner(), "the lock ends with its owner");
-}
-
-#[tokio::test]
-async fn a_lock_ends_with_a_store_that_was_never_closed() {
-    let (url, _dir) = fresh();
-    drop(open(&url, Role::Owner).await);
-    open(&url, Role::Owner).await;
 }
 
 #[tokio::test]
@@ -176,60 +160,6 @@ async fn two_databases_have_two_epochs() {
     let ((one, _one), (two, _two)) = (fresh(), fresh());
     let one = open(&one, Role::Owner).await.versions(&[]).await.unwrap().epoch;
     assert_ne!(one, open(&two, Role::Owner).await.versions(&[]).await.unwrap().epoch);
-}
-
-#[tokio::test]
-async fn a_newer_schema_is_refused_and_a_foreign_file_too() {
-    for sql in ["PRAGMA user_version = 999", "PRAGMA application_id = 7", "UPDATE meta SET rules = 777"] {
-        let (url, _dir) = fresh();
-        open(&url, Role::Guest).await.close().await;
-        let mut raw = SqliteConnection::connect(&url).await.unwrap();
-        raw_sql(sql).execute(&mut raw).await.unwrap();
-        raw.close().await.unwrap();
-        let refused = crate::open(&url, options(Role::Guest)).await.map(|_| ()).unwrap_err();
-        match refused {
-            OpenError::Newer { found: 999, known } => assert!(sql.contains("user_version") && known < 999),
-            OpenError::Foreign(_) => assert!(sql.contains("application_id")),
-            OpenError::NewerRules { found: 777, .. } => assert!(sql.contains("rules")),
-            other => panic!("{other:?}"),
-        }
-    }
-}
-
-#[tokio::test]
-async fn a_file_that_is_no_database_is_refused() {
-    let (url, dir) = fresh();
-    std::fs::write(
-        dir.path().join("test.db"),
-        b"not a database, but long enough to have a header ".repeat(9),
-    )
-    .unwrap();
-    let refused = crate::open(&url, options(Role::Guest)).await.map(|_| ()).unwrap_err();
-    assert!(matches!(refused, OpenError::Database(Error::Internal(_))), "{refused:?}");
-}
-
-#[tokio::test]
-async fn urls_are_checked_and_secrets_not_repeated() {
-    for url in [
-        "postgres://user:secret@host/db",
-        "mysql://user:secret@host/db",
-        "/a/secret",
-        "sqlite::memory:",
-        "sqlite:",
-    ] {
-        let refused = crate::open(url, options(Role::Guest)).await.map(|_| ()).unwrap_err();
-        assert!(matches!(refused, OpenError::Url(_)), "{url}: {refused:?}");
-        assert!(!refused.to_string().contains("secret"), "{refused}");
-    }
-}
-
-#[tokio::test]
-async fn a_directory_that_does_not_exist_is_unavailable() {
-    for role in [Role::Owner, Role::Guest] {
-        let refused =
-            crate::open("sqlite:///does/not/exist/x.db", options(role)).await.map(|_| ()).unwrap_err();
-        assert!(matches!(refused, OpenError::Database(Error::Unavailable { .. })), "{refused:?}");
-    }
 }
 
 /// How large a trace is, is asked of its own tenant alone.

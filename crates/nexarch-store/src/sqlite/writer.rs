@@ -124,6 +124,10 @@ impl Tx<'_> {
         let ended = raw_sql(end).execute(self.on()?).await.map_err(failed);
         // A failed end leaves the rest to the drop.
         self.done = ended.is_ok();
+        if outcome.is_err() {
+            // What was noted on the way, such as a day that was made or dropped, has come back or gone.
+            self.writer.forget();
+        }
         match outcome {
             Ok(value) => ended.map(|_| value),
             Err(error) => Err(error),

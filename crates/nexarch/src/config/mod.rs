@@ -1,6 +1,5 @@
 //! Configuration: read once, checked whole, then passed as values. The only module that reads the environment.
 
-pub mod command;
 mod parse;
 mod redis;
 mod source;

@@ -136,3 +136,29 @@ async fn a_new_database_is_by_the_rules_of_who_makes_it() {
     open(&url, Role::Guest).await.close().await;
     open_at(&url, &crate::suite::clock::Clock::default()).await.close().await;
 }
+
+/// A day of which this tenant has no spans keeps its figures, also when somebody else has spans of it.
+#[tokio::test]
+async fn figures_of_a_day_without_own_spans_stay() {
+    let (url, _dir) = fresh();
+    let day_ns = 86_400_000_000_000;
+    let at_day = |day: u64| Span { start_ns: spans::BASE_NS + day * day_ns, ..spans::span(day, 1, 0) };
+    let store = open(&url, Role::Owner).await;
+    for (tenant, days) in [("acme", vec![0, 1]), ("other", vec![0])] {
+        store.create_tenant(&id(tenant), "").await.unwrap();
+        append(&*store, &id(tenant), days.into_iter().map(at_day).collect()).await.unwrap();
+    }
+    let whole = folded(&*store, &id("acme")).await;
+    store.close().await;
+    let day = spans::BASE_NS / day_ns;
+    // The spans of that day are gone, as when it was dropped and came again with spans of the other tenant.
+    let gone = "WHERE tenant = (SELECT number FROM tenant WHERE id = 'acme')";
+    change(
+        &url,
+        &format!("UPDATE meta SET rules = 0; DELETE FROM chunk_{day} {gone}; DELETE FROM trace_{day} {gone}"),
+    )
+    .await;
+    let store = open(&url, Role::Owner).await;
+    assert_eq!(whole.len(), 2);
+    assert_eq!(folded(&*store, &id("acme")).await, whole);
+}

@@ -7,6 +7,7 @@ use sqlx::{Connection, SqliteConnection};
 use super::{fresh, open};
 use crate::{
     Options, Role, Store,
+    sqlite::compact::Horizon,
     suite::{
         append, id, picture, property, purge, spans,
         upkeep::{DAY_US, RETENTION, clock_at, compact, open_owner, retain},
@@ -65,35 +66,44 @@ async fn upkeep_beside_another_writer_loses_nothing() {
 }
 
 /// After purge and checkpoint no byte of a deleted tenant is in the file: not in tables, not in free pages, not in the
-/// unused parts of pages. What stays is its id, with its clock.
+/// unused parts of pages. What stays is its id, with its clock. Its rows lie between those of others and move with them: two
+/// days of minutes that are merged as they age, for `SQLite` leaves copies where cells were moved (a few, by chance: the next
+/// test puts one there).
 #[tokio::test]
 async fn nothing_of_a_deleted_tenant_is_left_in_the_file() {
+    const MINUTES: u64 = 2_880;
     let (url, dir) = fresh();
-    let clock = clock_at(600);
+    let clock = clock_at(0);
     let store = open_owner(&url, &clock).await;
-    for tenant in ["gone", "kept"] {
+    let tenants = ["kept", "gone", "last"];
+    for tenant in tenants {
         store.create_tenant(&id(tenant), &format!("display name of {tenant}")).await.unwrap();
         store.create_key(crate::suite::tenants::new_key(tenant, tenant, tenant.as_bytes()[0])).await.unwrap();
     }
-    for round in 0..120_u64 {
-        for tenant in ["gone", "kept"] {
-            let mut spans = spans::trace(round, 7);
-            for span in &mut spans {
-                let shift = (round % 8) * 7 * spans::MINUTE_NS;
-                (span.start_ns, span.end_ns) = (span.start_ns + shift, span.end_ns.map(|end| end + shift));
-                span.name = format!("{tenant}-operation-{}", round % 5).into();
-                span.resource = spans::resource(&format!("{tenant}-service"));
-            }
-            append(&*store, &id(tenant), spans).await.unwrap();
+    let span = |tenant: &str, minute: u64| {
+        let mut span = spans::span(minute, 1, minute * spans::MINUTE_NS);
+        // Of many lengths, as names are.
+        let tail = "x".repeat((minute * 2_654_435_761 % 4_294_967_296 % 131) as usize);
+        span.name = format!("{tenant}-operation-{minute}-{tail}").into();
+        span.resource = spans::resource(&format!("{tenant}-service"));
+        span
+    };
+    for round in 0..MINUTES / 20 {
+        clock.set(clock_at(20 * (round + 1)).now_us());
+        let minutes = 20 * round..20 * (round + 1);
+        let batch = |tenant: &str| crate::Batch {
+            tenant: id(tenant),
+            spans: minutes.clone().map(|minute| span(tenant, minute)).collect(),
+        };
+        for stored in store.append(tenants.iter().map(|tenant| batch(tenant)).collect()).await.unwrap() {
+            stored.unwrap();
         }
-        // Rows come, go and move between pages all the time.
-        if round % 40 == 20 {
-            clock.set(clock.now_us() + 60 * 60_000_000);
+        if round % 3 == 2 {
             compact(&*store).await;
         }
     }
     let blobs = stored_blobs(&url, "gone").await;
-    assert!(blobs.len() > 100, "{} blobs", blobs.len());
+    assert!(blobs.len() > 300, "{} blobs", blobs.len());
     store.delete_tenant(&id("gone")).await.unwrap();
     purge(&*store).await;
     store.close().await;
@@ -102,14 +112,14 @@ async fn nothing_of_a_deleted_tenant_is_left_in_the_file() {
     for text in ["gone-operation", "gone-service", "display name of gone"] {
         assert!(!holds(text.as_bytes()), "{text} is left");
     }
-    for text in ["display name of kept", "kept-service"] {
+    for text in ["display name of kept", "kept-service", "last-operation"] {
         assert!(holds(text.as_bytes()), "{text} is not found: the search proves nothing");
     }
     assert!(!holds(&[b'g'; 32]), "the hash of a key is left");
     // Every piece of 24 bytes of what was stored, looked up in a set of all such pieces of the file.
     let pieces: std::collections::HashSet<&[u8]> = file.windows(24).collect();
     let left = |blob: &Vec<u8>| blob.chunks_exact(24).any(|piece| pieces.contains(piece));
-    let kept = stored_blobs(&url, "kept").await;
+    let kept = [stored_blobs(&url, "kept").await, stored_blobs(&url, "last").await].concat();
     assert!(kept.iter().filter(|blob| blob.len() > 100).all(left), "what is stored is found");
     let common: std::collections::HashSet<&[u8]> = kept.iter().flat_map(|blob| blob.windows(24)).collect();
     let own =
@@ -117,15 +127,68 @@ async fn nothing_of_a_deleted_tenant_is_left_in_the_file() {
     assert_eq!(blobs.iter().filter(|blob| own(blob)).count(), 0, "bytes of blobs are left");
 }
 
+/// Bytes that are left of a cell that was moved, in an unused part of a page that is in use, go with the purge; and what a
+/// purge did not come to, because the file is large or somebody wrote all the time, with the next start.
+#[tokio::test]
+async fn the_file_is_rewritten_after_a_purge() {
+    const NEEDLE: &[u8] = b"bytes of a cell that moved";
+    let (url, dir) = fresh();
+    let store = open(&url, Role::Owner).await;
+    for tenant in ["gone", "kept"] {
+        store.create_tenant(&id(tenant), "").await.unwrap();
+        append(&*store, &id(tenant), spans::trace(1, 30)).await.unwrap();
+    }
+    store.close().await;
+    let path = dir.path().join("test.db");
+    let holds = || std::fs::read(&path).unwrap().windows(NEEDLE.len()).any(|window| window == NEEDLE);
+    let put = async |sql: &'static str| {
+        let mut raw = SqliteConnection::connect(&url).await.unwrap();
+        sqlx::raw_sql(sql).execute(&mut raw).await.unwrap();
+        let sql = "SELECT rootpage FROM sqlite_schema WHERE name = 'partition'";
+        let page: i64 = sqlx::query_scalar(sql).fetch_one(&mut raw).await.unwrap();
+        sqlx::raw_sql("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut raw).await.unwrap();
+        raw.close().await.unwrap();
+        let mut bytes = std::fs::read(&path).unwrap();
+        let middle = usize::try_from(page - 1).unwrap() * crate::PAGE_BYTES as usize + 2_000;
+        assert!(bytes[middle..][..NEEDLE.len()].iter().all(|byte| *byte == 0), "unused");
+        bytes[middle..][..NEEDLE.len()].copy_from_slice(NEEDLE);
+        std::fs::write(&path, &bytes).unwrap();
+    };
+    put("").await;
+    let store = open(&url, Role::Owner).await;
+    assert!(holds(), "nobody asked for it");
+    store.delete_tenant(&id("gone")).await.unwrap();
+    purge(&*store).await;
+    assert!(!holds(), "after a purge");
+    store.close().await;
+    // As it is when the last row of a tenant is gone.
+    put("INSERT INTO purge (number) VALUES (-1)").await;
+    open(&url, Role::Guest).await.close().await;
+    assert!(holds(), "a command leaves it to the server");
+    let store = open(&url, Role::Owner).await;
+    assert!(!holds(), "after a start");
+    assert_eq!(picture(&*store, &id("kept"), &spans::trace(1, 30)).await.spans.len(), 30);
+    let left: i64 = sqlx::query_scalar("SELECT count(*) FROM purge")
+        .fetch_one(&mut SqliteConnection::connect(&url).await.unwrap())
+        .await
+        .unwrap();
+    assert_eq!(left, 0);
+}
+
 /// All blobs that are stored of a tenant.
 async fn stored_blobs(url: &str, tenant: &str) -> Vec<Vec<u8>> {
     let mut raw = SqliteConnection::connect(url).await.unwrap();
-    let day = spans::BASE_NS / 86_400_000_000_000;
+    let days: Vec<i64> = sqlx::query_scalar("SELECT day FROM partition").fetch_all(&mut raw).await.unwrap();
+    let chunks = days.iter().map(|day| {
+        format!(
+            "UNION ALL SELECT hot FROM chunk_{day} WHERE tenant = (SELECT number FROM n)
+             UNION ALL SELECT cold FROM chunk_{day} WHERE tenant = (SELECT number FROM n)"
+        )
+    });
     let sql = format!(
         "WITH n AS (SELECT number FROM tenant WHERE id = ?1)
-         SELECT blob FROM rollup WHERE tenant = (SELECT number FROM n)
-         UNION ALL SELECT hot FROM chunk_{day} WHERE tenant = (SELECT number FROM n)
-         UNION ALL SELECT cold FROM chunk_{day} WHERE tenant = (SELECT number FROM n)"
+         SELECT blob FROM rollup WHERE tenant = (SELECT number FROM n) {}",
+        chunks.collect::<Vec<_>>().join(" ")
     );
     let query = sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).bind(tenant);
     let blobs = query.fetch_all(&mut raw).await.unwrap();
@@ -201,4 +264,46 @@ async fn damaged_rollups_do_not_stop_compaction() {
     let sql = "SELECT tenant, grain, minute % 60 FROM rollup ORDER BY tenant, grain, minute";
     let rows: Vec<(i64, i64, i64)> = sqlx::query_as(sql).fetch_all(&mut raw).await.unwrap();
     assert_eq!(rows, [(1, 1, 0), (1, 5, 5), (1, 60, 0), (2, 5, 0), (2, 5, 5), (2, 60, 0)]);
+}
+
+/// A day that is not dropped after all, because a later step fails, still has its tables.
+#[tokio::test]
+async fn a_day_whose_drop_failed_is_still_known() {
+    let (url, _dir) = fresh();
+    let clock = clock_at(0);
+    let store = open_owner(&url, &clock).await;
+    store.create_tenant(&id("acme"), "").await.unwrap();
+    append(&*store, &id("acme"), spans::trace(1, 3)).await.unwrap();
+    let mut raw = SqliteConnection::connect(&url).await.unwrap();
+    let sql = "CREATE TRIGGER broken BEFORE UPDATE OF oldest_ns ON tenant WHEN new.oldest_ns IS NULL
+               BEGIN SELECT RAISE(ABORT, 'broken'); END";
+    sqlx::raw_sql(sql).execute(&mut raw).await.unwrap();
+    // What is seen for the first time forgets what was remembered; the drop is to find it remembered.
+    append(&*store, &id("acme"), spans::trace(1, 4)).await.unwrap();
+    clock.set(clock.now_us() + 3 * DAY_US);
+    store.retain(RETENTION).await.unwrap_err();
+    assert_eq!(append(&*store, &id("acme"), spans::trace(2, 3)).await.unwrap().accepted, 3);
+    let all = [spans::trace(1, 4), spans::trace(2, 3)].concat();
+    assert_eq!(picture(&*store, &id("acme"), &all).await.spans.len(), 7);
+}
+
+/// A tenant that is purged between the look at its cells and the transaction that merges them gets none anew.
+#[tokio::test]
+async fn no_hour_is_made_of_nothing() {
+    let (url, _dir) = fresh();
+    let clock = clock_at(600);
+    let store = super::backend(&url, Options::new(Role::Owner, clock.reader())).await;
+    store.create_tenant(&id("gone"), "").await.unwrap();
+    append(&store, &id("gone"), spans::trace(1, 3)).await.unwrap();
+    let fives = store.compact(crate::Place::default()).await.unwrap();
+    let hours = fives.next.expect("hours are next");
+    let horizon = Horizon::at(clock.now_us());
+    let due = store.cells_due(hours, horizon).await.unwrap();
+    assert!(!due.is_empty());
+    store.delete_tenant(&id("gone")).await.unwrap();
+    purge(&store).await;
+    store.make_cells(hours, horizon, due).await.unwrap();
+    let mut raw = SqliteConnection::connect(&url).await.unwrap();
+    let rows: i64 = sqlx::query_scalar("SELECT count(*) FROM rollup").fetch_one(&mut raw).await.unwrap();
+    assert_eq!(rows, 0);
 }

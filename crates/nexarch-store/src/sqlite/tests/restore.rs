@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use sqlx::{Connection, SqliteConnection, raw_sql};
 
-use super::{fresh, open};
+use super::{fresh, open, opening::put_first_schema};
 use crate::{
     Error, Role,
     suite::{append, id, picture, spans},
@@ -121,23 +121,8 @@ async fn a_file_that_was_set_back_is_noticed() {
 /// A file of the first schema becomes one of today with every number it had.
 #[tokio::test]
 async fn the_first_schema_is_upgraded_with_all_numbers() {
-    use std::io::Read;
-    let (url, dir) = fresh();
-    let mut bytes = Vec::new();
-    let packed: &[u8] = include_bytes!("../../../fixtures/schema-1.db.gz");
-    flate2::read::GzDecoder::new(packed).read_to_end(&mut bytes).unwrap();
-    fs::write(file(&url), &bytes).unwrap();
-
-    // Beside a running server of that version nothing is changed.
-    let lock = fs::File::create(dir.path().join("test.db.lock")).unwrap();
-    lock.lock().unwrap();
-    let refused = crate::open(&url, super::options(Role::Guest)).await.map(|_| ()).unwrap_err();
-    assert!(matches!(refused, crate::OpenError::Older(_)), "{refused:?}");
-    drop(lock);
-    // A command upgrades the schema, and leaves figures of older rules to a server.
-    let refused = crate::open(&url, super::options(Role::Guest)).await.map(|_| ()).unwrap_err();
-    assert!(matches!(refused, crate::OpenError::OlderRules(_)), "{refused:?}");
-
+    let (url, _dir) = fresh();
+    put_first_schema(&url);
     let store = open(&url, Role::Owner).await;
     let (acme, beta) = (id("acme"), id("beta"));
     let mut all: Vec<_> = (0..12).flat_map(|number| spans::trace(number, 5)).collect();
@@ -169,16 +154,12 @@ async fn the_first_schema_is_upgraded_with_all_numbers() {
 /// A step that fails leaves the file as it was.
 #[tokio::test]
 async fn a_failed_upgrade_changes_nothing() {
-    use std::io::Read;
     let (url, _dir) = fresh();
-    let mut bytes = Vec::new();
-    let packed: &[u8] = include_bytes!("../../../fixtures/schema-1.db.gz");
-    flate2::read::GzDecoder::new(packed).read_to_end(&mut bytes).unwrap();
-    fs::write(file(&url), &bytes).unwrap();
+    put_first_schema(&url);
     let mut raw = SqliteConnection::connect(&url).await.unwrap();
     // In the way of the very last thing that the step makes.
     raw_sql("CREATE TABLE diagnostic (other)").execute(&mut raw).await.unwrap();
-    let refused = crate::open(&url, super::options(Role::Guest)).await.map(|_| ());
+    let refused = crate::open(&url, super::options(Role::Owner)).await.map(|_| ());
     assert!(matches!(refused, Err(crate::OpenError::Database(Error::Internal(_)))), "{refused:?}");
     let version: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut raw).await.unwrap();
     let rollups: i64 =
