@@ -20,7 +20,7 @@ const TABLE: &str = include_str!("../../migrations/sqlite/identity.sql");
 pub(super) const ENTRIES_PER_STATEMENT: usize = 4_096;
 
 /// A trace is settled when no span came for this long, microseconds.
-const QUIET_US: u64 = 30_000_000;
+pub(super) const QUIET_US: u64 = 30_000_000;
 
 /// With each settling a trace waits twice as long for the next, but not more often than this: 32 min at last. So a trace
 /// that never ends costs a logarithm of settlings.

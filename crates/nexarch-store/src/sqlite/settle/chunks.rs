@@ -26,8 +26,8 @@ pub(super) struct Chunks {
     pub(super) trace: TraceId,
     /// See `trace_key`.
     pub(super) key: i64,
-    /// To be settled now, in the order of storing: hour, and spans that were not known.
-    pub(super) now: BTreeMap<Place, (u64, u64)>,
+    /// To be settled now, in the order of storing.
+    pub(super) now: BTreeMap<Place, Now>,
     /// The others that are settled: hour, and how many spans each brought.
     pub(super) settled: BTreeMap<Place, (u64, u64)>,
     /// Previews whose chunk is gone.
@@ -36,8 +36,18 @@ pub(super) struct Chunks {
     pub(super) count: u64,
     /// Too large to be loaded by appends.
     pub(super) indexed: bool,
-    /// Rows in `now`: new spans, and new versions of known ones.
-    rows: u64,
+    /// Some previews are left for the next round, for which this one had no room.
+    pub(super) left: bool,
+}
+
+/// A chunk that is to be settled.
+#[derive(Clone, Copy)]
+pub(super) struct Now {
+    pub(super) hour: u64,
+    /// Rows of the trace: new spans, and new versions of known ones.
+    pub(super) rows: u64,
+    /// Spans that were not known.
+    pub(super) fresh: u64,
 }
 
 /// What a preview says: its chunk, its rows, and those of them that were not known.
@@ -64,11 +74,11 @@ impl Sqlite {
                 let previews = previews.remove(&waiting.trace).unwrap_or_default();
                 let room = if batch.is_empty() { rows } else { u64::MAX };
                 let chunks = Chunks::new(waiting, all, previews, room);
-                let size = chunks.size(limits.settle_trace);
-                if !batch.is_empty() && (chunks.rows > rows || size > spans) {
+                let (wanted, size) = (chunks.rows(), chunks.size(limits.settle_trace));
+                if !batch.is_empty() && (wanted > rows || size > spans) {
                     return Ok(batch);
                 }
-                (rows, spans) = (rows.saturating_sub(chunks.rows), spans.saturating_sub(size));
+                (rows, spans) = (rows.saturating_sub(wanted), spans.saturating_sub(size));
                 batch.push(chunks);
             }
         }
@@ -85,33 +95,38 @@ impl Chunks {
     ) -> Self {
         // In the order of storing: a span that an earlier chunk holds is no part of a later one's preview.
         previews.sort_unstable();
-        let (mut now, mut gone, mut rows) = (BTreeMap::new(), Vec::new(), 0);
-        for (place, spans, fresh) in previews {
+        let (mut now, mut gone, mut left) = (BTreeMap::new(), Vec::new(), false);
+        for (place, rows, fresh) in previews {
             let Some((hour, _)) = all.remove(&place) else {
                 gone.push(place);
                 continue;
             };
-            if now.is_empty() || spans <= room {
-                now.insert(place, (hour, fresh));
-                rows += spans;
-                room = room.saturating_sub(spans);
+            if now.is_empty() || rows <= room {
+                now.insert(place, Now { hour, rows, fresh });
+                room = room.saturating_sub(rows);
             } else {
                 room = 0;
+                left = true;
             }
         }
         let Waiting { trace, key, settled: count, indexed } = *waiting;
-        Self { trace, key, now, settled: all, gone, count, indexed, rows }
+        Self { trace, key, now, settled: all, gone, count, indexed, left }
+    }
+
+    /// Rows that are to be settled.
+    fn rows(&self) -> u64 {
+        self.now.values().map(|now| now.rows).sum()
     }
 
     /// New spans that are to be settled.
     pub(super) fn fresh(&self) -> u64 {
-        self.now.values().map(|(_, fresh)| fresh).sum()
+        self.now.values().map(|now| now.fresh).sum()
     }
 
     /// How many spans are held in memory to settle it; it is settled alone when it is not settled as a whole.
     fn size(&self, most: u64) -> u64 {
         let settled = self.settled.values().map(|(_, spans)| spans).sum::<u64>();
-        if Form::of_trace(self.count, most) == Form::Whole { settled + self.rows } else { u64::MAX }
+        if Form::of_trace(self.count, most) == Form::Whole { settled + self.rows() } else { u64::MAX }
     }
 }
 

@@ -38,6 +38,17 @@ pub(in super::super) const TENANTS_DUE: &str = "
                   WHERE l.tenant = w.tenant AND l.due_us <= ?1)
     LIMIT ?3";
 
+/// Does tenant ?2 (its id) have traces that began to wait by ?1? ?3 is not used.
+const TENANT_SINCE: &str = "
+    SELECT t.id, t.number FROM tenant t WHERE t.id = ?2
+    AND EXISTS (SELECT 1 FROM large_trace l INDEXED BY large_trace_due
+                WHERE l.tenant = t.number AND l.due_us IS NOT NULL AND l.since_us <= ?1) LIMIT ?3";
+
+/// The traces of tenant ?1 that began to wait by ?2, the longest waiting first.
+pub(in super::super) const TRACES_SINCE: &str = "
+    SELECT l.trace, l.settled, l.indexed FROM large_trace l INDEXED BY large_trace_due
+    WHERE l.tenant = ?1 AND l.due_us IS NOT NULL AND l.since_us <= ?2 ORDER BY l.due_us LIMIT ?3";
+
 /// The traces of tenant ?1 that are due by ?2, the longest waiting first.
 pub(in super::super) const TRACES_DUE: &str = "
     SELECT l.trace, l.settled, l.indexed FROM large_trace l INDEXED BY large_trace_due
@@ -56,7 +67,7 @@ pub(super) struct Waiting {
 
 impl Sqlite {
     /// The tenants whose turn it is, if they have something due: those behind the one that was served last.
-    pub(super) async fn tenants_in_turn(
+    pub(in super::super) async fn tenants_in_turn(
         &self,
         due_us: u64,
         only: Option<&TenantId>,
@@ -85,10 +96,8 @@ impl Sqlite {
         after: i64,
         most: u32,
     ) -> Result<Vec<Due>, Error> {
-        let one = "SELECT t.id, t.number FROM tenant t WHERE t.id = ?2
-                   AND EXISTS (SELECT 1 FROM large_trace l INDEXED BY large_trace_due
-                               WHERE l.tenant = t.number AND l.due_us <= ?1) LIMIT ?3";
-        let query = sqlx::query(if only.is_some() { one } else { TENANTS_DUE }).bind(signed(due_us));
+        let sql = if only.is_some() { TENANT_SINCE } else { TENANTS_DUE };
+        let query = sqlx::query(sql).bind(signed(due_us));
         let query = match only {
             Some(only) => query.bind(only.as_str()),
             None => query.bind(after),
@@ -99,6 +108,8 @@ impl Sqlite {
             Ok(Due {
                 id: id.parse().map_err(|error| Error::Internal(format!("stored tenant: {error}")))?,
                 tenant: row.try_get(1).map_err(failed)?,
+                by_us: due_us,
+                early: only.is_some(),
             })
         };
         rows.iter().map(due).collect()
@@ -108,11 +119,11 @@ impl Sqlite {
     pub(super) async fn waiting(
         &self,
         read: &mut SqliteConnection,
-        tenant: i64,
-        due_us: u64,
+        due: &Due,
         most: usize,
     ) -> Result<Vec<Waiting>, Error> {
-        let query = sqlx::query(TRACES_DUE).bind(tenant).bind(signed(due_us));
+        let sql = if due.early { TRACES_SINCE } else { TRACES_DUE };
+        let query = sqlx::query(sql).bind(due.tenant).bind(signed(due.by_us));
         let query = query.bind(i64::try_from(most).unwrap_or(i64::MAX));
         let rows = query.fetch_all(read).await.map_err(failed)?;
         let waiting = |row: &sqlx::sqlite::SqliteRow| {

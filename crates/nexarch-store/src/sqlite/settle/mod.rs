@@ -24,10 +24,11 @@ use super::{
     versions::signed,
 };
 use crate::{Error, Settling, Versions};
+use chunks::Chunks;
 
 #[cfg(test)]
 pub(super) use {
-    due::{TENANTS_DUE, TRACES_DUE},
+    due::{TENANTS_DUE, TRACES_DUE, TRACES_SINCE},
     write::{FORGET_PREVIEWS, FORGET_TRACES},
 };
 
@@ -38,13 +39,25 @@ const PAUSE_US: u64 = 3_600_000_000;
 type Place = (u64, i64);
 
 /// A tenant that has traces to be settled.
-struct Due {
+pub(super) struct Due {
     id: TenantId,
     tenant: i64,
+    /// Those that were due by then (microseconds since the Unix epoch) …
+    by_us: u64,
+    /// … or, sooner, that began to wait by then.
+    early: bool,
+}
+
+/// What is to be written of some traces.
+pub(super) struct Read {
+    batch: Vec<Chunks>,
+    blobs: Vec<(u32, Vec<u8>)>,
+    /// Chunks that could not be read.
+    damaged: u64,
 }
 
 /// What became of the traces of a tenant.
-enum Written {
+pub(super) enum Written {
     /// Nothing: somebody else settled one of them, or the tenant is gone.
     Overtaken,
     /// No number changed.
@@ -76,12 +89,12 @@ impl Sqlite {
         let mut served = false;
         for due in self.tenants_in_turn(due_us, only).await? {
             let mut unreadable = 0;
-            match self.settle_tenant(&due, due_us, &mut unreadable).await {
+            match self.settle_tenant(&due, &mut unreadable).await {
                 Ok(Written::Changed(versions)) => outcome.changed.push((due.id.clone(), versions)),
                 Ok(Written::Same | Written::Overtaken) => {}
                 Err(error @ Error::Internal(_)) => {
                     // What is wrong with one trace must not keep the others waiting.
-                    self.pause_first(&due, due_us).await?;
+                    self.pause_first(&due).await?;
                     outcome.failed.push((due.id, error));
                     continue;
                 }
@@ -97,23 +110,28 @@ impl Sqlite {
 
     /// Settles as much of a tenant as one transaction may take; when that fails, only the trace that waits longest, so
     /// that the fault is found with the one that has it.
-    async fn settle_tenant(&self, due: &Due, due_us: u64, unreadable: &mut u64) -> Result<Written, Error> {
-        match self.settle_traces(due, due_us, self.options.limits.settle_traces, unreadable).await {
-            Err(Error::Internal(_)) => self.settle_traces(due, due_us, 1, unreadable).await,
+    async fn settle_tenant(&self, due: &Due, unreadable: &mut u64) -> Result<Written, Error> {
+        match self.settle_traces(due, self.options.limits.settle_traces, unreadable).await {
+            Err(Error::Internal(_)) => self.settle_traces(due, 1, unreadable).await,
             outcome => outcome,
         }
     }
 
-    async fn settle_traces(
-        &self,
-        due: &Due,
-        due_us: u64,
-        traces: usize,
-        unreadable: &mut u64,
-    ) -> Result<Written, Error> {
+    async fn settle_traces(&self, due: &Due, traces: usize, unreadable: &mut u64) -> Result<Written, Error> {
+        let read = self.read_traces(due, traces).await?;
+        let damaged = read.damaged;
+        let outcome = self.write_traces(due, read).await;
+        if matches!(outcome, Ok(Written::Same | Written::Changed(_))) {
+            *unreadable += damaged;
+        }
+        outcome
+    }
+
+    /// Beside the writer: what some traces contribute that are due.
+    pub(super) async fn read_traces(&self, due: &Due, traces: usize) -> Result<Read, Error> {
         let most = self.options.limits.settle_trace;
         let mut read = self.readers.begin().await.map_err(failed)?;
-        let waiting = self.waiting(&mut read, due.tenant, due_us, traces).await?;
+        let waiting = self.waiting(&mut read, due, traces).await?;
         let batch = self.gather(&mut read, due.tenant, &waiting).await?;
         let (mut delta, mut damaged) = (Delta::default(), 0);
         for parts in parts::loads(&batch, most) {
@@ -133,36 +151,39 @@ impl Sqlite {
             let blobs = delta.encode().into_iter();
             blobs.map(|(minute, blob)| Ok((minute, rollup::pack(blob)?))).collect::<Result<Vec<_>, Error>>()
         };
-        let blobs = compute(encode).await?;
+        Ok(Read { batch, blobs: compute(encode).await?, damaged })
+    }
+
+    /// Puts it in the place of their previews.
+    pub(super) async fn write_traces(&self, due: &Due, read: Read) -> Result<Written, Error> {
+        let Read { batch, blobs, damaged } = read;
         let mut tx = self.begin().await?;
         let outcome = self.replace(&mut tx, due, &batch, blobs, damaged).await;
         if matches!(outcome, Ok(Written::Overtaken)) {
             // Dropped without an end: what was deleted in it comes back.
             return outcome;
         }
-        let outcome = tx.finish(outcome).await;
-        if outcome.is_ok() {
-            *unreadable += damaged;
-        }
-        outcome
+        tx.finish(outcome).await
     }
 
     /// Leaves the trace of a tenant that waits longest alone for a while. Its next spans do not call for it before: it
     /// waits like one that was settled often.
-    async fn pause_first(&self, due: &Due, due_us: u64) -> Result<(), Error> {
+    async fn pause_first(&self, due: &Due) -> Result<(), Error> {
         let now = self.options.now_us();
         let mut tx = self.begin().await?;
         let outcome = sqlx::query(
             "UPDATE large_trace SET due_us = ?3, since_us = ?4, rounds = max(rounds, ?5)
              WHERE tenant = ?1 AND (key, trace) = (
                  SELECT l.key, l.trace FROM large_trace l INDEXED BY large_trace_due
-                 WHERE l.tenant = ?1 AND l.due_us <= ?2 ORDER BY l.due_us LIMIT 1)",
+                 WHERE l.tenant = ?1 AND l.due_us IS NOT NULL AND iif(?6, l.since_us, l.due_us) <= ?2
+                 ORDER BY l.due_us LIMIT 1)",
         )
         .bind(due.tenant)
-        .bind(signed(due_us))
+        .bind(signed(due.by_us))
         .bind(signed(now.saturating_add(PAUSE_US)))
         .bind(signed(now))
         .bind(DOUBLINGS)
+        .bind(due.early)
         .execute(tx.on()?)
         .await
         .map_err(failed);

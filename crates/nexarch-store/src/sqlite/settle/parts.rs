@@ -4,7 +4,10 @@ use std::collections::HashMap;
 
 use nexarch_core::ids::TraceId;
 
-use super::{Place, chunks::Chunks};
+use super::{
+    Place,
+    chunks::{Chunks, Now},
+};
 use crate::plan::Form;
 
 /// A part of a trace that is settled by itself: which chunks to read, and how they contribute.
@@ -44,25 +47,29 @@ impl Chunks {
                 after: Form::of_trace(self.count + self.fresh(), most),
             }];
         }
-        let mut hours: HashMap<u64, (Vec<Place>, u64)> = HashMap::new();
-        for (place, (hour, fresh)) in &self.now {
-            let (places, count) = hours.entry(*hour).or_default();
-            places.push(*place);
-            *count += fresh;
+        let mut hours: HashMap<u64, Vec<(Place, Now)>> = HashMap::new();
+        for (place, now) in &self.now {
+            hours.entry(now.hour).or_default().push((*place, *now));
         }
-        hours.into_iter().map(|(hour, (now, fresh))| self.hour(hour, now, fresh, most)).collect()
+        hours.into_iter().map(|(hour, now)| self.hour(hour, &now, most)).collect()
     }
 
-    fn hour(&self, hour: u64, now: Vec<Place>, fresh: u64, most: u64) -> Part {
+    fn hour(&self, hour: u64, now: &[(Place, Now)], most: u64) -> Part {
         let settled = self.settled.iter().filter(|(_, (other, _))| *other == hour);
         let before: u64 = settled.clone().map(|(_, (_, spans))| spans).sum();
+        let fresh: u64 = now.iter().map(|(_, now)| now.fresh).sum();
         let form = Form::of_hour(before, most);
+        let only_same = form == Form::Alone;
+        // None was known when it came: what was settled before holds no version of them, and a trace that never ends would
+        // be read whole in every round.
+        let nothing_same = only_same && now.iter().all(|(_, now)| now.rows == now.fresh);
+        let needed = settled.map(|(place, _)| *place).filter(|_| !nothing_same);
         Part {
             trace: self.trace,
-            settled: settled.map(|(place, _)| *place).collect(),
-            only_same: form == Form::Alone,
+            settled: needed.collect(),
+            only_same,
             before: form,
-            now,
+            now: now.iter().map(|(place, _)| *place).collect(),
             after: Form::of_hour(before + fresh, most),
         }
     }

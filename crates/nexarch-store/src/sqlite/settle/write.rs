@@ -4,9 +4,9 @@ use super::{
     super::{
         Sqlite, diagnostics,
         errors::failed,
-        large::{ENTRIES_PER_STATEMENT, hex, json},
+        large::{DOUBLINGS, ENTRIES_PER_STATEMENT, QUIET_US, hex, json},
         rollup,
-        versions::{self, Raise},
+        versions::{self, Raise, signed},
         writer::Tx,
     },
     Due, Written,
@@ -41,16 +41,17 @@ impl Sqlite {
         if damaged > 0 {
             diagnostics::add(tx.on()?, due.tenant, UNREADABLE, damaged).await?;
         }
+        let now = self.options.now_us();
         let (large, small): (Vec<&Chunks>, Vec<&Chunks>) = batch.iter().partition(|chunks| chunks.indexed);
         if !forget_traces(tx, due.tenant, &small).await? {
             // Some have more previews, or became large meanwhile.
-            note_settled(tx, due.tenant, &small).await?;
+            note_settled(tx, due.tenant, &small, now).await?;
         }
-        note_settled(tx, due.tenant, &large).await?;
+        note_settled(tx, due.tenant, &large, now).await?;
         if !changed {
             return Ok(Written::Same);
         }
-        versions::raise(tx.on()?, &due.id, Raise::Data, self.options.now_us()).await?;
+        versions::raise(tx.on()?, &due.id, Raise::Data, now).await?;
         Ok(Written::Changed(versions::read(tx.on()?, &due.id).await?))
     }
 }
@@ -91,12 +92,14 @@ async fn forget_traces(tx: &mut Tx<'_>, tenant: i64, batch: &[&Chunks]) -> Resul
     Ok(forgotten == batch.len() as u64)
 }
 
-/// Counts the spans that are settled now. What is left stays due, and so comes next.
-async fn note_settled(tx: &mut Tx<'_>, tenant: i64, batch: &[&Chunks]) -> Result<(), Error> {
+/// Counts the spans that are settled now. What there was no room for stays due, and so comes next. What came meanwhile waits
+/// like any spans that come for a settled trace: else one that never falls quiet would be settled without a pause.
+async fn note_settled(tx: &mut Tx<'_>, tenant: i64, batch: &[&Chunks], now_us: u64) -> Result<(), Error> {
     for chunks in batch {
         sqlx::query(
-            "UPDATE large_trace SET settled = settled + ?4, rounds = rounds + NOT w.waits,
-                 since_us = iif(w.waits, since_us, NULL), due_us = iif(w.waits, due_us, NULL)
+            "UPDATE large_trace SET settled = settled + ?4, rounds = rounds + NOT ?5,
+                 since_us = iif(NOT w.waits, NULL, iif(?5, since_us, ?6)),
+                 due_us = iif(NOT w.waits, NULL, iif(?5, due_us, ?6 + (?7 << min(rounds + 1, ?8))))
              FROM (SELECT EXISTS (SELECT 1 FROM preview WHERE tenant = ?1 AND trace = ?3) AS waits) w
              WHERE tenant = ?1 AND key = ?2 AND trace = ?3",
         )
@@ -104,6 +107,10 @@ async fn note_settled(tx: &mut Tx<'_>, tenant: i64, batch: &[&Chunks]) -> Result
         .bind(chunks.key)
         .bind(chunks.trace.to_bytes().as_slice())
         .bind(chunks.fresh().cast_signed())
+        .bind(chunks.left)
+        .bind(signed(now_us))
+        .bind(signed(QUIET_US))
+        .bind(DOUBLINGS)
         .execute(tx.on()?)
         .await
         .map_err(failed)?;

@@ -9,7 +9,7 @@ use super::{fresh, options};
 use crate::{
     Options, Role, Store,
     plan::Limits,
-    sqlite::settle::{FORGET_PREVIEWS, FORGET_TRACES, TENANTS_DUE, TRACES_DUE},
+    sqlite::settle::{FORGET_PREVIEWS, FORGET_TRACES, TENANTS_DUE, TRACES_DUE, TRACES_SINCE},
     suite::{append, clock::Clock, folded, id, property, spans},
 };
 
@@ -125,6 +125,7 @@ async fn what_waits_is_found_by_the_index() {
         (TENANTS_DUE, "SEARCH l USING COVERING INDEX large_trace_due (tenant>?)"),
         (TENANTS_DUE, "SEARCH l EXISTS USING COVERING INDEX large_trace_due (tenant=? AND due_us<?)"),
         (TRACES_DUE, "SEARCH l USING INDEX large_trace_due (tenant=? AND due_us<?)"),
+        (TRACES_SINCE, "SEARCH l USING INDEX large_trace_due (tenant=? AND due_us>?)"),
         (FORGET_PREVIEWS, "SEARCH preview USING PRIMARY KEY (tenant=? AND trace=? AND day=? AND chunk=?)"),
         (FORGET_TRACES, "SEARCH large_trace USING PRIMARY KEY (tenant=? AND key=? AND trace=?)"),
         (FORGET_TRACES, "SEARCH p USING PRIMARY KEY (tenant=? AND trace=?)"),
@@ -216,4 +217,100 @@ async fn what_cannot_be_settled_is_not_tried_again_with_each_span() {
     clock.set(start + 3_600 * second * 3);
     store.settle(clock.now_us(), None).await.unwrap();
     assert_eq!(number(&url, "SELECT count(*) FROM large_trace").await, 0);
+}
+
+/// A trace to which spans come while it is settled, round after round, waits anew each time, and longer: it does not keep
+/// the server busy.
+#[tokio::test]
+async fn a_trace_that_grows_all_the_time_is_settled_now_and_then() {
+    const SECOND: u64 = 1_000_000;
+    let (url, _dir) = fresh();
+    let clock = Clock::default();
+    let limits = Limits { inline_trace: 2, settle_spans: 4, ..Limits::default() };
+    let store = super::backend(&url, Options { limits, ..Options::new(Role::Guest, clock.reader()) }).await;
+    let (tenant, all) = (id("acme"), below_a_root(1, 900));
+    store.create_tenant(&tenant, "").await.unwrap();
+    append(&store, &tenant, all[..3].to_vec()).await.unwrap();
+    let mut rest = all[3..].iter();
+    for _ in 0..8 {
+        append(&store, &tenant, vec![rest.next().unwrap().clone()]).await.unwrap();
+    }
+    let start = clock.now_us();
+    let mut rounds = Vec::new();
+    for second in 0..1_000 {
+        clock.set(start + second * SECOND);
+        while let Some(due) = store.tenants_in_turn(clock.now_us(), None).await.unwrap().pop() {
+            let read = store.read_traces(&due, 9).await.unwrap();
+            append(&store, &tenant, vec![rest.next().unwrap().clone()]).await.unwrap();
+            store.write_traces(&due, read).await.unwrap();
+            rounds.push(second);
+            assert!(rounds.len() < 20, "it is settled all the time: {rounds:?}");
+        }
+    }
+    // Three rounds for what has no room in one, 30 s after the last span each; then the wait doubles.
+    assert_eq!(rounds, [30, 60, 90, 150, 270, 510, 990]);
+    property::settle_all(&store).await;
+    let sent = all.len() - rest.len();
+    assert_eq!(folded(&store, &tenant).await, property::expected(&all[..sent], usize::MAX));
+}
+
+/// What an import settles has an end, also beside somebody who sends spans of the same trace all the time.
+#[tokio::test]
+async fn what_began_to_wait_later_is_left_to_later() {
+    let (url, _dir) = fresh();
+    let clock = Clock::default();
+    let limits = Limits { inline_trace: 2, ..Limits::default() };
+    let options = Options { limits, ..Options::new(Role::Guest, clock.reader()) };
+    let (store, tenant, all) = (crate::open(&url, options).await.unwrap(), id("acme"), below_a_root(1, 200));
+    store.create_tenant(&tenant, "").await.unwrap();
+    append(&*store, &tenant, all[..3].to_vec()).await.unwrap();
+    append(&*store, &tenant, all[3..9].to_vec()).await.unwrap();
+    let read_until = clock.now_us();
+    let mut changed = Vec::new();
+    for span in &all[9..] {
+        clock.set(clock.now_us() + 1);
+        let round = store.settle(read_until, Some(&tenant)).await.unwrap();
+        append(&*store, &tenant, vec![span.clone()]).await.unwrap();
+        changed.push(round.changed.len());
+        assert!(!round.more);
+    }
+    assert_eq!(changed[0], 1, "it need not be due");
+    assert_eq!(changed[1..].iter().sum::<usize>(), 0, "{changed:?}");
+}
+
+/// A trace that is taken span by span does not read all its settled spans again for new ones.
+#[tokio::test]
+async fn settled_spans_of_an_endless_trace_are_not_read_again() {
+    let (url, _dir) = fresh();
+    let limits = Limits { inline_trace: 2, settle_trace: 4, ..Limits::default() };
+    let (store, tenant) = (open(&url, limits).await, id("acme"));
+    store.create_tenant(&tenant, "").await.unwrap();
+    let mut all = below_a_root(1, 30);
+    for range in [0..6, 6..12, 12..18] {
+        append(&*store, &tenant, all[range].to_vec()).await.unwrap();
+    }
+    property::settle_all(&*store).await;
+    // Whoever reads one of these tells.
+    let mut raw = SqliteConnection::connect(&url).await.unwrap();
+    let table = format!("chunk_{}", spans::BASE_NS / 86_400_000_000_000);
+    for (from, to) in [("hot", "kept"), ("x'00'", "hot")] {
+        let sql = match to {
+            "kept" => format!("ALTER TABLE {table} ADD COLUMN kept BLOB; UPDATE {table} SET kept = {from}"),
+            _ => format!("UPDATE {table} SET {to} = {from}"),
+        };
+        raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut raw).await.unwrap();
+    }
+    append(&*store, &tenant, all[18..24].to_vec()).await.unwrap();
+    let round = store.settle(u64::MAX, None).await.unwrap();
+    assert!(round.unreadable.is_empty(), "{round:?}");
+    let sql = format!("UPDATE {table} SET hot = kept WHERE kept IS NOT NULL");
+    raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut raw).await.unwrap();
+    assert_eq!(folded(&*store, &tenant).await, property::expected(&all[..24], 4));
+    // For a better version of one they are.
+    all[2].end_ns = all[2].end_ns.map(|end| end + 70_000_000);
+    append(&*store, &tenant, [all[2].clone()].into_iter().chain(all[24..].iter().cloned()).collect())
+        .await
+        .unwrap();
+    property::settle_all(&*store).await;
+    assert_eq!(folded(&*store, &tenant).await, property::expected(&all, 4));
 }
