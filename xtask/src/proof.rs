@@ -19,6 +19,8 @@ const PROOFS: &[(&str, &[&str])] = &[
     ("model", &["-p", "nexarch-cache", "--test", "model"]),
     // Schedules of threads on the very mirror and flights: 30 times as many.
     ("interleavings", &["-p", "nexarch-cache", "--test", "interleavings"]),
+    // The breaker, against a plain model and through as many schedules more.
+    ("breaker", &["-p", "nexarch-cache", "--test", "breaker"]),
     // Against plain models, with faults by script.
     ("properties", &["-p", "nexarch-cache", "--lib", "--test", "it"]),
     // Real servers in every state, one client.

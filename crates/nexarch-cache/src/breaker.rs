@@ -3,114 +3,208 @@
 //! Closed: calls go, unanswered ones in a row are counted. Open: none goes. Half open: one probe is under way; its
 //! answer closes, its silence opens again. Refusals (out of memory, read only, no permission) are answers: they prove
 //! the server alive and never come here as silence.
+//!
+//! A probe is not a call. Where calls were silent, an answered probe closes *on trial*: one call goes at a time, and the
+//! first that is silent opens again. So a server that answers probes alone, or small values alone, costs one caller his
+//! deadline and not one after the other; and each time it happens soon after a close, the next probe comes later.
 
 use crate::clock::BootTime;
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Mutex, Ordering, lock};
 use std::time::Duration;
 
 /// Unanswered calls in a row that open a breaker: each costs one caller one deadline, and all after them nothing.
 pub(crate) const SILENT_LIMIT: u64 = 5;
 
+/// Answered calls that end a trial.
+pub(crate) const TRIALS: u64 = 5;
+
+/// Silence this soon after a close on trial is a relapse.
+pub(crate) const STEADY: Duration = Duration::from_secs(10);
+
+/// No probe for this long after a first relapse; doubled with each further one.
+pub(crate) const FIRST_HOLD: Duration = Duration::from_secs(1);
+
+/// The longest time without a probe. It bounds how late it is noticed that the server is well again.
+pub(crate) const LONGEST_HOLD: Duration = Duration::from_secs(30);
+
 const CLOSED: u64 = 0;
 const OPEN: u64 = 1;
 const HALF_OPEN: u64 = 2;
+const TRIAL: u64 = 3;
+
+/// Of an open or half-open breaker: it closes on trial.
+const DOUBTED: u64 = 1 << 2;
+/// Of a trial: its one call is under way.
+const BUSY: u64 = 1 << 3;
+const COUNTED: u64 = 1 << 4;
+const PERIOD: u64 = 1 << 8;
 
 /// One server's breaker.
 ///
-/// All of it is one word, so that letting a call through is one load: the state in the lowest two bits, the silent
-/// calls in a row in the next six, above them the *period*, which goes up whenever the breaker opens or closes.
+/// All that a call asks is one word, so that letting it through is one load: the state in the lowest two bits, the two
+/// flags, a number of calls (silent ones in a row, or answered ones of a trial), above them the *period*, which goes up
+/// whenever the breaker opens or closes, and with each call of a trial.
 #[derive(Debug)]
 pub(crate) struct Switch {
     word: AtomicU64,
-    /// When the running probe began, in nanoseconds of the boot clock.
-    probed: AtomicU64,
+    past: Mutex<Past>,
+}
+
+#[derive(Debug, Default)]
+struct Past {
+    /// When the running probe began.
+    probed: BootTime,
+    /// When it closed on trial, if that was the latest close.
+    closed: Option<BootTime>,
+    hold: Duration,
+    /// No probe before.
+    held: BootTime,
 }
 
 /// A call or a probe that was let through. It counts only in the period in which it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Pass(u64);
+pub(crate) struct Pass {
+    period: u64,
+    trial: bool,
+}
 
 const fn state(word: u64) -> u64 {
     word & 3
 }
 
-const fn silent(word: u64) -> u64 {
-    word >> 2 & 63
+const fn count(word: u64) -> u64 {
+    word >> 4 & 15
 }
 
 const fn period(word: u64) -> u64 {
     word >> 8
 }
 
-const fn word(period: u64, silent: u64, state: u64) -> u64 {
-    period << 8 | silent << 2 | state
+/// The next period, in this state, with nothing counted.
+const fn next(word: u64, state: u64) -> u64 {
+    ((period(word) + 1) * PERIOD) | state
+}
+
+/// What an open breaker keeps of its past.
+const fn doubt(word: u64) -> u64 {
+    if state(word) == TRIAL { DOUBTED } else { word & DOUBTED }
 }
 
 impl Switch {
     /// Open, until a first probe is answered.
     pub(crate) fn new() -> Self {
-        Self { word: AtomicU64::new(word(0, 0, OPEN)), probed: AtomicU64::new(0) }
+        Self { word: AtomicU64::new(OPEN), past: Mutex::new(Past::default()) }
     }
 
+    /// Whether calls go: all, or on trial.
     pub(crate) fn is_closed(&self) -> bool {
-        state(self.word.load(Ordering::Acquire)) == CLOSED
+        matches!(state(self.word.load(Ordering::Acquire)), CLOSED | TRIAL)
     }
 
-    /// Lets a call through when closed.
+    /// Lets a call through when closed; on trial one at a time, which is to be given back with [`Switch::release`] when
+    /// nothing came of it.
     pub(crate) fn admit(&self) -> Option<Pass> {
         let word = self.word.load(Ordering::Acquire);
-        (state(word) == CLOSED).then_some(Pass(period(word)))
+        match state(word) {
+            CLOSED => Some(Pass { period: period(word), trial: false }),
+            TRIAL => self.admit_on_trial(),
+            _ => None,
+        }
+    }
+
+    #[cold]
+    fn admit_on_trial(&self) -> Option<Pass> {
+        let free = |old| state(old) == TRIAL && old & BUSY == 0;
+        let new = self.change(|old| free(old).then_some((old | BUSY) + PERIOD))?;
+        Some(Pass { period: period(new), trial: true })
+    }
+
+    /// Lets a call through that proves nothing for others, as a message: a trial is neither its place nor its matter.
+    pub(crate) fn admit_beside(&self) -> Option<Pass> {
+        let word = self.word.load(Ordering::Acquire);
+        matches!(state(word), CLOSED | TRIAL).then_some(Pass { period: period(word), trial: false })
     }
 
     /// A call was answered, whatever the answer.
     pub(crate) fn answered(&self, pass: Pass) {
-        // Nearly always there is nothing to forget, and the word stays in every core's cache.
-        if silent(self.word.load(Ordering::Acquire)) > 0 {
-            self.change(|old| (of(old, pass, CLOSED)).then(|| word(period(old), 0, CLOSED)));
+        let word = self.word.load(Ordering::Acquire);
+        if pass.trial {
+            self.change(|old| {
+                let over = count(old) + 1 >= TRIALS;
+                let ended = if over { next(old, CLOSED) } else { (old & !BUSY) + COUNTED };
+                on_trial(old, pass).then_some(ended)
+            });
+        } else if count(word) > 0 {
+            // Nearly always there is nothing to forget, and the word stays in every core's cache.
+            self.change(|old| of(old, pass, CLOSED).then_some(old & !(PERIOD - COUNTED)));
+        }
+    }
+
+    /// Nothing came of a call, neither answer nor silence: it was not sent, or its caller hung up.
+    pub(crate) fn release(&self, pass: Pass) {
+        if pass.trial {
+            self.change(|old| on_trial(old, pass).then_some(old & !BUSY));
         }
     }
 
     /// A call was not answered in time. True when this opened the breaker, for exactly one caller.
-    pub(crate) fn unanswered(&self, pass: Pass) -> bool {
-        let changed = self.change(|old| {
-            let open = silent(old) + 1 >= SILENT_LIMIT;
-            let next = if open { word(period(old) + 1, 0, OPEN) } else { old + word(0, 1, 0) };
-            of(old, pass, CLOSED).then_some(next)
-        });
-        changed.is_some_and(|new| state(new) == OPEN)
+    pub(crate) fn unanswered(&self, pass: Pass, now: BootTime) -> bool {
+        self.silence(now, |old| {
+            let open = pass.trial || count(old) + 1 >= SILENT_LIMIT;
+            let counts = if pass.trial { on_trial(old, pass) } else { of(old, pass, CLOSED) };
+            counts.then(|| if open { next(old, OPEN | DOUBTED) } else { old + COUNTED })
+        })
+    }
+
+    /// Calls are not answered, as is seen by something else than their number in a row. True when this opened it.
+    pub(crate) fn condemn(&self, now: BootTime) -> bool {
+        self.silence(now, |old| matches!(state(old), CLOSED | TRIAL).then(|| next(old, OPEN | DOUBTED)))
+    }
+
+    fn silence(&self, now: BootTime, next: impl Fn(u64) -> Option<u64>) -> bool {
+        // Whoever is to probe waits for this, and sees how long not to.
+        let mut past = lock(&self.past);
+        let opened = self.change(next).is_some_and(|new| state(new) == OPEN);
+        if opened {
+            past.relapse(now);
+        }
+        opened
     }
 
     /// There is no connection: opens whatever it was. True when it was not open.
     pub(crate) fn trip(&self) -> bool {
-        self.change(|old| (state(old) != OPEN).then(|| word(period(old) + 1, 0, OPEN))).is_some()
+        self.change(|old| (state(old) != OPEN).then(|| next(old, OPEN | doubt(old)))).is_some()
     }
 
-    /// Lets one probe through when open, or when the probe under way is not heard of any more: one that was not reported
-    /// within `life` is forgotten, as when its task was ended.
+    /// Lets one probe through when open and nothing holds it off, or when the probe under way is not heard of any more: one
+    /// that was not reported within `life` is forgotten, as when its task was ended.
     pub(crate) fn probe(&self, now: BootTime, life: Duration) -> Option<Pass> {
-        // Read after the word and written before it: whoever sees a probe under way sees when it began.
-        let lost = || now.since(BootTime::from_nanos(self.probed.load(Ordering::Acquire))) > life;
-        let begin = |word| {
-            self.probed.store(now.as_nanos(), Ordering::Release);
-            Some(word)
-        };
+        let mut past = lock(&self.past);
+        let lost = now.since(past.probed) > life;
         let new = self.change(|old| match state(old) {
-            OPEN => begin(word(period(old), 0, HALF_OPEN)),
+            OPEN if now >= past.held => Some((period(old) * PERIOD) | HALF_OPEN | doubt(old)),
             // A new period, so that the lost probe cannot report any more.
-            HALF_OPEN if lost() => begin(word(period(old) + 1, 0, HALF_OPEN)),
+            HALF_OPEN if lost => Some(next(old, HALF_OPEN | doubt(old))),
             _ => None,
         })?;
-        Some(Pass(period(new)))
+        past.probed = now;
+        Some(Pass { period: period(new), trial: false })
     }
 
     /// The probe was answered. True when this closed the breaker.
-    pub(crate) fn close(&self, probe: Pass) -> bool {
-        self.change(|old| of(old, probe, HALF_OPEN).then(|| word(period(old) + 1, 0, CLOSED))).is_some()
+    pub(crate) fn close(&self, probe: Pass, now: BootTime) -> bool {
+        let mut past = lock(&self.past);
+        let closed = |old| if doubt(old) == 0 { CLOSED } else { TRIAL };
+        let new = self.change(|old| of(old, probe, HALF_OPEN).then(|| next(old, closed(old))));
+        if let Some(new) = new {
+            past.closed = (state(new) == TRIAL).then_some(now);
+        }
+        new.is_some()
     }
 
     /// The probe was not answered, or refused.
     pub(crate) fn reopen(&self, probe: Pass) {
-        self.change(|old| of(old, probe, HALF_OPEN).then(|| word(period(old) + 1, 0, OPEN)));
+        self.change(|old| of(old, probe, HALF_OPEN).then(|| next(old, OPEN | doubt(old))));
     }
 
     /// Replaces the word by what `next` makes of it, if anything, and returns the new one.
@@ -126,6 +220,23 @@ impl Switch {
     }
 }
 
+impl Past {
+    /// Silence opened it. The longer it was held off, the longer it has to be well before that is forgotten.
+    fn relapse(&mut self, now: BootTime) {
+        let soon = self.closed.is_some_and(|closed| now.since(closed) < STEADY + self.hold);
+        self.hold = match (soon, self.hold) {
+            (false, _) => Duration::ZERO,
+            (true, Duration::ZERO) => FIRST_HOLD,
+            (true, hold) => (hold * 2).min(LONGEST_HOLD),
+        };
+        self.held = now.plus(self.hold);
+    }
+}
+
 fn of(word: u64, pass: Pass, wanted: u64) -> bool {
-    state(word) == wanted && period(word) == pass.0
+    state(word) == wanted && period(word) == pass.period
+}
+
+fn on_trial(word: u64, pass: Pass) -> bool {
+    of(word, pass, TRIAL) && word & BUSY != 0
 }

@@ -81,7 +81,7 @@ pub use redis::{
     RedisConfig, RedisConfigError, RedisFinding, RedisMistake, RedisMode, RedisRemote, RedisStep, RedisToken,
     RedisTokens, Verdict,
 };
-pub use remote::{Breaker, Reason, Remote, RemoteError, RemoteStatus};
+pub use remote::{Breaker, Reason, Remote, RemoteError, RemoteStatus, Removed};
 pub use removal::Removal;
 pub use stats::{
     Cause, LastInvalidated, MemoryStats, OperationStats, Quantiles, RemoteCounts, RemoteStats, ScopeStats,

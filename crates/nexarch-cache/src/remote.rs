@@ -37,15 +37,35 @@ pub trait Remote: fmt::Debug + Send + Sync + 'static {
     /// Sends a message to every process of the namespace.
     async fn publish(&self, message: Bytes) -> Result<(), RemoteError>;
 
-    /// Removes the values and leases of a scope (or of the whole namespace) in small batches, without haste; returns how
-    /// many. What time may heal it tries again, for some seconds. For operators: no guarantee needs it.
-    async fn remove(&self, scope: Option<&Scope>) -> Result<u64, RemoteError>;
+    /// Removes the values and leases of a scope (or of the whole namespace) in small batches, without haste; says how many,
+    /// also when it did not come to its end. What time may heal it tries again, for some seconds. For operators: no
+    /// guarantee needs it.
+    async fn remove(&self, scope: Option<&Scope>) -> Removed;
 
     /// What the tier says of itself: memory, clients, evictions. Names as the server gives them.
     async fn server_info(&self) -> Result<Vec<(String, String)>, RemoteError>;
 
     /// Ends its connections. Later calls are [`RemoteError::Away`].
     async fn close(&self);
+}
+
+/// What a removal did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// Values and leases that are gone by it.
+    pub keys: u64,
+    /// Why it ended before all were; `None` when it came to its end.
+    pub error: Option<RemoteError>,
+}
+
+/// One that removes all or nothing.
+impl From<Result<u64, RemoteError>> for Removed {
+    fn from(outcome: Result<u64, RemoteError>) -> Self {
+        match outcome {
+            Ok(keys) => Self { keys, error: None },
+            Err(error) => Self { keys: 0, error: Some(error) },
+        }
+    }
 }
 
 /// Why a call to the shared tier brought nothing.

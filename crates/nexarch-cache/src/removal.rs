@@ -3,7 +3,7 @@
 
 use crate::cache::Cache;
 use crate::key::Scope;
-use crate::remote::RemoteError;
+use crate::remote::{RemoteError, Removed};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -44,11 +44,23 @@ impl Cache {
     /// Removes what the shared tier has of `scope`, or of all scopes, in small batches and without haste; returns how many
     /// values and leases. For operators: no guarantee needs it, and what is written meanwhile may stay.
     pub async fn remove_remote(&self, scope: Option<&Scope>) -> Result<u64, RemoteError> {
-        let Some(tier) = &self.inner.tier else { return Ok(0) };
-        let removed = tier.remote.remove(scope).await?;
-        let of = |tenant: &Arc<crate::tenants::Tenant>| scope.is_none_or(|scope| tenant.scope == *scope);
-        self.inner.tenants.all().iter().filter(|tenant| of(tenant)).for_each(|tenant| tenant.remote.clear());
-        Ok(removed)
+        let removed = self.remove_once(scope).await;
+        removed.error.map_or(Ok(removed.keys), Err)
+    }
+
+    async fn remove_once(&self, scope: Option<&Scope>) -> Removed {
+        let Some(tier) = &self.inner.tier else { return Removed::default() };
+        let removed = tier.remote.remove(scope).await;
+        if removed.error.is_none() {
+            let of = |tenant: &Arc<crate::tenants::Tenant>| scope.is_none_or(|scope| tenant.scope == *scope);
+            self.inner
+                .tenants
+                .all()
+                .iter()
+                .filter(|tenant| of(tenant))
+                .for_each(|tenant| tenant.remote.clear());
+        }
+        removed
     }
 
     /// As [`Cache::remove_remote`], on a task of its own that begins anew when the tier goes away, until all is gone or
@@ -80,19 +92,21 @@ impl Cache {
         let _turn = self.inner.removals.turn.lock().await;
         let mut wait = FIRST_WAIT;
         for attempts in 1..=ATTEMPTS {
-            let outcome = self.remove_remote(scope).await;
+            let Removed { keys, error } = self.remove_once(scope).await;
+            if let Some(error) = &error {
+                tracing::debug!(%error, attempts, "cache: a removal from the shared tier begins anew");
+            }
+            let done = error.is_none();
             progress.send_modify(|progress| {
-                progress.attempts = attempts;
-                progress.removed += outcome.as_ref().copied().unwrap_or(0);
-                progress.done = outcome.is_ok();
-                progress.error = outcome.err();
+                *progress = Removal { removed: progress.removed + keys, attempts, error, done };
             });
-            if progress.borrow().done {
+            if done {
                 return;
             }
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(LONGEST_WAIT);
         }
+        tracing::warn!("cache: a removal from the shared tier is given up, values stay until they expire");
     }
 }
 

@@ -21,7 +21,7 @@ pub struct Status {
     /// Since when it is so.
     #[serde(serialize_with = "crate::stats::rfc3339")]
     pub since: SystemTime,
-    /// Why it is degraded, if it is.
+    /// Why it is degraded, if it is; or why the shared tier takes no writes although it is read.
     #[serde(serialize_with = "word")]
     pub reason: Option<Reason>,
 }
@@ -120,7 +120,7 @@ impl Cache {
         let remote = tier.status();
         let since = remote.since.max(switched);
         match (remote.values, remote.messages) {
-            (true, true) => of(Backend::Redis, Condition::Connected, Mode::Pubsub, since, None),
+            (true, true) => of(Backend::Redis, Condition::Connected, Mode::Pubsub, since, remote.reason),
             (true, false) => {
                 let reason = remote.reason.or(Some(Reason::Messages));
                 of(Backend::Redis, Condition::Degraded, Mode::Polling, since, reason)

@@ -14,8 +14,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 /// sends it again.
 const MAX_WRITES: usize = 256;
 
-/// Bytes of these values, in KiB: 32 MiB.
-const MAX_WRITE_KIB: usize = 32 << 10;
+/// Bytes of these values, in KiB: 8 MiB, which a link of 1 Gbit/s carries well within a call's deadline. Reads go the same
+/// way, and wait behind them.
+const MAX_WRITE_KIB: usize = 8 << 10;
 
 /// Messages on their way at once. More are not sent: others learn by their next read of the authority.
 const MAX_PUBLISHES: usize = 256;
@@ -96,7 +97,8 @@ impl Tier {
 
     /// The right to send a value of this many bytes; given back when dropped.
     pub(crate) fn begin_write(&self, bytes: usize) -> Option<Permits> {
-        let kib = u32::try_from(bytes.div_ceil(1 << 10)).ok()?;
+        // One that is larger than all the room goes alone.
+        let kib = u32::try_from(bytes.div_ceil(1 << 10).min(MAX_WRITE_KIB)).ok()?;
         let slot = Arc::clone(&self.writes).try_acquire_owned().ok()?;
         let room = Arc::clone(&self.write_kib).try_acquire_many_owned(kib).ok()?;
         Some((slot, room))

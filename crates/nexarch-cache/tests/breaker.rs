@@ -10,9 +10,14 @@ mod clock;
 
 mod sync {
     pub(crate) use shuttle::sync::atomic::{AtomicU64, Ordering};
+    pub(crate) use shuttle::sync::{Mutex, MutexGuard};
+
+    pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+        mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
 }
 
-use breaker::{Pass, SILENT_LIMIT, Switch};
+use breaker::{FIRST_HOLD, LONGEST_HOLD, Pass, SILENT_LIMIT, STEADY, Switch, TRIALS};
 use clock::BootTime;
 use proptest::prelude::*;
 use shuttle::sync::atomic::{AtomicU64, Ordering::SeqCst};
@@ -20,7 +25,11 @@ use shuttle::thread;
 use std::sync::Arc;
 use std::time::Duration;
 
-const SCHEDULES: usize = 3000;
+/// `NEXARCH_PROOF` asks for the longer run.
+#[expect(clippy::disallowed_methods, reason = "a switch of tests, not of the program")]
+fn schedules() -> usize {
+    if std::env::var_os("NEXARCH_PROOF").is_some() { 90_000 } else { 3000 }
+}
 
 /// How long a probe may take before it is forgotten.
 const LIFE: Duration = Duration::from_secs(2);
@@ -29,8 +38,12 @@ const LIFE: Duration = Duration::from_secs(2);
 #[derive(Clone, Copy, Debug)]
 enum Event {
     Admit,
+    /// A message, say.
+    Beside,
     Answered(usize),
     Unanswered(usize),
+    Released(usize),
+    Condemn,
     Trip,
     Probe,
     Close(usize),
@@ -41,21 +54,40 @@ enum Event {
 fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         6 => Just(Event::Admit),
+        1 => Just(Event::Beside),
         4 => (0usize..8).prop_map(Event::Answered),
         8 => (0usize..8).prop_map(Event::Unanswered),
+        1 => (0usize..8).prop_map(Event::Released),
+        1 => Just(Event::Condemn),
         1 => Just(Event::Trip),
         4 => Just(Event::Probe),
         4 => (0usize..4).prop_map(Event::Close),
         1 => (0usize..4).prop_map(Event::Reopen),
-        1 => (0u64..3000).prop_map(Event::Wait),
+        1 => prop_oneof![0u64..3000, 0u64..50_000].prop_map(Event::Wait),
     ]
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    Closed(u64),
+    Closed {
+        silent: u64,
+    },
     Open,
-    Probing(u64),
+    Probing {
+        since: u64,
+    },
+    /// Of the call under way, its number.
+    Trial {
+        answered: u64,
+        call: Option<usize>,
+    },
+}
+
+/// What was let through, as the model knows it: when, or as which call of a trial.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Through {
+    InPeriod(u64),
+    OnTrial(usize),
 }
 
 /// The rules, written for people: passes carry the number of the period in which they were given.
@@ -63,6 +95,12 @@ enum State {
 struct Model {
     state: State,
     period: u64,
+    trials: usize,
+    /// Calls were silent, and no trial was passed since.
+    doubted: bool,
+    closed_on_trial: Option<u64>,
+    hold: u64,
+    held: u64,
     now: u64,
 }
 
@@ -72,27 +110,88 @@ impl Model {
         self.period += 1;
     }
 
-    fn unanswered(&mut self, pass: u64) -> bool {
-        let State::Closed(silent) = self.state else { return false };
-        if pass != self.period {
+    fn admit(&mut self) -> Option<Through> {
+        match &mut self.state {
+            State::Closed { .. } => Some(Through::InPeriod(self.period)),
+            State::Trial { call: call @ None, .. } => {
+                self.trials += 1;
+                *call = Some(self.trials);
+                Some(Through::OnTrial(self.trials))
+            }
+            _ => None,
+        }
+    }
+
+    fn answered(&mut self, pass: Through) {
+        match (&mut self.state, pass) {
+            (State::Closed { silent }, Through::InPeriod(period)) if period == self.period => *silent = 0,
+            (State::Trial { answered, call }, Through::OnTrial(own)) if *call == Some(own) => {
+                (*answered, *call) = (*answered + 1, None);
+                if *answered == TRIALS {
+                    self.doubted = false;
+                    self.turn(State::Closed { silent: 0 });
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn unanswered(&mut self, pass: Through) -> bool {
+        match (&mut self.state, pass) {
+            (State::Closed { silent }, Through::InPeriod(period)) if period == self.period => {
+                *silent += 1;
+                *silent == SILENT_LIMIT && self.condemn()
+            }
+            (State::Trial { call, .. }, Through::OnTrial(own)) if *call == Some(own) => self.condemn(),
+            _ => false,
+        }
+    }
+
+    fn released(&mut self, pass: Through) {
+        if let (State::Trial { call, .. }, Through::OnTrial(own)) = (&mut self.state, pass)
+            && *call == Some(own)
+        {
+            *call = None;
+        }
+    }
+
+    fn condemn(&mut self) -> bool {
+        if !self.is_closed() {
             return false;
         }
-        if silent + 1 == SILENT_LIMIT {
-            self.turn(State::Open);
-            return true;
-        }
-        self.state = State::Closed(silent + 1);
-        false
+        let steady = ms(STEADY) + self.hold;
+        let relapse = self.closed_on_trial.is_some_and(|closed| self.now - closed < steady);
+        self.hold = if relapse { (2 * self.hold).clamp(ms(FIRST_HOLD), ms(LONGEST_HOLD)) } else { 0 };
+        self.held = self.now + self.hold;
+        self.doubted = true;
+        self.turn(State::Open);
+        true
     }
 
     fn probe(&mut self) -> bool {
         match self.state {
-            State::Open => self.state = State::Probing(self.now),
-            State::Probing(since) if self.now - since > 2000 => self.turn(State::Probing(self.now)),
+            State::Open if self.now >= self.held => self.state = State::Probing { since: self.now },
+            State::Probing { since } if self.now - since > 2000 => {
+                self.turn(State::Probing { since: self.now });
+            }
             _ => return false,
         }
         true
     }
+
+    fn close(&mut self) {
+        self.closed_on_trial = self.doubted.then_some(self.now);
+        let trial = State::Trial { answered: 0, call: None };
+        self.turn(if self.doubted { trial } else { State::Closed { silent: 0 } });
+    }
+
+    fn is_closed(&self) -> bool {
+        matches!(self.state, State::Closed { .. } | State::Trial { .. })
+    }
+}
+
+fn ms(duration: Duration) -> u64 {
+    duration.as_millis().try_into().unwrap()
 }
 
 fn at(ms: u64) -> BootTime {
@@ -102,27 +201,48 @@ fn at(ms: u64) -> BootTime {
 /// Runs a history through both and compares what they let through.
 fn compare(events: Vec<Event>) {
     let switch = Switch::new();
-    let mut model = Model { state: State::Open, period: 0, now: 10_000 };
-    let (mut calls, mut probes) = (Vec::<(Pass, u64)>::new(), Vec::<(Pass, u64)>::new());
+    let mut model = Model {
+        state: State::Open,
+        period: 0,
+        trials: 0,
+        doubted: false,
+        closed_on_trial: None,
+        hold: 0,
+        held: 0,
+        now: 10_000,
+    };
+    let (mut calls, mut probes) = (Vec::<(Pass, Through)>::new(), Vec::<(Pass, u64)>::new());
     for event in events {
-        let pick = |passes: &Vec<(Pass, u64)>, n: usize| passes.get(n % passes.len().max(1)).copied();
+        let pick = |passes: &Vec<(Pass, Through)>, n: usize| passes.get(n % passes.len().max(1)).copied();
         match event {
             Event::Admit => {
-                let pass = switch.admit();
-                assert_eq!(pass.is_some(), matches!(model.state, State::Closed(_)));
-                calls.extend(pass.map(|pass| (pass, model.period)));
+                let (pass, through) = (switch.admit(), model.admit());
+                assert_eq!(pass.is_some(), through.is_some());
+                calls.extend(pass.zip(through));
+            }
+            Event::Beside => {
+                let pass = switch.admit_beside();
+                assert_eq!(pass.is_some(), model.is_closed());
+                // On trial it counts for nothing, as one of long ago.
+                let counts = matches!(model.state, State::Closed { .. });
+                let through = Through::InPeriod(if counts { model.period } else { u64::MAX });
+                calls.extend(pass.map(|pass| (pass, through)));
             }
             Event::Answered(n) => {
-                let Some((pass, period)) = pick(&calls, n) else { continue };
+                let Some((pass, through)) = pick(&calls, n) else { continue };
                 switch.answered(pass);
-                if matches!(model.state, State::Closed(_)) && period == model.period {
-                    model.state = State::Closed(0);
-                }
+                model.answered(through);
             }
             Event::Unanswered(n) => {
-                let Some((pass, period)) = pick(&calls, n) else { continue };
-                assert_eq!(switch.unanswered(pass), model.unanswered(period));
+                let Some((pass, through)) = pick(&calls, n) else { continue };
+                assert_eq!(switch.unanswered(pass, at(model.now)), model.unanswered(through));
             }
+            Event::Released(n) => {
+                let Some((pass, through)) = pick(&calls, n) else { continue };
+                switch.release(pass);
+                model.released(through);
+            }
+            Event::Condemn => assert_eq!(switch.condemn(at(model.now)), model.condemn()),
             Event::Trip => {
                 assert_eq!(switch.trip(), model.state != State::Open);
                 if model.state != State::Open {
@@ -135,21 +255,23 @@ fn compare(events: Vec<Event>) {
                 probes.extend(pass.map(|pass| (pass, model.period)));
             }
             Event::Close(n) | Event::Reopen(n) => {
-                let Some((pass, period)) = pick(&probes, n) else { continue };
-                let counts = matches!(model.state, State::Probing(_)) && period == model.period;
+                let Some((pass, period)) = probes.get(n % probes.len().max(1)).copied() else { continue };
+                let counts = matches!(model.state, State::Probing { .. }) && period == model.period;
                 let close = matches!(event, Event::Close(_));
                 if close {
-                    assert_eq!(switch.close(pass), counts);
+                    assert_eq!(switch.close(pass, at(model.now)), counts);
                 } else {
                     switch.reopen(pass);
                 }
-                if counts {
-                    model.turn(if close { State::Closed(0) } else { State::Open });
+                match (counts, close) {
+                    (true, true) => model.close(),
+                    (true, false) => model.turn(State::Open),
+                    (false, _) => {}
                 }
             }
             Event::Wait(ms) => model.now += ms,
         }
-        assert_eq!(switch.is_closed(), matches!(model.state, State::Closed(_)));
+        assert_eq!(switch.is_closed(), model.is_closed());
     }
 }
 
@@ -164,7 +286,7 @@ proptest! {
 fn closed() -> Switch {
     let switch = Switch::new();
     let probe = switch.probe(at(10_000), LIFE).unwrap();
-    assert!(switch.close(probe));
+    assert!(switch.close(probe, at(10_000)));
     switch
 }
 
@@ -181,7 +303,7 @@ fn many_silent_calls_open_it_once() {
                     (Arc::clone(&switch), Arc::clone(&opened), Arc::clone(&refused));
                 thread::spawn(move || match switch.admit() {
                     Some(pass) => {
-                        opened.fetch_add(u64::from(switch.unanswered(pass)), SeqCst);
+                        opened.fetch_add(u64::from(switch.unanswered(pass, at(10_001))), SeqCst);
                     }
                     None => {
                         refused.fetch_add(1, SeqCst);
@@ -193,7 +315,7 @@ fn many_silent_calls_open_it_once() {
             assert!(refused.load(SeqCst) <= SILENT_LIMIT);
             assert!(!switch.is_closed());
         },
-        SCHEDULES,
+        schedules(),
     );
 }
 
@@ -214,11 +336,13 @@ fn a_probe_from_before_a_loss_closes_nothing() {
             };
             let answers = {
                 let switch = Arc::clone(&switch);
-                thread::spawn(move || switch.close(old))
+                thread::spawn(move || switch.close(old, at(20_000)))
             };
             let silence = {
                 let switch = Arc::clone(&switch);
-                thread::spawn(move || late.into_iter().filter(|pass| switch.unanswered(*pass)).count())
+                thread::spawn(move || {
+                    late.into_iter().filter(|pass| switch.unanswered(*pass, at(20_000))).count()
+                })
             };
             let (lost, closed) = (loser.join().unwrap(), answers.join().unwrap());
             assert!(lost, "it was half open or closed when the loss came");
@@ -227,7 +351,7 @@ fn a_probe_from_before_a_loss_closes_nothing() {
             assert!(!switch.is_closed(), "closed by the probe: {closed}");
             assert!(switch.probe(at(20_001), LIFE).is_some(), "and the next probe may go");
         },
-        SCHEDULES,
+        schedules(),
     );
 }
 
@@ -245,6 +369,81 @@ fn one_probe_at_a_time() {
                 probes.into_iter().filter_map(|probe| probe.join().ok()).filter(|through| *through).count();
             assert_eq!(through, 1);
         },
-        SCHEDULES,
+        schedules(),
+    );
+}
+
+/// A breaker that silence opened and a probe closed: on trial.
+fn on_trial() -> Switch {
+    let switch = closed();
+    let calls: Vec<_> = (0..SILENT_LIMIT).map(|_| switch.admit().unwrap()).collect();
+    let opened = calls.into_iter().filter(|call| switch.unanswered(*call, at(11_000))).count();
+    assert_eq!(opened, 1);
+    let probe = switch.probe(at(11_000), LIFE).unwrap();
+    assert!(switch.close(probe, at(11_000)));
+    switch
+}
+
+/// Many come at once: of the whole crowd one waits in vain, and nobody after it.
+#[test]
+fn on_trial_one_call_at_a_time_pays() {
+    shuttle::check_random(
+        || {
+            let switch = Arc::new(on_trial());
+            let calls = (0..6).map(|_| {
+                let switch = Arc::clone(&switch);
+                thread::spawn(move || {
+                    let pass = switch.admit()?;
+                    assert!(switch.unanswered(pass, at(12_000)), "it was the only one");
+                    Some(())
+                })
+            });
+            let calls: Vec<_> = calls.collect();
+            assert_eq!(calls.into_iter().filter_map(|call| call.join().unwrap()).count(), 1);
+            assert!(!switch.is_closed());
+            assert!(switch.probe(at(12_999), LIFE).is_none(), "held off");
+            assert!(switch.probe(at(13_000), LIFE).is_some());
+        },
+        schedules(),
+    );
+}
+
+/// Calls that are answered, given up and late end a trial once, and never let two in at a time.
+#[test]
+fn a_trial_ends_with_its_last_answer() {
+    shuttle::check_random(
+        || {
+            let switch = Arc::new(on_trial());
+            let inside = Arc::new(AtomicU64::new(0));
+            // Together one answer less than it takes.
+            let calls = (0..3).map(|caller| {
+                let (switch, inside) = (Arc::clone(&switch), Arc::clone(&inside));
+                thread::spawn(move || {
+                    let mut answered = 0;
+                    for _ in 0..2 {
+                        let Some(pass) = switch.admit() else { continue };
+                        let others = inside.fetch_add(1, SeqCst);
+                        assert_eq!(others, 0, "two at a time");
+                        inside.fetch_sub(1, SeqCst);
+                        if caller > 0 {
+                            switch.answered(pass);
+                            answered += 1;
+                        }
+                        switch.release(pass);
+                    }
+                    answered
+                })
+            });
+            let calls: Vec<_> = calls.collect();
+            let answered: u64 = calls.into_iter().map(|call| call.join().unwrap()).sum();
+            // It goes on from there alone.
+            for _ in answered..TRIALS {
+                let pass = switch.admit().expect("nobody is inside");
+                switch.answered(pass);
+            }
+            let both = (switch.admit(), switch.admit());
+            assert!(matches!(both, (Some(_), Some(_))), "the trial is over");
+        },
+        schedules(),
     );
 }

@@ -23,8 +23,17 @@ impl RedisCluster {
     ///
     /// A node that is away takes only its own slots with it (`cluster-require-full-coverage no`).
     pub fn start() -> Self {
+        Self::start_covering("no")
+    }
+
+    /// As [`RedisCluster::start`], but while one slot has no holder every node refuses every key.
+    pub fn start_strict() -> Self {
+        Self::start_covering("yes")
+    }
+
+    fn start_covering(require_full_coverage: &str) -> Self {
         let certificates = Arc::new(Certificates::new(&["localhost", "acme.westeurope.redis.azure.net"]));
-        let nodes: Vec<_> = SLOTS.iter().map(|_| node(&certificates)).collect();
+        let nodes: Vec<_> = SLOTS.iter().map(|_| node(&certificates, require_full_coverage)).collect();
         for (node, (first, last)) in nodes.iter().zip(SLOTS) {
             node.cli(&["CLUSTER", "ADDSLOTSRANGE", &first.to_string(), &last.to_string()]);
         }
@@ -93,6 +102,18 @@ impl RedisCluster {
         }
     }
 
+    /// Takes a slot from its holder: no node knows one.
+    pub fn orphan(&self, slot: u16) {
+        for node in &self.nodes {
+            node.cli(&["CLUSTER", "DELSLOTS", &slot.to_string()]);
+        }
+    }
+
+    /// Gives a slot without a holder to a node.
+    pub fn adopt(&self, slot: u16, node: usize) {
+        assert_eq!(self.nodes[node].cli(&["CLUSTER", "ADDSLOTS", &slot.to_string()]), "OK", "ADDSLOTS");
+    }
+
     /// Removes what the holder of a slot at the start has in it. While the slot moves nothing new comes there.
     pub fn empty(&self, slot: u16) {
         let (holder, slot) = (&self.nodes[Self::holder(slot)], slot.to_string());
@@ -108,7 +129,7 @@ impl RedisCluster {
     }
 }
 
-fn node(certificates: &Arc<Certificates>) -> RedisServer {
+fn node(certificates: &Arc<Certificates>, require_full_coverage: &str) -> RedisServer {
     RedisServer::builder()
         .password(PASSWORD)
         .tls(certificates)
@@ -120,6 +141,6 @@ fn node(certificates: &Arc<Certificates>) -> RedisServer {
         .arg("--cluster-config-file", "nodes.conf")
         .arg("--cluster-port", &free_port().to_string())
         .arg("--cluster-node-timeout", "2000")
-        .arg("--cluster-require-full-coverage", "no")
+        .arg("--cluster-require-full-coverage", require_full_coverage)
         .start()
 }

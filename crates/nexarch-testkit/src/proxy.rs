@@ -4,6 +4,7 @@
 //! they may.
 
 use socket2::SockRef;
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -35,6 +36,10 @@ struct State {
     target: SocketAddr,
     /// Connections up to this number carry nothing.
     frozen_up_to: u64,
+    /// Connections that carry nothing since one of the two came over them.
+    stalled: BTreeSet<u64>,
+    stalling_request: Option<Vec<u8>>,
+    stalling_answer: Option<usize>,
     delay: Duration,
     /// Bytes that the clients get in place of the next answers.
     garbage: Option<Vec<u8>>,
@@ -51,6 +56,9 @@ impl FaultProxy {
         let state = State {
             target,
             frozen_up_to: 0,
+            stalled: BTreeSet::new(),
+            stalling_request: None,
+            stalling_answer: None,
             delay: Duration::ZERO,
             garbage: None,
             open: Vec::new(),
@@ -109,6 +117,8 @@ impl FaultProxy {
     pub fn pass(&self) {
         let mut state = self.shared.lock();
         state.frozen_up_to = 0;
+        state.stalled.clear();
+        (state.stalling_request, state.stalling_answer) = (None, None);
         state.delay = Duration::ZERO;
         state.garbage = None;
         let listening = state.listening;
@@ -156,6 +166,17 @@ impl FaultProxy {
         self.shared.lock().frozen_up_to = u64::MAX;
     }
 
+    /// A connection over which a request with these bytes is sent carries nothing from then on, as when a part of what is
+    /// behind it hangs.
+    pub fn stall_requests(&self, with: &[u8]) {
+        self.shared.lock().stalling_request = Some(with.into());
+    }
+
+    /// A connection over which a piece of an answer of more than this many bytes is sent carries nothing from then on.
+    pub fn stall_answers(&self, above: usize) {
+        self.shared.lock().stalling_answer = Some(above);
+    }
+
     /// Every piece of an answer comes this much later.
     pub fn delay(&self, delay: Duration) {
         self.shared.lock().delay = delay;
@@ -173,6 +194,7 @@ impl Drop for FaultProxy {
         state.listening = false;
         state.listener += 1;
         state.frozen_up_to = 0;
+        state.stalled.clear();
         state.cut();
         drop(state);
         self.shared.changed.notify_all();
@@ -181,6 +203,14 @@ impl Drop for FaultProxy {
 }
 
 impl State {
+    /// Whether a piece is one after which its connection carries nothing.
+    fn stalls(&self, piece: &[u8], answers: bool) -> bool {
+        if answers {
+            return self.stalling_answer.is_some_and(|most| piece.len() > most);
+        }
+        self.stalling_request.as_ref().is_some_and(|with| piece.windows(with.len()).any(|part| part == with))
+    }
+
     fn is_open(&self, number: u64) -> bool {
         self.open.iter().any(|(open, ..)| *open == number)
     }
@@ -241,6 +271,9 @@ impl Shared {
     fn pump(&self, number: u64, mut from: &TcpStream, mut to: &TcpStream, answers: bool) {
         let mut piece = vec![0; PIECE];
         while let Ok(len @ 1..) = from.read(&mut piece) {
+            if self.lock().stalls(&piece[..len], answers) {
+                self.lock().stalled.insert(number);
+            }
             if !self.gate(number) {
                 return;
             }
@@ -260,7 +293,9 @@ impl Shared {
 
     /// Waits until this connection may carry something; false when it was cut meanwhile.
     fn gate(&self, number: u64) -> bool {
-        let frozen = |state: &mut State| number <= state.frozen_up_to && state.is_open(number);
+        let frozen = |state: &mut State| {
+            (number <= state.frozen_up_to || state.stalled.contains(&number)) && state.is_open(number)
+        };
         let state = self.changed.wait_while(self.lock(), frozen).unwrap_or_else(PoisonError::into_inner);
         state.is_open(number)
     }

@@ -10,9 +10,9 @@ use std::{
 use anyhow::Context;
 use axum::body::Body;
 use bytes::Bytes;
-use nexarch_cache::Cache;
+use nexarch_cache::{BootTime, Cache, Cause, Scope};
 use nexarch_core::{ids::TenantId, otlp};
-use nexarch_store::{Error as StoreError, Retention, Store};
+use nexarch_store::{Error as StoreError, Retention, Store, Versions};
 use tokio::{
     net::TcpListener,
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -34,7 +34,7 @@ use crate::{
     lifecycle::{self, Lifecycle},
     limit::Limits,
     noted::Noted,
-    operation, redis, retention, settle,
+    operation, redis, retention, settle, stream,
 };
 
 /// Bodies above this are decoded on a blocking thread; below it the hop costs more than the decoding.
@@ -58,6 +58,8 @@ pub struct App {
     pub auth: Authenticator,
     /// The way in.
     pub ingest: Ingest,
+    /// What is told to those who keep a stream open.
+    pub(crate) streams: Arc<stream::Hub>,
     /// Tasks and their end.
     pub lifecycle: Lifecycle,
     /// What one tenant may ask of this node.
@@ -123,6 +125,7 @@ impl App {
             store,
             cache,
             ingest,
+            streams: Arc::new(stream::Hub::new()?),
             lifecycle,
             limits: Limits::new(config.rates),
             max_body_bytes: config.max_body_bytes,
@@ -184,8 +187,13 @@ impl App {
         let asked = self.cache.now();
         let truth = self.store.versions(std::slice::from_ref(&caller.tenant)).await?;
         let versions = truth.versions.into_iter().next().unwrap_or_default();
-        authority::announce_ingest(&self.cache, &caller.scope, &versions, asked);
+        self.announce(&caller.scope, Cause::Ingest, &versions, asked);
         Ok(versions.clock)
+    }
+
+    /// Tells cache and streams of a committed transaction, asked for at `asked`.
+    pub(crate) fn announce(&self, scope: &Scope, cause: Cause, versions: &Versions, asked: BootTime) {
+        authority::announce(&self.cache, &self.streams, scope, cause, versions, asked);
     }
 
     /// Answers a batch that took `spans` of its tenant's rate, or gives them back: what fails now is sent again.
@@ -251,12 +259,14 @@ impl Server {
         let authority = StoreAuthority::new(Arc::clone(&store));
         let cache = authority::cache(config, authority, redis.clone(), &lifecycle)?;
         let (app, writer) = App::new(config, Arc::clone(&store), cache.clone(), lifecycle.clone())?;
-        lifecycle.spawn_essential("writer", writer.run(store, cache, lifecycle.stop().clone()));
+        let (streams, stop) = (Arc::clone(&app.streams), lifecycle.stop().clone());
+        lifecycle.spawn_essential("writer", writer.run(store, cache, streams, stop));
         lifecycle.spawn_essential("beat", authority::beat(Arc::clone(&app)));
         if redis.is_some() {
             let (cache, stop) = (app.cache.clone(), lifecycle.stop().clone());
             lifecycle.spawn_essential("coherence", async move { cache.run(stop).await });
         }
+        lifecycle.spawn_essential("streams", stream::run(Arc::clone(&app)));
         lifecycle.spawn_essential("settle", settle::run(Arc::clone(&app)));
         lifecycle.spawn_essential("upkeep", retention::run(Arc::clone(&app)));
         let (otlp_grpc_addr, otlp_http_addr) =

@@ -4,6 +4,8 @@
 
 use nexarch_core::ids::TenantId;
 
+use crate::stream::{Hub, Invalidation};
+
 /// The target of the lines; they are kept at level `info`, whatever `RUST_LOG` says of the rest, unless it names them.
 pub(crate) const TARGET: &str = "audit";
 
@@ -49,20 +51,26 @@ pub(crate) enum What {
 }
 
 impl By<'_> {
-    fn as_str(&self) -> &str {
+    /// The public id of the key.
+    pub(crate) fn as_str(&self) -> &str {
         match self {
             Self::Key(id) => id,
         }
     }
 }
 
-/// Writes down a change that was made. After it, never before: what failed changed nothing.
-pub(crate) fn record(mutation: &Mutation<'_>) {
+/// Writes down a change that was made, and tells it to those who listen. After it, never before: what failed changed
+/// nothing.
+pub(crate) fn record(streams: &Hub, mutation: &Mutation<'_>) {
     let Mutation { by, tenant, what, operations, reach, version } = mutation;
     let (by, operations) = (by.as_str(), operations.join(","));
     match what {
         What::Invalidated { scope } => {
             tracing::info!(target: TARGET, %tenant, by, scope, operations, reach, version, "audit: cache invalidated");
+            // Where nothing matched, nothing was made old.
+            if !mutation.operations.is_empty() {
+                streams.invalidated(mutation.tenant, Invalidation::of(scope, mutation));
+            }
         }
         What::Warmed { entries, bytes } => {
             tracing::info!(target: TARGET, %tenant, by, operations, entries, bytes, reach, version, "audit: cache warmed");

@@ -97,7 +97,21 @@ pub struct Caller {
     pub scope: nexarch_cache::Scope,
     /// Public id of the key.
     pub key_id: String,
+    /// When the tenant was created, microseconds since the Unix epoch: one of the same name that was made anew is
+    /// another.
+    pub tenant_created_us: u64,
     scopes: Vec<Scope>,
+    proof: Proof,
+}
+
+/// What proves a caller: by it the key is found again, without its text.
+#[derive(Clone, Copy)]
+struct Proof([u8; 32]);
+
+impl fmt::Debug for Proof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Proof(****)")
+    }
 }
 
 impl Caller {
@@ -177,7 +191,15 @@ impl Authenticator {
 
     /// The caller behind a key's text.
     pub async fn authenticate(&self, text: &str, now_us: u64) -> Result<Arc<Caller>, Refused> {
-        let hash = hash(text);
+        self.find(hash(text), now_us).await
+    }
+
+    /// The same caller as it is now, or why it is not taken any more: for what goes on after its request was let in.
+    pub async fn renew(&self, caller: &Caller, now_us: u64) -> Result<Arc<Caller>, Refused> {
+        self.find(caller.proof.0, now_us).await
+    }
+
+    async fn find(&self, hash: [u8; 32], now_us: u64) -> Result<Arc<Caller>, Refused> {
         // Read before the database is asked, so that an answer overtaken by a change is not kept.
         let version = self.auth_version.load(Ordering::Acquire);
         let found = match self.remembered(&hash, version) {
@@ -236,8 +258,14 @@ impl Authenticator {
         };
         let scope = nexarch_cache::Scope::new(tenant.id.as_str())
             .map_err(|error| StoreError::Internal(format!("tenant {}: {error}", tenant.id)))?;
-        let caller =
-            Caller { tenant: tenant.id.clone(), scope, key_id: key.id.clone(), scopes: key.scopes.clone() };
+        let caller = Caller {
+            tenant: tenant.id.clone(),
+            scope,
+            key_id: key.id.clone(),
+            tenant_created_us: tenant.created_us,
+            scopes: key.scopes.clone(),
+            proof: Proof(hash),
+        };
         let found = Arc::new(Found { key, tenant, caller: Arc::new(caller) });
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         if known.auth_version < version || known.keys.len() >= MAX_CACHED {

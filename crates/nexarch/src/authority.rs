@@ -10,7 +10,13 @@ use nexarch_cache::{
 use nexarch_core::ids::TenantId;
 use nexarch_store::{Store, Versions};
 
-use crate::{app::App, config::Config, gone, lifecycle::Lifecycle};
+use crate::{
+    app::App,
+    config::Config,
+    gone,
+    lifecycle::Lifecycle,
+    stream::{self, Hub},
+};
 
 /// How long a node believes what it read of a shared database, and so how long a command that writes beside a server
 /// waits before it says that it is done.
@@ -121,24 +127,20 @@ pub(crate) fn cache(
     Ok(builder.build(lifecycle.tracker().clone())?)
 }
 
-/// Tells the cache of a committed batch, before its answer. `asked` is when the transaction was asked for. A batch of
-/// duplicates raised nothing, and is announced all the same: it was acknowledged, and that is what is counted.
-pub(crate) fn announce_ingest(cache: &Cache, scope: &Scope, versions: &Versions, asked: BootTime) {
-    let commit = Commit::new(Changed::Data, Cause::Ingest, scope_versions(versions.clone())).read_at(asked);
+/// Tells the cache, and then whoever listens, of a committed transaction, before it is answered; `asked` is when it was
+/// asked for. A batch of duplicates raised nothing, and is announced to the cache all the same: it was acknowledged, and
+/// that is what is counted.
+pub(crate) fn announce(
+    cache: &Cache,
+    streams: &Hub,
+    scope: &Scope,
+    cause: Cause,
+    versions: &Versions,
+    asked: BootTime,
+) {
+    let commit = Commit::new(Changed::Data, cause, scope_versions(versions.clone())).read_at(asked);
     cache.announce(scope, &commit);
-}
-
-/// Tells the cache that settling changed numbers. No answer waits for it: until then reads show the previews.
-pub(crate) fn announce_settled(cache: &Cache, scope: &Scope, versions: &Versions, asked: BootTime) {
-    let commit = Commit::new(Changed::Data, Cause::Settle, scope_versions(versions.clone())).read_at(asked);
-    cache.announce(scope, &commit);
-}
-
-/// Tells the cache that a tenant's data were dropped, or are told in less detail: `asked` is as in [`announce_ingest`].
-pub(crate) fn announce_thinned(cache: &Cache, scope: &Scope, versions: &Versions, asked: BootTime) {
-    let commit =
-        Commit::new(Changed::Data, Cause::Retention, scope_versions(versions.clone())).read_at(asked);
-    cache.announce(scope, &commit);
+    streams.committed(scope, versions, cause);
 }
 
 /// Looks on each beat whether another process wrote, until the server stops.
@@ -148,8 +150,10 @@ pub(crate) async fn beat(app: Arc<App>) {
     let stop = app.lifecycle.stop().clone();
     // After a failed look it is not known what was missed, so the next good one reads everything again.
     let mut missed = true;
+    let mut epoch = None;
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        let looked = stop.run_until_cancelled(tokio::time::timeout(LOOK, look(&app, missed))).await;
+        let looked =
+            stop.run_until_cancelled(tokio::time::timeout(LOOK, look(&app, missed, &mut epoch))).await;
         let Some(outcome) = looked else { return };
         let outcome = outcome.unwrap_or_else(|_elapsed| Err(format!("no answer within {LOOK:?}").into()));
         if let Err(error) = &outcome {
@@ -163,13 +167,14 @@ pub(crate) async fn beat(app: Arc<App>) {
     }
 }
 
-async fn look(app: &App, missed: bool) -> Result<(), BoxError> {
+async fn look(app: &App, missed: bool, epoch: &mut Option<u128>) -> Result<(), BoxError> {
     if app.store.changed_by_others().await? || missed {
         // First what reads rest on: whatever follows may fail, or take its time.
         app.cache.refresh().await?;
         if app.auth.observe(app.cache.auth_version()) {
             gone::forget_gone(app, &app.store.tenants().await?);
         }
+        stream::observe(app, epoch).await?;
     }
     Ok(())
 }

@@ -30,6 +30,7 @@ pub(crate) fn forget_gone(app: &App, tenants: &[Tenant]) {
     for (tenant, created) in &before {
         if now.get(tenant) != Some(created) {
             app.forget_rejected(tenant);
+            app.streams.forget(tenant);
             shared.extend(Scope::new(tenant.as_str()));
         }
     }

@@ -23,5 +23,6 @@ pub mod operation;
 mod redis;
 mod retention;
 mod settle;
+mod stream;
 pub mod view;
 pub mod warm;

@@ -2,10 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use nexarch_cache::{BootTime, Scope};
+use nexarch_cache::{BootTime, Cause, Scope};
 use nexarch_store::{Error, Place, Step};
 
-use crate::{app::App, authority};
+use crate::app::App;
 
 /// Between two rounds: what is not merged yet makes dashboards slower, and looking for it costs little.
 const EVERY: Duration = Duration::from_mins(1);
@@ -57,7 +57,7 @@ fn announce(app: &App, asked: BootTime, step: &Step) -> Option<Place> {
     }
     for (tenant, versions) in &step.changed {
         match Scope::new(tenant.as_str()) {
-            Ok(scope) => authority::announce_thinned(&app.cache, &scope, versions, asked),
+            Ok(scope) => app.announce(&scope, Cause::Retention, versions, asked),
             Err(error) => tracing::error!(%error, %tenant, "a tenant is no scope of the cache"),
         }
     }

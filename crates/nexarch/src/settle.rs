@@ -3,9 +3,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use nexarch_cache::Scope;
+use nexarch_cache::{Cause, Scope};
 
-use crate::{app::App, authority, lifecycle};
+use crate::{app::App, lifecycle};
 
 /// How often the server looks for traces that are due: a fraction of the 30 s that a trace waits at least.
 const LOOK: Duration = Duration::from_secs(5);
@@ -42,7 +42,7 @@ async fn settle_due(app: &App, due_us: u64) -> Result<(), nexarch_store::Error> 
         let round = app.store.settle(due_us, None).await?;
         for (tenant, versions) in &round.changed {
             match Scope::new(tenant.as_str()) {
-                Ok(scope) => authority::announce_settled(&app.cache, &scope, versions, asked),
+                Ok(scope) => app.announce(&scope, Cause::Settle, versions, asked),
                 Err(error) => tracing::error!(%error, %tenant, "a tenant is no scope of the cache"),
             }
         }

@@ -42,11 +42,11 @@ pub struct Report {
 }
 
 /// Writes down what was warmed, all operations of one call together.
-pub(crate) fn note(tenant: &TenantId, by: By<'_>, reports: &[Report]) {
+pub(crate) fn note(app: &App, tenant: &TenantId, by: By<'_>, reports: &[Report]) {
     let with_values = || reports.iter().filter(|report| report.entries > 0);
     let shared = with_values().all(|report| report.stored.contains(&StoredIn::Redis));
     let operations: Vec<String> = reports.iter().map(|report| report.operation.to_owned()).collect();
-    audit::record(&Mutation {
+    let made = Mutation {
         by,
         tenant,
         what: What::Warmed {
@@ -56,7 +56,8 @@ pub(crate) fn note(tenant: &TenantId, by: By<'_>, reports: &[Report]) {
         operations: &operations,
         reach: if shared && with_values().next().is_some() { "cluster" } else { "node" },
         version: with_values().map(|report| report.version).min().unwrap_or(0),
-    });
+    };
+    audit::record(&app.streams, &made);
 }
 
 /// Computes every route of an operation for a range, and stores the values in every tier.

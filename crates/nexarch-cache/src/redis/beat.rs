@@ -4,7 +4,7 @@
 use super::line::{canary, canary_key};
 use super::tier::Tier;
 use super::wire::Request;
-use crate::remote::{Reason, RemoteError};
+use crate::remote::RemoteError;
 use redis::cmd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -22,47 +22,57 @@ pub(super) async fn run(tier: Arc<Tier>) {
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while tier.stop.run_until_cancelled(beat.tick()).await.is_some() {
         tier.board.round_trip(tier.trips.quantiles());
+        tier.board.remind();
         if tier.reads_refused.swap(false, Ordering::Relaxed)
             && tier.stop.run_until_cancelled(read(&tier)).await.is_none()
         {
             return;
         }
-        if let Some(reason) = tier.board.write_refusal()
-            && tier.stop.run_until_cancelled(write(&tier, reason)).await.is_none()
+        if tier.board.write_refusal().is_some() && tier.stop.run_until_cancelled(write(&tier)).await.is_none()
         {
             return;
         }
     }
 }
 
-/// Rights may have been taken away from us. A key of ours that may not be read means that none may.
+/// Rights may have been taken away from us, a replica may have lost its primary, a cluster a part of itself. A key of ours
+/// that is refused means that all are.
 async fn read(tier: &Tier) {
     for node in tier.layout().nodes() {
-        let answer = node.call(tier, Request::of(&canary(tier, node)), tier.command_timeout).await;
-        if matches!(answer.map_err(|failure| failure.error), Err(RemoteError::Refused(Reason::Auth))) {
-            node.distrust(tier, Reason::Auth, "refuses to be read");
+        let answer = node.tell(tier, Request::of(&canary(tier, node)), tier.command_timeout).await;
+        let Err(failure) = answer else { continue };
+        if let Some(reason) = failure.shuts_out() {
+            let why = format!("refuses to be read: {}", failure.code().unwrap_or_default());
+            node.distrust(tier, reason, &why);
         }
     }
 }
 
-async fn write(tier: &Tier, reason: Reason) {
+async fn write(tier: &Tier) {
     let layout = tier.layout();
-    let mut refused = false;
+    let mut refused = None;
     for node in layout.nodes() {
         let mut set = cmd("SET");
         set.arg(canary_key(tier, node)).arg("").arg("PX").arg(CANARY_MS);
-        let answer = node.call(tier, Request::of(&set), tier.command_timeout).await;
-        refused |= matches!(answer.map_err(|failure| failure.error), Err(RemoteError::Refused(_)));
-        if reason == Reason::Readonly {
-            // What was a primary is a replica now. The name may lead to the new primary by now, one connection at a
-            // time, so that reads go on.
-            node.renew();
+        match node.tell(tier, Request::of(&set), tier.command_timeout).await {
+            Ok(_) => node.demoted(false),
+            Err(failure) => {
+                // What was a primary is a replica now; not one that says MISCONF or NOREPLICAS, which no other connection
+                // would change. One connection at a time, so that reads go on.
+                let demoted = failure.code() == Some("READONLY");
+                node.demoted(demoted);
+                if demoted {
+                    tier.doubt.notify_one();
+                }
+                if let RemoteError::Refused(reason) = failure.error
+                    && failure.redirection().is_none()
+                {
+                    refused = refused.or(Some(reason));
+                }
+            }
         }
     }
-    if !refused {
+    if refused.is_none() {
         tier.board.writes(None);
-    }
-    if reason == Reason::Readonly {
-        tier.doubt.notify_one();
     }
 }

@@ -13,6 +13,10 @@ use tokio::time::Instant;
 /// After one loss, further ones within this time go to the debug log only: a server that comes and goes is no news.
 const QUIET: Duration = Duration::from_secs(10);
 
+/// A loss whose reason says nothing is told after this time: mostly the attempt that follows finds a better one, but a
+/// server that is not ready has none.
+const UNEXPLAINED: Duration = Duration::from_secs(2);
+
 /// Names a server on the board.
 pub(super) type NodeId = u64;
 
@@ -34,6 +38,9 @@ struct Inner {
     lost: Option<Lost>,
     told: Option<Instant>,
     ever: bool,
+    told_of_writes: Option<Instant>,
+    /// Whether the log says that writes are refused.
+    unwritten_told: bool,
 }
 
 #[derive(Debug)]
@@ -68,6 +75,8 @@ impl Board {
             lost: Some(Lost { at: Instant::now(), told: false }),
             told: None,
             ever: false,
+            told_of_writes: None,
+            unwritten_told: false,
         };
         Self { status: watch::Sender::new(status), inner: Mutex::new(inner) }
     }
@@ -115,7 +124,23 @@ impl Board {
 
     /// Whether writes are refused, and why.
     pub(super) fn writes(&self, refused: Option<Reason>) {
-        self.change(|inner| inner.writes = refused);
+        self.change(|inner| {
+            if inner.writes != refused {
+                inner.writes = refused;
+                inner.tell_of_writes();
+            }
+        });
+    }
+
+    /// Tells a loss that is still there and was not told. To be called now and then.
+    pub(super) fn remind(&self) {
+        let mut inner = lock(&self.inner);
+        if inner.lost.as_ref().is_some_and(|lost| !lost.told)
+            && !inner.is_quiet(Instant::now())
+            && let Some(failure) = inner.failure()
+        {
+            inner.tell(Some(&failure));
+        }
     }
 
     /// Why writes are refused, when they are.
@@ -213,15 +238,19 @@ impl Inner {
         if let Some(failure) = failure {
             let lost = self.lost.get_or_insert(Lost { at: now, told: false });
             // A broken connection says nothing; the attempt that follows at once finds the reason.
-            if lost.told || failure.reason == Reason::Connecting {
+            let unexplained =
+                failure.reason == Reason::Connecting && now.duration_since(lost.at) < UNEXPLAINED;
+            if lost.told || unexplained {
                 return;
             }
             let reason = failure.reason;
-            if self.told.is_some_and(|told| now.duration_since(told) < QUIET) {
+            if self.is_quiet(now) {
                 tracing::debug!(detail = %failure, "cache: Redis lost ({reason}), using memory");
                 return;
             }
-            lost.told = true;
+            if let Some(lost) = &mut self.lost {
+                lost.told = true;
+            }
             self.told = Some(now);
             if self.ever {
                 tracing::warn!(detail = %failure, "cache: Redis lost ({reason}), using memory");
@@ -235,6 +264,32 @@ impl Inner {
             {
                 back(now.duration_since(lost.at));
             }
+        }
+    }
+}
+
+impl Inner {
+    /// Whether there was a line a short time ago.
+    fn is_quiet(&self, now: Instant) -> bool {
+        self.told.is_some_and(|told| now.duration_since(told) < QUIET)
+    }
+
+    /// One line when writes begin to be refused and one when they are taken again; what comes and goes is no news.
+    fn tell_of_writes(&mut self) {
+        let now = Instant::now();
+        match self.writes {
+            Some(reason) if self.told_of_writes.is_none_or(|told| now.duration_since(told) >= QUIET) => {
+                tracing::warn!("cache: Redis takes no writes ({reason}), reading only");
+                (self.told_of_writes, self.unwritten_told) = (Some(now), true);
+            }
+            Some(reason) if !self.unwritten_told => {
+                tracing::debug!("cache: Redis takes no writes ({reason}), reading only");
+            }
+            None if self.unwritten_told => {
+                tracing::info!("cache: Redis takes writes again");
+                self.unwritten_told = false;
+            }
+            _ => {}
         }
     }
 }

@@ -113,6 +113,22 @@ impl RedisFailure {
         self.answer.as_ref().is_some_and(|answer| answer.code() == Some("WRONGTYPE"))
     }
 
+    /// The first word of the server's refusal, as `READONLY`.
+    pub(super) fn code(&self) -> Option<&str> {
+        self.answer.as_ref()?.code()
+    }
+
+    /// Why the server may be of no use for this key and for all others, although it answers: it says that it may not be
+    /// read, or that it is not ready. One that knows another for the key is.
+    pub(super) fn shuts_out(&self) -> Option<Reason> {
+        match self.error {
+            RemoteError::Refused(reason @ (Reason::Auth | Reason::Connecting)) => {
+                self.redirection().is_none().then_some(reason)
+            }
+            _ => None,
+        }
+    }
+
     /// Where the server sends the caller, and whether only for this once.
     pub(super) fn redirection(&self) -> Option<(&str, bool)> {
         let answer = self.answer.as_ref()?;

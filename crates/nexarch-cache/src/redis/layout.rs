@@ -53,6 +53,11 @@ impl Layout {
         self.slots.is_some()
     }
 
+    /// Whether every slot has a server.
+    pub(super) fn is_whole(&self) -> bool {
+        self.slots.as_ref().is_none_or(|slots| !slots.contains(&NOBODY))
+    }
+
     pub(super) fn nodes(&self) -> &[Arc<Node>] {
         &self.nodes
     }
@@ -69,9 +74,8 @@ impl Layout {
     pub(super) fn at(&self, address: &str) -> Option<&Arc<Node>> {
         let (host, port) = address.rsplit_once(':')?;
         let (host, port) = (host.trim_matches(['[', ']']), port.parse::<u16>().ok()?);
-        self.nodes
-            .iter()
-            .find(|node| node.target.port == port && (host.is_empty() || node.target.host == host))
+        let is_host = |node: &Node| host.is_empty() || node.target.host.eq_ignore_ascii_case(host);
+        self.nodes.iter().find(|node| node.target.port == port && is_host(node))
     }
 
     /// The next server that answers, beginning at `first` and leaving out `but`.
@@ -141,6 +145,17 @@ mod tests {
         assert_eq!(layout.at("10.0.0.2:2").unwrap().target.port, 2);
         assert!(layout.at("10.0.0.9:2").is_none());
         assert!(layout.at("nonsense").is_none());
+        assert!(!layout.is_whole());
+    }
+
+    /// Of a name, one server may announce `Node1` and another send to `node1`; what is announced is kept in lower case.
+    #[test]
+    fn a_redirection_names_a_server_in_any_case() {
+        let ranges = [range(0, 16_383, "node1.example.com", 1)];
+        let layout = layout(&ranges, "acme.example.com");
+        assert_eq!(layout.at("NODE1.Example.com:1").unwrap().target.port, 1);
+        assert!(layout.at("node2.example.com:1").is_none());
+        assert!(layout.is_whole());
     }
 
     #[test]

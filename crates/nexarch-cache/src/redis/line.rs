@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep, timeout};
 const PROBE: Duration = Duration::from_secs(1);
 
 /// A connection that lived this long was a good one; the next loss is a new story.
-const STEADY: Duration = Duration::from_secs(10);
+pub(super) const STEADY: Duration = Duration::from_secs(10);
 
 /// Why a connection ended.
 enum End {
@@ -89,6 +89,10 @@ async fn live(tier: &Tier, node: &Node, at: usize, link: Arc<Link>, backoff: &mu
 async fn watch(tier: &Tier, node: &Node, link: &Link, backoff: &mut Backoff) -> End {
     let mut closed = node.closed.subscribe();
     loop {
+        if link.is_cut() {
+            // It has nothing to prove any more, and what it said would hide why it was cut.
+            return End::Gone;
+        }
         if node.switch.is_closed() {
             let idle = tier.keep_alive.mul_f64(0.75) + part(tier.keep_alive / 4, chance());
             let _ = timeout(idle, closed.wait_for(|closed| !closed)).await;
@@ -99,7 +103,7 @@ async fn watch(tier: &Tier, node: &Node, link: &Link, backoff: &mut Backoff) -> 
             tier.board.probing();
             match prove(tier, node, link).await {
                 Ok(()) => {
-                    if node.switch.close(pass) {
+                    if node.switch.close(pass, SystemClock.boot()) {
                         node.found(tier);
                     }
                 }
@@ -120,12 +124,13 @@ async fn watch(tier: &Tier, node: &Node, link: &Link, backoff: &mut Backoff) -> 
     }
 }
 
-/// Longer than a probe takes: it asks at most twice.
+/// Longer than a probe takes: it asks at most three times.
 fn probe_life(tier: &Tier) -> Duration {
-    PROBE.max(tier.command_timeout) * 2 + PROBE / 2
+    PROBE.max(tier.command_timeout) * 3 + PROBE / 2
 }
 
-/// Asks for a key of ours: proves the server alive, in time, and permitted to be read.
+/// Asks for a key of ours: proves the server alive, in time, and permitted to be read. And for the one that was asked for
+/// in vain.
 async fn prove(tier: &Tier, node: &Node, link: &Link) -> Result<(), (Option<End>, Failure)> {
     if !tier.layout().is_cluster() && tier.mode != RedisMode::Standalone {
         alone(tier, node, link).await?;
@@ -142,7 +147,7 @@ async fn prove(tier: &Tier, node: &Node, link: &Link) -> Result<(), (Option<End>
             let detail = format!("{:?} answers after {took:?}, too late for a call", node.target);
             Err((None, Failure::new(Reason::Timeout, detail)))
         }
-        Ok(_) => Ok(()),
+        Ok(_) => suspect(tier, node, link).await,
         // It may be read, and slots have moved meanwhile.
         Err((_, error)) if error.redirect_node().is_some() && tier.layout().is_cluster() => {
             tier.doubt.notify_one();
@@ -157,6 +162,23 @@ async fn prove(tier: &Tier, node: &Node, link: &Link) -> Result<(), (Option<End>
             let detail = format!("the connection to {:?} broke", node.target);
             Err((Some(End::Gone), Failure::new(Reason::Connecting, detail)))
         }
+    }
+}
+
+/// Asks for what became silent: a part of the server may hang, or the way to it. Any answer in time will do, whether it may
+/// be read is proved already.
+async fn suspect(tier: &Tier, node: &Node, link: &Link) -> Result<(), (Option<End>, Failure)> {
+    let Some(key) = node.suspect() else { return Ok(()) };
+    let began = Instant::now();
+    let silent = || Failure::new(Reason::Timeout, format!("{:?} does not answer for all keys", node.target));
+    match timeout(PROBE.max(tier.command_timeout), link.ask(&head(&key, 1))).await {
+        Err(_elapsed) => Err((Some(End::Replace), silent())),
+        Ok(Err(error)) if matches!(of_call(&error), RemoteError::Broken(_)) => {
+            let detail = format!("the connection to {:?} broke", node.target);
+            Err((Some(End::Gone), Failure::new(Reason::Connecting, detail)))
+        }
+        Ok(_) if began.elapsed() > tier.command_timeout => Err((None, silent())),
+        Ok(_) => Ok(()),
     }
 }
 

@@ -16,7 +16,7 @@ use redis::{
 };
 use redis::{RedisError, RedisResult, Value, cmd};
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -68,8 +68,12 @@ impl Ear {
 /// A connection that any number of calls share.
 pub(super) struct Link {
     wire: Wire,
-    /// Calls in a row that were not answered.
+    /// Calls in a row that were not answered, and the key of the first: answers come in order, so it is what the others
+    /// wait behind.
     silent: AtomicU64,
+    suspect: Mutex<Option<String>>,
+    /// It was ended for a better one, and not because it is silent.
+    outdated: AtomicBool,
     stop: CancellationToken,
     gone: CancellationToken,
 }
@@ -265,7 +269,14 @@ impl Dialer {
         let stream = socket::open(target, self.tls.as_ref()).await.map_err(Dialed::Failed)?;
         let (wire, driver) = Wire::new(stream);
         let (stop, gone) = (stop.child_token(), CancellationToken::new());
-        let link = Link { wire, silent: AtomicU64::new(0), stop: stop.clone(), gone: gone.clone() };
+        let link = Link {
+            wire,
+            silent: AtomicU64::new(0),
+            suspect: Mutex::default(),
+            outdated: AtomicBool::new(false),
+            stop: stop.clone(),
+            gone: gone.clone(),
+        };
         self.tracker.spawn(async move {
             // Also when the driver panics: a connection without driver answers nobody.
             let _gone = gone.drop_guard();
@@ -273,7 +284,7 @@ impl Dialer {
         });
         self.log_in(&link, protocol, token.as_deref()).await.map_err(Dialed::Greeted)?;
         if let (Some(token), Some(tokens)) = (token, &self.tokens) {
-            self.tracker.spawn(link.renew(token, tokens.watch(), self.timeout));
+            self.tracker.spawn(link.keep_logged_in(token, tokens.watch(), self.timeout));
         }
         if let Some(set_name) = self.introduction() {
             let _ = link.ask(&set_name).await;
@@ -428,7 +439,7 @@ impl Link {
     }
 
     /// See [`renew()`].
-    fn renew(
+    fn keep_logged_in(
         &self,
         used: Arc<RedisToken>,
         current: watch::Receiver<Option<Arc<RedisToken>>>,
@@ -452,9 +463,18 @@ impl Link {
         }
     }
 
-    /// A call was not answered in time; returns how many in a row were not.
-    pub(super) fn unanswered(&self) -> u64 {
-        self.silent.fetch_add(1, Ordering::Relaxed) + 1
+    /// A call for `key` was not answered in time; returns how many in a row were not.
+    pub(super) fn unanswered(&self, key: Option<&str>) -> u64 {
+        let before = self.silent.fetch_add(1, Ordering::Relaxed);
+        if before == 0 {
+            *lock(&self.suspect) = key.map(str::to_owned);
+        }
+        before + 1
+    }
+
+    /// The key of the first call in a row that was not answered.
+    pub(super) fn suspect(&self) -> Option<String> {
+        lock(&self.suspect).clone()
     }
 
     /// Ends it: whoever waits for an answer gets an error at once.
@@ -462,9 +482,20 @@ impl Link {
         self.stop.cancel();
     }
 
+    /// Ends it although it works: another one may lead elsewhere.
+    pub(super) fn renew(&self) {
+        self.outdated.store(true, Ordering::Relaxed);
+        self.cut();
+    }
+
     /// Whether it was ended from this side.
     pub(super) fn is_cut(&self) -> bool {
         self.stop.is_cancelled()
+    }
+
+    /// Whether it was ended from this side because it is of no use.
+    pub(super) fn is_given_up(&self) -> bool {
+        self.is_cut() && !self.outdated.load(Ordering::Relaxed)
     }
 
     /// Whether it has ended, from either side.

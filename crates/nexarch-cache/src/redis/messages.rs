@@ -5,6 +5,7 @@
 
 use super::backoff::{Backoff, chance};
 use super::failure::Failure;
+use super::line::STEADY;
 use super::link::{Ear, OnMessage};
 use super::socket::Target;
 use super::tier::Tier;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{broadcast, watch};
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 /// Messages that a slow receiver may be behind; it loses the oldest. One is well under 200 bytes.
 const BEHIND: usize = 4096;
@@ -140,7 +141,7 @@ async fn keep(tier: &Arc<Tier>) {
         closed.mark_unchanged();
         match connect(tier, &node.target).await {
             Ok(ear) => {
-                backoff.reset();
+                let began = Instant::now();
                 tier.board.messages(true);
                 tokio::select! {
                     () = ear.gone() => {}
@@ -150,6 +151,10 @@ async fn keep(tier: &Arc<Tier>) {
                     () = watch_channel(tier) => {}
                 }
                 tier.board.messages(false);
+                // One that ends soon after its canary would else be made anew without a rest.
+                if began.elapsed() > STEADY {
+                    backoff.reset();
+                }
                 tracing::debug!("cache: messages of Redis lost");
             }
             Err(failure) => {

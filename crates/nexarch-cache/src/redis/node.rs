@@ -6,11 +6,12 @@ use super::link::Link;
 use super::socket::Target;
 use super::tier::Tier;
 use super::wire::{Request, Unanswered};
-use crate::breaker::{Pass, SILENT_LIMIT, Switch};
+use crate::breaker::{Pass, SILENT_LIMIT, STEADY, Switch};
+use crate::clock::{BootTime, Clock, SystemClock};
 use crate::remote::{Reason, RemoteError};
 use crate::sync::lock;
 use redis::Value;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -19,6 +20,21 @@ use tokio_util::sync::CancellationToken;
 
 /// Every so many calls are timed for the round trips.
 const TIMED: u64 = 8;
+
+/// Beats after which a replica's connections are always renewed.
+const RENEWED: u32 = 64;
+
+/// A call's place; on trial the next one gets it, however this one ends.
+struct Turn<'a> {
+    switch: &'a Switch,
+    pass: Pass,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.switch.release(self.pass);
+    }
+}
 
 #[derive(Debug)]
 pub(super) struct Node {
@@ -30,6 +46,12 @@ pub(super) struct Node {
     links: RwLock<Vec<Option<Arc<Link>>>>,
     next: AtomicUsize,
     reports: Mutex<()>,
+    /// A key that was asked for in vain when calls became silent: a probe that is answered for others proves little.
+    suspect: Mutex<Option<String>>,
+    /// When a connection alone was last found frozen.
+    frozen: Mutex<Option<BootTime>>,
+    /// Beats in a row in which it said that it takes no writes because it is a replica.
+    demoted: AtomicU32,
     pub(super) stop: CancellationToken,
 }
 
@@ -43,35 +65,66 @@ impl Node {
             links: RwLock::new(vec![None; connections]),
             next: AtomicUsize::new(0),
             reports: Mutex::new(()),
+            suspect: Mutex::default(),
+            frozen: Mutex::default(),
+            demoted: AtomicU32::new(0),
             stop,
         }
     }
 
-    /// Sends a command within `limit`. Ends at once while the server is known to be away.
+    /// Sends a command for a key within `limit`. Ends at once while the server is known to be away, and while another
+    /// call tries out whether it is.
     pub(super) async fn call(
+        &self,
+        tier: &Tier,
+        key: &str,
+        request: Request<'_>,
+        limit: Duration,
+    ) -> Result<Value, RedisFailure> {
+        let pass = self.switch.admit().ok_or(RemoteError::Away)?;
+        let _turn = Turn { switch: &self.switch, pass };
+        let link = self.pick().ok_or(RemoteError::Away)?;
+        // Callers that hang up before their deadlines pay for the breaker like all others.
+        for _ in 0..link.unheard().min(SILENT_LIMIT) {
+            self.unanswered(tier, &link, pass, Some(key));
+        }
+        if !self.switch.is_closed() {
+            return Err(RemoteError::Away.into());
+        }
+        self.send(tier, &link, pass, Some(key), request, limit).await
+    }
+
+    /// Sends a command that is of no value, within `limit`. Ends at once while the server is known to be away.
+    pub(super) async fn tell(
         &self,
         tier: &Tier,
         request: Request<'_>,
         limit: Duration,
     ) -> Result<Value, RedisFailure> {
-        let pass = self.switch.admit().ok_or(RemoteError::Away)?;
+        let pass = self.switch.admit_beside().ok_or(RemoteError::Away)?;
         let link = self.pick().ok_or(RemoteError::Away)?;
-        // Callers that hang up before their deadlines pay for the breaker like all others.
-        for _ in 0..link.unheard().min(SILENT_LIMIT) {
-            self.unanswered(tier, &link, pass);
-        }
-        if !self.switch.is_closed() {
-            return Err(RemoteError::Away.into());
-        }
+        self.send(tier, &link, pass, None, request, limit).await
+    }
+
+    async fn send(
+        &self,
+        tier: &Tier,
+        link: &Link,
+        pass: Pass,
+        key: Option<&str>,
+        request: Request<'_>,
+        limit: Duration,
+    ) -> Result<Value, RedisFailure> {
+        let proves = !request.is_bulky();
         let timed = tier.calls.fetch_add(1, Ordering::Relaxed).is_multiple_of(TIMED);
         let began = timed.then(Instant::now);
         let answer = match link.call(request, limit).await {
             Ok(value) => value.extract_error().map_err(RedisFailure::from),
             Err(Unanswered::TooLarge) => Err(RemoteError::TooLarge.into()),
             Err(Unanswered::Late) => {
-                // In less time than a call has, silence proves nothing.
-                if limit >= tier.command_timeout {
-                    self.unanswered(tier, &link, pass);
+                // In less time than a call has, and of what takes longer, silence proves nothing.
+                if limit >= tier.command_timeout && proves {
+                    self.unanswered(tier, link, pass, key);
                 }
                 return Err(RemoteError::Timeout.into());
             }
@@ -79,7 +132,7 @@ impl Node {
             Err(Unanswered::Full) => return Err(RemoteError::Away.into()),
             Err(Unanswered::Gone(error)) => {
                 // Cut from this side means that others had waited in vain.
-                let failure = if link.is_cut() { RemoteError::Timeout } else { of_call(&error) };
+                let failure = if link.is_given_up() { RemoteError::Timeout } else { of_call(&error) };
                 return Err(failure.into());
             }
         };
@@ -91,14 +144,27 @@ impl Node {
         answer
     }
 
-    fn unanswered(&self, tier: &Tier, link: &Link, pass: Pass) {
-        let in_a_row = link.unanswered();
-        if self.switch.unanswered(pass) {
+    fn unanswered(&self, tier: &Tier, link: &Link, pass: Pass, key: Option<&str>) {
+        let (in_a_row, now) = (link.unanswered(key), SystemClock.boot());
+        // Others are answered: this connection alone is frozen. A second one soon is no accident of a connection.
+        let again = in_a_row == SILENT_LIMIT && self.froze(now);
+        if self.switch.unanswered(pass, now) || again && self.switch.condemn(now) {
+            *lock(&self.suspect) = link.suspect();
             self.lost(tier, Failure::new(Reason::Timeout, format!("{:?} does not answer", self.target)));
         } else if in_a_row >= SILENT_LIMIT {
-            // Others are answered: this connection alone is frozen.
             link.cut();
         }
+    }
+
+    /// Notes that a connection is frozen; whether another one was a short time ago.
+    fn froze(&self, now: BootTime) -> bool {
+        let before = lock(&self.frozen).replace(now);
+        before.is_some_and(|before| now.since(before) < STEADY)
+    }
+
+    /// What a probe is to ask for beside the canary.
+    pub(super) fn suspect(&self) -> Option<String> {
+        lock(&self.suspect).clone()
     }
 
     /// The breaker has opened: whoever waits for an answer is let go, and the connections are made anew.
@@ -119,6 +185,7 @@ impl Node {
 
     /// A probe was answered and closed the breaker.
     pub(super) fn found(&self, tier: &Tier) {
+        *lock(&self.suspect) = None;
         self.report(tier, Failure::new(Reason::Connecting, "lost again at once"));
     }
 
@@ -151,10 +218,18 @@ impl Node {
         self.links().iter().any(Option::is_some)
     }
 
-    /// Cuts one connection, in turn: the name may lead elsewhere by now.
-    pub(super) fn renew(&self) {
-        if let Some(link) = self.pick() {
-            link.cut();
+    /// The server said whether it is a replica. If so, one connection is cut, in turn, because the name may lead to the
+    /// primary by now; and when that does not help, less and less often.
+    pub(super) fn demoted(&self, demoted: bool) {
+        if !demoted {
+            self.demoted.store(0, Ordering::Relaxed);
+            return;
+        }
+        let beats = self.demoted.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        if (beats.is_power_of_two() || beats.is_multiple_of(RENEWED))
+            && let Some(link) = self.pick()
+        {
+            link.renew();
         }
     }
 

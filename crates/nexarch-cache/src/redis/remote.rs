@@ -9,13 +9,12 @@ use super::tls::Tls;
 use super::wire::Request;
 use super::{beat, remove, scout};
 use crate::key::Scope;
-use crate::remote::{Reason, Remote, RemoteError, RemoteStatus};
+use crate::remote::{Reason, Remote, RemoteError, RemoteStatus, Removed};
 use async_trait::async_trait;
 use bytes::Bytes;
 use redis::{Cmd, Value, cmd};
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
@@ -95,22 +94,29 @@ impl RedisRemote {
         self.tier.board.fallback_told();
     }
 
-    async fn write(&self, key: &str, command: &Cmd) -> Result<Value, RemoteError> {
-        let answer = self.tier.call(key, Request::of(command)).await;
+    async fn write(&self, key: &str, request: Request<'_>) -> Result<Value, RemoteError> {
+        let answer = self.tier.call(key, request).await;
         match &answer {
-            Ok(_) if self.tier.board.write_refusal().is_some() => self.tier.board.writes(None),
-            Err(RedisFailure { error: RemoteError::Refused(reason), .. }) => self.refused(*reason),
-            _ => {}
+            // In a cluster others may refuse: the beat asks all.
+            Ok(_) if self.tier.board.write_refusal().is_some() && !self.is_cluster() => {
+                self.tier.board.writes(None);
+            }
+            Err(failure) => self.refused(failure),
+            Ok(_) => {}
         }
         answer.map_err(|failure| failure.error)
     }
 
-    fn refused(&self, reason: Reason) {
+    fn refused(&self, failure: &RedisFailure) {
         let board = &self.tier.board;
-        if matches!(reason, Reason::Oom | Reason::Readonly | Reason::Auth)
-            && board.write_refusal() != Some(reason)
-        {
-            board.writes(Some(reason));
+        match failure.error {
+            RemoteError::Refused(reason @ (Reason::Oom | Reason::Readonly | Reason::Auth))
+                if board.write_refusal() != Some(reason) =>
+            {
+                board.writes(Some(reason));
+            }
+            RemoteError::Refused(Reason::Connecting) => self.tier.shut_out(failure),
+            _ => {}
         }
     }
 }
@@ -165,9 +171,7 @@ impl Remote for RedisRemote {
             if failure.is_foreign() {
                 return Err(RemoteError::Foreign);
             }
-            if failure.error == RemoteError::Refused(Reason::Auth) {
-                self.tier.reads_refused.store(true, Ordering::Relaxed);
-            }
+            self.tier.shut_out(failure);
         }
         match answer.map_err(|failure| failure.error)? {
             Value::BulkString(value) if value.is_empty() => Ok(None),
@@ -177,13 +181,14 @@ impl Remote for RedisRemote {
     }
 
     async fn set(&self, key: &str, value: Bytes, ttl: Duration) -> Result<(), RemoteError> {
-        self.write(key, &set(key, &value, ttl)).await.map(drop)
+        let set = set(key, &value, ttl);
+        self.write(key, Request::of(&set).carrying(value.len())).await.map(drop)
     }
 
     async fn set_if_absent(&self, key: &str, value: Bytes, ttl: Duration) -> Result<bool, RemoteError> {
         let mut set = set(key, &value, ttl);
         set.arg("NX");
-        Ok(self.write(key, &set).await? != Value::Nil)
+        Ok(self.write(key, Request::of(&set)).await? != Value::Nil)
     }
 
     async fn publish(&self, message: Bytes) -> Result<(), RemoteError> {
@@ -196,9 +201,9 @@ impl Remote for RedisRemote {
         Ok(())
     }
 
-    async fn remove(&self, scope: Option<&Scope>) -> Result<u64, RemoteError> {
+    async fn remove(&self, scope: Option<&Scope>) -> Removed {
         if !self.may_remove {
-            return Err(RemoteError::Refused(Reason::Protocol));
+            return Err(RemoteError::Refused(Reason::Protocol)).into();
         }
         remove::everywhere(&self.tier, scope).await
     }
@@ -209,7 +214,7 @@ impl Remote for RedisRemote {
         }
         let layout = self.tier.layout();
         let node = layout.answering(0, None).ok_or(RemoteError::Away)?;
-        let answer = node.call(&self.tier, Request::of(&cmd("INFO")), self.tier.command_timeout).await;
+        let answer = node.tell(&self.tier, Request::of(&cmd("INFO")), self.tier.command_timeout).await;
         let answer = answer.map_err(|failure| failure.error)?;
         info_pairs(answer).ok_or(RemoteError::Refused(Reason::Protocol))
     }

@@ -6,7 +6,7 @@ use super::node::Node;
 use super::tier::Tier;
 use super::wire::Request;
 use crate::key::Scope;
-use crate::remote::{Reason, RemoteError};
+use crate::remote::{Reason, RemoteError, Removed};
 use futures_util::future::join_all;
 use redis::{Cmd, Value, cmd};
 use std::sync::Arc;
@@ -28,23 +28,26 @@ const TRIES: u32 = 20;
 /// Passes over all servers: while slots move, keys may go from one that was not asked yet to one that was.
 const PASSES: usize = 3;
 
-/// Removes the values of a scope, or of the whole namespace, from every server; returns how many were there.
+/// Removes the values of a scope, or of the whole namespace, from every server; says how many were there.
 ///
 /// `SCAN` answers from one server only, and keys of a cluster lie in different slots: so each server is asked, and each key
 /// is unlinked by a command of its own, which follows the key when its slot has moved.
-pub(super) async fn everywhere(tier: &Tier, scope: Option<&Scope>) -> Result<u64, RemoteError> {
+pub(super) async fn everywhere(tier: &Tier, scope: Option<&Scope>) -> Removed {
     let names = Names::new(&tier.namespace, scope);
-    let mut removed = 0;
+    let mut removed = Removed::default();
     for _ in 0..PASSES {
         let layout = tier.layout();
         for node in layout.nodes() {
-            removed += from_node(tier, node, &names).await?;
+            if let Err(error) = from_node(tier, node, &names, &mut removed.keys).await {
+                removed.error = Some(error);
+                return removed;
+            }
         }
         if Arc::ptr_eq(&layout, &tier.layout()) {
             break;
         }
     }
-    Ok(removed)
+    removed
 }
 
 /// How the keys begin that are to go.
@@ -69,12 +72,12 @@ impl Names {
     }
 }
 
-async fn from_node(tier: &Tier, node: &Node, names: &Names) -> Result<u64, RemoteError> {
-    let (mut cursor, mut removed) = ("0".to_owned(), 0);
+async fn from_node(tier: &Tier, node: &Node, names: &Names, removed: &mut u64) -> Result<(), RemoteError> {
+    let mut cursor = "0".to_owned();
     loop {
         let mut scan = cmd("SCAN");
         scan.arg(&cursor).arg("MATCH").arg(names.pattern()).arg("COUNT").arg(STEP);
-        let answer = persist(|| node.call(tier, Request::of(&scan), tier.command_timeout)).await?;
+        let answer = persist(tier, || node.tell(tier, Request::of(&scan), tier.command_timeout)).await?;
         let (next, keys) = redis::from_redis_value::<(String, Vec<Vec<u8>>)>(answer)
             .map_err(|_| RemoteError::Refused(Reason::Protocol))?;
         let keys: Vec<String> = keys
@@ -83,13 +86,14 @@ async fn from_node(tier: &Tier, node: &Node, names: &Names) -> Result<u64, Remot
             .filter_map(|key| String::from_utf8(key).ok())
             .collect();
         for batch in keys.chunks(BATCH) {
-            for unlinked in join_all(batch.iter().map(|key| unlink(tier, key))).await {
-                removed += unlinked?;
-            }
+            let unlinked = join_all(batch.iter().map(|key| unlink(tier, key))).await;
+            // Those first that are gone, whatever became of the others.
+            *removed += unlinked.iter().flatten().sum::<u64>();
+            unlinked.into_iter().collect::<Result<Vec<_>, _>>()?;
             sleep(REST).await;
         }
         if next == "0" {
-            return Ok(removed);
+            return Ok(());
         }
         cursor = next;
         sleep(REST).await;
@@ -99,14 +103,14 @@ async fn from_node(tier: &Tier, node: &Node, names: &Names) -> Result<u64, Remot
 async fn unlink(tier: &Tier, key: &str) -> Result<u64, RemoteError> {
     let mut unlink: Cmd = cmd("UNLINK");
     unlink.arg(key);
-    match persist(|| tier.call(key, Request::of(&unlink))).await? {
+    match persist(tier, || tier.call(key, Request::of(&unlink))).await? {
         Value::Int(removed) => Ok(removed.try_into().unwrap_or(0)),
         _ => Err(RemoteError::Refused(Reason::Protocol)),
     }
 }
 
-/// Tries again what time may heal.
-async fn persist<Fut>(call: impl Fn() -> Fut) -> Result<Value, RemoteError>
+/// Tries again what time may heal. A server of several may be just beginning; when none is there, that is the answer.
+async fn persist<Fut>(tier: &Tier, call: impl Fn() -> Fut) -> Result<Value, RemoteError>
 where
     Fut: Future<Output = Result<Value, RedisFailure>>,
 {
@@ -114,6 +118,9 @@ where
     for _ in 1..TRIES {
         match call().await.map_err(|failure| failure.error) {
             Err(RemoteError::Timeout | RemoteError::Broken(_) | RemoteError::Refused(Reason::Connecting)) => {
+                sleep(backoff.next(false, chance())).await;
+            }
+            Err(RemoteError::Away) if tier.board.watch().borrow().values => {
                 sleep(backoff.next(false, chance())).await;
             }
             outcome => return outcome,

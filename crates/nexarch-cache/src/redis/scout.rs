@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 /// How often a healthy cluster is asked: a slot that moved is noticed by a redirection anyway.
 const CALM: Duration = Duration::from_secs(30);
 
-/// How often it is asked while one of its servers is away: a replica may have taken over.
+/// How often it is asked while one of its servers is away, or nobody holds a slot: a replica may have taken over.
 const TROUBLE: Duration = Duration::from_secs(1);
 
 /// Between two questions, however many redirections there are.
@@ -43,7 +43,7 @@ async fn keep(tier: &Arc<Tier>) {
         if layout.is_cluster() {
             // What was sighted led here; only what is sighted after this is news.
             sighted.mark_unchanged();
-            let trouble = layout.nodes().iter().any(|node| !node.switch.is_closed());
+            let trouble = !layout.is_whole() || layout.nodes().iter().any(|node| !node.switch.is_closed());
             let next = asked + if trouble { TROUBLE } else { CALM };
             tokio::select! {
                 () = tier.doubt.notified() => sleep_until(asked + LEAST).await,

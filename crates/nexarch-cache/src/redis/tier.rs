@@ -43,7 +43,7 @@ pub(super) struct Tier {
     pub(super) doubt: Notify,
     /// What a server that was taken for a single one said of its cluster.
     pub(super) sighted: watch::Sender<Vec<Range>>,
-    /// A read was refused for want of rights: whether all are is looked into, by the beat.
+    /// A server refused to be read, or is not ready: whether for all keys is looked into, by the beat.
     pub(super) reads_refused: AtomicBool,
     layout: RwLock<Arc<Layout>>,
     next_id: AtomicU64,
@@ -133,7 +133,7 @@ impl Tier {
         let layout = self.layout();
         let node = layout.node_of(key.as_bytes()).ok_or(RemoteError::Away)?;
         if !layout.is_cluster() {
-            let answer = node.call(self, request, self.command_timeout).await;
+            let answer = node.call(self, key, request, self.command_timeout).await;
             if self.mode != RedisMode::Standalone
                 && answer.as_ref().is_err_and(|failure| failure.redirection().is_some())
             {
@@ -143,7 +143,7 @@ impl Tier {
             return answer;
         }
         let deadline = Instant::now() + self.command_timeout;
-        let failure = match node.call(self, request, self.command_timeout).await {
+        let failure = match node.call(self, key, request, self.command_timeout).await {
             Ok(value) => return Ok(value),
             Err(failure) => failure,
         };
@@ -156,7 +156,17 @@ impl Tier {
         if left < self.command_timeout / LEAST_PART {
             return Err(RemoteError::Timeout.into());
         }
-        node.call(self, request, left).await
+        node.call(self, key, request, left).await
+    }
+
+    /// Looks into it when a server refuses what all would be refused.
+    pub(super) fn shut_out(&self, failure: &RedisFailure) {
+        let Some(reason) = failure.shuts_out() else { return };
+        self.reads_refused.store(true, Ordering::Relaxed);
+        if reason == Reason::Connecting {
+            // As when nobody serves the slot.
+            self.doubt.notify_one();
+        }
     }
 
     /// Publishes through any server; in a cluster a failure is tried once more through another one, so each try has
@@ -166,10 +176,10 @@ impl Tier {
         let first = self.turn.fetch_add(1, Ordering::Relaxed);
         let node = layout.answering(first, None).ok_or(RemoteError::Away)?;
         let limit = if layout.nodes().len() > 1 { self.command_timeout / 2 } else { self.command_timeout };
-        match node.call(self, Request::of(command), limit).await {
+        match node.tell(self, Request::of(command), limit).await {
             Ok(value) => Ok(value),
             Err(failure) => match layout.answering(first, Some(node)) {
-                Some(other) => other.call(self, Request::of(command), limit).await,
+                Some(other) => other.tell(self, Request::of(command), limit).await,
                 None => Err(failure),
             },
         }

@@ -35,7 +35,12 @@ pub(super) struct Request<'a> {
     asking: bool,
     /// The longest value that is wanted, in bytes.
     most: usize,
+    /// Bytes of the value that it carries.
+    carries: usize,
 }
+
+/// A value above this many bytes takes a time of its own on the way: that it is late says nothing of the server.
+const BULKY: usize = 64 << 10;
 
 #[derive(Clone, Copy)]
 enum Command<'a> {
@@ -94,12 +99,22 @@ struct Waiting {
 
 impl<'a> Request<'a> {
     pub(super) fn of(command: &'a Cmd) -> Self {
-        Self { command: Command::Other(command), asking: false, most: MAX_REPLY }
+        Self { command: Command::Other(command), asking: false, most: MAX_REPLY, carries: 0 }
     }
 
     /// The first `bytes` of the value of a key. Not `GET`: a value has up to 512 MB, whoever put it there.
     pub(super) fn head(key: &'a str, bytes: usize) -> Self {
-        Self { command: Command::Head(key, bytes), asking: false, most: bytes }
+        Self { command: Command::Head(key, bytes), asking: false, most: bytes, carries: 0 }
+    }
+
+    /// It carries a value of this many bytes.
+    pub(super) fn carrying(self, bytes: usize) -> Self {
+        Self { carries: bytes, ..self }
+    }
+
+    /// Whether it may be late because of its size.
+    pub(super) fn is_bulky(&self) -> bool {
+        self.carries > BULKY
     }
 
     pub(super) fn asking(self) -> Self {

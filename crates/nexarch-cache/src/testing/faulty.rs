@@ -4,7 +4,7 @@ use super::faults::Faults;
 use super::hub::Hub;
 use super::rng::Rng;
 use crate::key::Scope;
-use crate::remote::{Breaker, Reason, Remote, RemoteError, RemoteStatus};
+use crate::remote::{Breaker, Reason, Remote, RemoteError, RemoteStatus, Removed};
 use crate::sync::lock;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -230,7 +230,7 @@ impl Remote for FaultyRemote {
         Ok(())
     }
 
-    async fn remove(&self, scope: Option<&Scope>) -> Result<u64, RemoteError> {
+    async fn remove(&self, scope: Option<&Scope>) -> Removed {
         // The double serves one namespace.
         self.call(|hub| match scope {
             None => hub.remove(""),
@@ -240,6 +240,7 @@ impl Remote for FaultyRemote {
             }),
         })
         .await
+        .into()
     }
 
     async fn server_info(&self) -> Result<Vec<(String, String)>, RemoteError> {

@@ -92,10 +92,10 @@ async fn removing_takes_one_scope_or_the_namespace_and_nothing_else() {
         rig.remote.set(key, "x".into(), MINUTE).await.unwrap();
     }
     let acme = Scope::new("acme").unwrap();
-    assert_eq!(rig.remote.remove(Some(&acme)).await, Ok(600));
-    assert_eq!(rig.remote.remove(Some(&acme)).await, Ok(0));
+    assert_eq!(rig.remote.remove(Some(&acme)).await, Ok(600).into());
+    assert_eq!(rig.remote.remove(Some(&acme)).await, Ok(0).into());
     assert_eq!(server.cli(&["DBSIZE"]), "4");
-    assert_eq!(rig.remote.remove(None).await, Ok(2));
+    assert_eq!(rig.remote.remove(None).await, Ok(2).into());
     assert_eq!(server.cli(&["DBSIZE"]), "2");
 }
 

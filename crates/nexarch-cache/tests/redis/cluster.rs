@@ -4,7 +4,7 @@ use crate::support::{Rig, connected, rig};
 use nexarch_cache::{Breaker, Reason, RedisConfig, RedisMode, Remote, RemoteError, Scope};
 use nexarch_testkit::{PATIENCE, RedisCluster, RedisServer};
 
-fn config(cluster: &RedisCluster) -> RedisConfig {
+pub(crate) fn config(cluster: &RedisCluster) -> RedisConfig {
     RedisConfig::new("localhost")
         .port(cluster.port())
         .password(cluster.password())
@@ -41,7 +41,11 @@ async fn keys_of_every_node_are_reached_under_the_name_that_was_given() {
     for node in cluster.nodes() {
         assert_eq!(node.cli(&["DBSIZE"]), "1");
     }
-    assert_eq!(rig.remote.remove(Some(&Scope::new("a").unwrap())).await, Ok(3), "each node is scanned");
+    assert_eq!(
+        rig.remote.remove(Some(&Scope::new("a").unwrap())).await,
+        Ok(3).into(),
+        "each node is scanned"
+    );
 
     // A message reaches who listens at another node.
     let other = connected(&config(&cluster)).await;
@@ -71,7 +75,7 @@ async fn a_slot_that_moves_is_followed() {
     // What is on its way is removed where it is.
     let lease = format!("{{{key}}}:lease:1");
     rig.remote.set(&lease, "token".into(), PATIENCE).await.unwrap();
-    assert_eq!(rig.remote.remove(Some(&Scope::new("a").unwrap())).await, Ok(2));
+    assert_eq!(rig.remote.remove(Some(&Scope::new("a").unwrap())).await, Ok(2).into());
     rig.remote.set(&key, "moving".into(), PATIENCE).await.unwrap();
     cluster.finish_move(slot, 2);
     // MOVED.
@@ -113,4 +117,48 @@ async fn a_server_that_is_no_cluster_is_refused_in_cluster_mode() {
     let rig = rig(&config);
     rig.until("protocol", |status| status.reason == Some(Reason::Protocol)).await;
     assert!(rig.remote.problem().unwrap().contains("no cluster"));
+}
+
+/// As a command does that ends with it: the first node is enough for values, the others are still being reached.
+#[tokio::test]
+async fn all_nodes_are_cleared_however_early() {
+    let cluster = RedisCluster::start();
+    let writer = connected(&config(&cluster)).await;
+    whole(&writer).await;
+    for _ in 0..3 {
+        for key in keys(&cluster) {
+            writer.remote.set(&key, "old".into(), PATIENCE).await.unwrap();
+        }
+        let rig = rig(&config(&cluster));
+        rig.until("any of it", |status| status.values).await;
+        assert_eq!(rig.remote.remove(Some(&Scope::new("a").unwrap())).await.error, None);
+        for key in keys(&cluster) {
+            assert_eq!(writer.remote.get(&key, 9).await, Ok(None));
+        }
+        rig.end().await;
+    }
+    writer.end().await;
+}
+
+/// Keys of a slot that nobody serves cost nothing, and its new server is found within a second or two.
+#[tokio::test]
+async fn a_slot_without_a_server_is_looked_for() {
+    let cluster = RedisCluster::start();
+    let rig = connected(&config(&cluster)).await;
+    whole(&rig).await;
+    let [key, other, _] = keys(&cluster);
+    let slot = cluster.slot(&key);
+    cluster.orphan(slot);
+    crate::support::eventually("the map without it", || {
+        futures_util::FutureExt::now_or_never(rig.remote.get(&key, 9)) == Some(Err(RemoteError::Away))
+    })
+    .await;
+    assert_eq!(rig.remote.get(&other, 9).await, Ok(None), "others are served");
+    let began = tokio::time::Instant::now();
+    cluster.adopt(slot, 1);
+    while rig.remote.get(&key, 9).await != Ok(None) {
+        tokio::task::yield_now().await;
+        assert!(began.elapsed() < std::time::Duration::from_secs(15), "not before the next look at leisure");
+    }
+    rig.end().await;
 }

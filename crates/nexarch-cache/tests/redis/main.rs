@@ -8,6 +8,7 @@ mod connection_string;
 mod failover;
 mod kinds;
 mod network;
+mod partly;
 mod refusals;
 mod settings;
 mod support;

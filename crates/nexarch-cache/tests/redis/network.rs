@@ -192,6 +192,21 @@ async fn too_slow_it_is_away_without_a_storm_of_connections() {
     net.healed().await;
 }
 
+/// What is written behind is late for its size alone, and no read has waited yet.
+#[tokio::test]
+async fn large_values_that_are_late_do_not_close_the_way_for_reads() {
+    let net = net().await;
+    net.proxy.delay(Duration::from_millis(150));
+    for n in 0..8 {
+        let set = net.rig.remote.set(&format!("test:a:b:{n}"), vec![7; 65 << 10].into(), PATIENCE).await;
+        assert_eq!(set, Err(RemoteError::Timeout));
+    }
+    assert!(net.rig.status().values);
+    assert_eq!(net.until_away().await, 5, "reads that are late do");
+    net.proxy.delay(Duration::ZERO);
+    net.healed().await;
+}
+
 #[tokio::test]
 async fn garbage_ends_the_connection_and_nothing_else() {
     let net = net().await;

@@ -1,8 +1,12 @@
 //! A server that answers, and refuses: alive for the breaker, and the status says what it refuses.
 
-use crate::support::{config, connected, rig};
-use nexarch_cache::{Breaker, Reason, Remote, RemoteError};
-use nexarch_testkit::{PATIENCE, RedisServer};
+use crate::support::{Log, config, connected, eventually, rig};
+use nexarch_cache::{
+    Backend, Breaker, Cache, Condition, Epoch, LocalAuthority, Mode, Operation, Reason, Remote, RemoteError,
+    Removed,
+};
+use nexarch_testkit::{FaultProxy, PATIENCE, RedisServer};
+use std::sync::Arc;
 
 #[tokio::test]
 async fn full_it_is_read_and_not_written_until_there_is_room() {
@@ -61,7 +65,7 @@ async fn blocked_commands_are_not_missed() {
         RedisServer::builder().without(&blocked).without(&["KEYS", "EVAL", "FLUSHALL", "FLUSHDB"]).start();
     let rig = connected(&config(server.port())).await;
     rig.remote.set("test:a:b:c", "value".into(), PATIENCE).await.unwrap();
-    assert_eq!(rig.remote.remove(None).await, Ok(1));
+    assert_eq!(rig.remote.remove(None).await, Ok(1).into());
     assert_eq!(rig.status().reason, None);
 }
 
@@ -73,7 +77,7 @@ async fn a_user_with_few_rights_is_enough() {
     let rig = connected(&config(server.port()).username("app").password("secret")).await;
     rig.remote.set("test:a:b:c", "value".into(), PATIENCE).await.unwrap();
     assert_eq!(rig.remote.get("other:a:b:c", 9).await, Err(RemoteError::Refused(Reason::Auth)));
-    assert_eq!(rig.remote.remove(None).await, Err(RemoteError::Refused(Reason::Auth)));
+    assert_eq!(rig.remote.remove(None).await, Err(RemoteError::Refused(Reason::Auth)).into());
     assert!(rig.status().values, "what is ours may be read");
 }
 
@@ -106,4 +110,120 @@ async fn rights_that_come_and_go_are_noticed() {
     rig.until("the loss", |status| !status.values && status.reason == Some(Reason::Auth)).await;
     server.cli(&["ACL", "SETUSER", "app", "+getrange"]);
     rig.until("the return", |status| status.values && status.messages && status.reason.is_none()).await;
+}
+
+/// Values and messages are usable, so it is connected; what is not usable is told all the same, in health and in the log.
+#[tokio::test]
+async fn health_tells_why_nothing_is_written() {
+    let log = Log::start();
+    let server = RedisServer::builder().user("user app on >secret &test:* ~test:* +@all").start();
+    let rig = connected(&config(server.port()).username("app").password("secret")).await;
+    let cache = Cache::builder(Arc::new(LocalAuthority::shared(Epoch::new(7))))
+        .namespace("test")
+        .operations([Operation::new("count", PATIENCE)])
+        .remote(rig.remote.clone())
+        .build(rig.tasks().clone())
+        .unwrap();
+    let health = || {
+        let status = cache.status();
+        assert_eq!(
+            (status.backend, status.status, status.mode),
+            (Backend::Redis, Condition::Connected, Mode::Pubsub)
+        );
+        status.reason
+    };
+    let troubles: [(Reason, &[&str], &[&str]); 3] = [
+        (Reason::Oom, &["CONFIG", "SET", "maxmemory", "1"], &["CONFIG", "SET", "maxmemory", "0"]),
+        (Reason::Readonly, &["REPLICAOF", "127.0.0.1", "1"], &["REPLICAOF", "NO", "ONE"]),
+        (Reason::Auth, &["ACL", "SETUSER", "app", "-set"], &["ACL", "SETUSER", "app", "+set"]),
+    ];
+    for (reason, begin, end) in troubles {
+        assert_eq!(health(), None);
+        assert_eq!(server.cli(begin), "OK");
+        let refused = rig.remote.set("test:a:b:c", "value".into(), PATIENCE).await;
+        assert_eq!(refused, Err(RemoteError::Refused(reason)));
+        assert_eq!(health(), Some(reason));
+        assert_eq!(server.cli(end), "OK");
+        rig.until("writes", |status| status.values && status.messages && status.reason.is_none()).await;
+    }
+    assert_eq!(log.lines("cache: Redis takes no writes (oom), reading only").len(), 1, "{}", log.text());
+    assert_eq!(log.lines("cache: Redis takes writes again").len(), 1, "{}", log.text());
+    rig.end().await;
+}
+
+/// It takes no writes while too few replicas follow: that is no failover, and no other connection would change it. With one
+/// connection, cutting it would take values and messages away, too.
+#[tokio::test]
+async fn a_primary_without_its_replicas_keeps_its_connections() {
+    let server = RedisServer::builder().arg("--min-replicas-to-write", "1").start();
+    let proxy = FaultProxy::start(server.address());
+    let rig = connected(&config(proxy.port()).connections(1)).await;
+    let refused = rig.remote.set("test:a:b:c", "value".into(), PATIENCE).await;
+    assert_eq!(refused, Err(RemoteError::Refused(Reason::Readonly)));
+    let (connections, since) = (proxy.accepted(), rig.status().since);
+    eventually("canaries that were refused", || {
+        let stats = server.cli(&["INFO", "commandstats"]);
+        let set = stats.lines().find(|line| line.starts_with("cmdstat_set:")).unwrap_or_default().to_owned();
+        let rejected = set.trim().split(',').find_map(|part| part.strip_prefix("rejected_calls="));
+        rejected.and_then(|calls| calls.parse::<u32>().ok()).is_some_and(|calls| calls >= 4)
+    })
+    .await;
+    assert_eq!((proxy.accepted(), rig.status().since), (connections, since));
+    assert_eq!(server.cli(&["CONFIG", "SET", "min-replicas-to-write", "0"]), "OK");
+    rig.until("writes", |status| status.reason.is_none()).await;
+    rig.end().await;
+}
+
+/// A replica for good: connections are renewed less and less often, and reads go on between.
+#[tokio::test]
+async fn a_replica_is_left_less_and_less_often() {
+    let server = RedisServer::start();
+    let proxy = FaultProxy::start(server.address());
+    let rig = connected(&config(proxy.port())).await;
+    assert_eq!(server.cli(&["REPLICAOF", "127.0.0.1", "1"]), "OK");
+    let refused = rig.remote.set("test:a:b:c", "value".into(), PATIENCE).await;
+    assert_eq!(refused, Err(RemoteError::Refused(Reason::Readonly)));
+    let reconnects = rig.status().reconnects;
+    // The canaries of eight beats.
+    eventually("canaries that were refused", || {
+        let stats = server.cli(&["INFO", "errorstats"]);
+        let refusals = stats.lines().find_map(|line| line.trim().strip_prefix("errorstat_READONLY:count="));
+        refusals.and_then(|count| count.parse::<u32>().ok()).is_some_and(|count| count > 8)
+    })
+    .await;
+    // After beats 1, 2, 4 and 8.
+    let renewed = rig.status().reconnects - reconnects;
+    assert!((1..=4).contains(&renewed), "{renewed}");
+    rig.end().await;
+}
+
+/// A key may be ours and not for us to remove: what went before counts.
+#[tokio::test]
+async fn a_removal_that_fails_tells_what_it_did() {
+    let rules = "user app on >secret resetchannels &test:* %RW~test:a:b:1 %R~test:* +@all";
+    let server = RedisServer::builder().user(rules).start();
+    let rig = connected(&config(server.port()).username("app").password("secret")).await;
+    for key in ["test:a:b:1", "test:a:b:2"] {
+        server.cli(&["SET", key, "value"]);
+    }
+    let removed = rig.remote.remove(None).await;
+    assert_eq!(removed, Removed { keys: 1, error: Some(RemoteError::Refused(Reason::Auth)) });
+    rig.end().await;
+}
+
+/// A subscription that the server ends again and again is made anew with growing rests.
+#[tokio::test]
+async fn a_channel_that_does_not_last_is_no_storm() {
+    /// Most of the rests are up to a second: that all of them together are shorter has a chance of one in millions.
+    const ENDED: u32 = 14;
+    let server = RedisServer::start();
+    let rig = connected(&config(server.port())).await;
+    let began = tokio::time::Instant::now();
+    for _ in 0..ENDED {
+        rig.until("messages", |status| status.messages).await;
+        assert_ne!(server.cli(&["CLIENT", "KILL", "TYPE", "pubsub"]), "0");
+        rig.until("the end of it", |status| !status.messages).await;
+    }
+    assert!(began.elapsed() > std::time::Duration::from_secs(1), "{:?}", began.elapsed());
+    rig.end().await;
 }

@@ -4,7 +4,7 @@ use crate::rig::{Database, Node};
 use crate::row::{Times, ms, print};
 use async_trait::async_trait;
 use bytes::Bytes;
-use nexarch_cache::{Computed, Remote, RemoteError, RemoteStatus, Scope};
+use nexarch_cache::{Computed, Remote, RemoteError, RemoteStatus, Removed, Scope};
 use nexarch_testkit::RedisServer;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
@@ -55,7 +55,7 @@ impl Remote for NoLease {
         self.0.publish(message).await
     }
 
-    async fn remove(&self, scope: Option<&Scope>) -> Result<u64, RemoteError> {
+    async fn remove(&self, scope: Option<&Scope>) -> Removed {
         self.0.remove(scope).await
     }
 

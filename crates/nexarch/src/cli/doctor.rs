@@ -10,7 +10,10 @@ use anyhow::Context;
 use serde::Serialize;
 
 use super::{block_on, output};
-use crate::doctor::{self, Check, Status};
+use crate::{
+    config,
+    doctor::{self, Check, Status},
+};
 
 /// Check configuration, database and Redis step by step, and say what to change
 #[derive(clap::Args)]
@@ -36,7 +39,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
         output::json(&Report { ok: failed == 0, checks: &checks })?;
     } else {
         let mut out = std::io::stdout().lock();
-        let colours = out.is_terminal();
+        let colours = out.is_terminal() && !config::command::no_color();
         out.write_all(text(&checks, colours).as_bytes())
             .and_then(|()| out.flush())
             .context("standard output is closed")?;

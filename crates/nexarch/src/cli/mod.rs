@@ -3,14 +3,17 @@
 mod analyze;
 mod backup;
 mod bench;
+mod cache;
 mod demo;
 mod doctor;
+mod grid;
 mod import;
 mod key;
 mod openapi;
 mod output;
 mod serve;
 mod tenant;
+mod units;
 
 use std::process::ExitCode;
 
@@ -18,6 +21,8 @@ use clap::{Parser, Subcommand};
 
 use crate::{config::Problems, door::tls};
 
+/// Wrong usage, as the parser of arguments has it.
+const EXIT_USAGE: u8 = 2;
 /// Wrong configuration (`EX_USAGE` of sysexits.h).
 const EXIT_CONFIG: u8 = 64;
 /// There are findings, and the call asked to fail on them.
@@ -54,11 +59,19 @@ enum Command {
     /// Create, list and revoke API keys
     #[command(subcommand)]
     Key(key::Command),
+    /// Look into the cache of a running server, invalidate and warm it
+    #[command(subcommand)]
+    Cache(cache::Command),
     /// Copy the database to a file while it is in use
     Backup(backup::Args),
     /// Print the OpenAPI document
     Openapi(openapi::Args),
 }
+
+/// The call lacks something, or has something that it cannot have, beyond what the parser of arguments finds.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Misused(String);
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
@@ -73,6 +86,7 @@ pub fn main() -> ExitCode {
         Command::Analyze(args) => analyze::run(&args),
         Command::Tenant(command) => tenant::run(command),
         Command::Key(command) => key::run(command),
+        Command::Cache(command) => cache::run(command),
         Command::Backup(args) => backup::run(args),
         Command::Openapi(args) => openapi::run(&args),
     };
@@ -82,6 +96,8 @@ pub fn main() -> ExitCode {
             eprintln!("error: {error:#}");
             let code = if error.is::<Problems>() {
                 EXIT_CONFIG
+            } else if error.is::<Misused>() {
+                EXIT_USAGE
             } else if error.is::<analyze::Failing>() {
                 EXIT_FINDINGS
             } else {

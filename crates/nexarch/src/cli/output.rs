@@ -1,6 +1,11 @@
 //! What commands share: configuration, store, logs, and results on stdout.
 
-use std::{collections::BTreeMap, io, path::Path, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    io::{self, Write},
+    path::Path,
+    sync::Arc,
+};
 
 use anyhow::Context;
 use nexarch_store::Store;
@@ -73,6 +78,18 @@ async fn open(config: &Config, role: nexarch_store::Role) -> anyhow::Result<Arc<
 pub(super) fn json(value: &impl Serialize) -> anyhow::Result<()> {
     println!("{}", serde_json::to_string(value)?);
     Ok(())
+}
+
+/// Writes a text to stdout, with a line break at its end; a closed one is an error, not a crash.
+pub(super) fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    let end = if text.ends_with('\n') { "" } else { "\n" };
+    write!(out, "{text}{end}").and_then(|()| out.flush()).context("standard output is closed")
+}
+
+/// A text from elsewhere without what a terminal would obey.
+pub(super) fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 /// Prints rows in aligned columns under a heading.

@@ -1,5 +1,6 @@
 //! Configuration: read once, checked whole, then passed as values. The only module that reads the environment.
 
+pub mod command;
 mod parse;
 mod redis;
 mod source;

@@ -20,7 +20,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     CROWDED,
-    patience::{HEAD, LOOK, Patience, Verdict},
+    patience::{CROWDED_IDLE, HEAD, IDLE, LOOK, Patience, Verdict},
     pulse::{Counted, Pulse},
 };
 
@@ -45,6 +45,13 @@ const HTTP2_PING: Duration = Duration::from_secs(30);
 /// … and given up after this one.
 const HTTP2_PING_LIMIT: Duration = Duration::from_secs(20);
 
+/// How HTTP/2 begins (RFC 9113 §3.4); no method of HTTP/1.1 does.
+const PREFACE: [u8; 3] = *b"PRI";
+/// What TLS calls HTTP/2.
+const ALPN: &[u8] = b"h2";
+/// Between two looks at a beginning that is too short to tell: nothing wakes whoever looked and did not take.
+const TOO_SHORT: Duration = Duration::from_millis(20);
+
 /// What a connection needs to be served.
 pub(super) struct Connection {
     pub(super) routes: Router,
@@ -58,18 +65,60 @@ pub(super) struct Connection {
 impl Connection {
     /// Serves until the peer leaves, the door is closed and every request answered, or patience ends.
     pub(super) async fn serve(self, stream: TcpStream, tls: Option<Arc<ServerConfig>>) {
-        let Some(config) = tls else { return self.speak(stream).await };
-        match time::timeout(HEAD, TlsAcceptor::from(config).accept(stream)).await {
-            Ok(Ok(stream)) => self.speak(stream).await,
+        let Some(config) = tls else {
+            if let Some(http2) = self.begins(&stream).await {
+                // Boxed, so that a connection takes the room of what it is, not of the largest that it might be.
+                Box::pin(self.speak(stream, http2)).await;
+            }
+            return;
+        };
+        match time::timeout(HEAD, Box::pin(TlsAcceptor::from(config).accept(stream))).await {
+            Ok(Ok(stream)) => {
+                let http2 = stream.get_ref().1.alpn_protocol() == Some(ALPN);
+                Box::pin(self.speak(stream, http2)).await;
+            }
             Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
             Err(_) => tracing::debug!("a TLS handshake took too long"),
         }
     }
 
-    async fn speak<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(self, stream: S) {
+    /// Does the peer speak HTTP/2? `None` when it says nothing in time, or leaves, or the door is closed.
+    ///
+    /// Looked at and not taken: what the library takes to tell, it puts before the rest again, and its buffer for the
+    /// rest then grows to twice the size, for as long as the connection lives.
+    async fn begins(&self, stream: &TcpStream) -> Option<bool> {
+        let (start, mut begun) = (Instant::now(), None);
+        let mut looks = time::interval(LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut head = [0; PREFACE.len()];
+        loop {
+            tokio::select! {
+                seen = stream.peek(&mut head) => match seen {
+                    Ok(0) | Err(_) => return None,
+                    Ok(len) if len == PREFACE.len() || head[..len] != PREFACE[..len] => {
+                        return Some(head == PREFACE);
+                    }
+                    Ok(_) => {
+                        begun.get_or_insert_with(Instant::now);
+                        time::sleep(TOO_SHORT).await;
+                    }
+                },
+                () = self.closed.cancelled() => return None,
+                now = looks.tick() => {
+                    let idle = if self.is_crowded() { CROWDED_IDLE } else { IDLE };
+                    if now - start >= idle || begun.is_some_and(|since| now - since >= HEAD) {
+                        return None;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn speak<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(self, stream: S, http2: bool) {
         let pulse = Arc::<Pulse>::default();
         let io = TokioIo::new(Counted { stream, pulse: Arc::clone(&pulse) });
         let builder = protocol(&self.tracker);
+        let builder = if http2 { builder.http2_only() } else { builder.http1_only() };
         let (routes, requests) = (TowerToHyperService::new(self.routes.clone()), Arc::clone(&pulse));
         let service = hyper::service::service_fn(move |request: Request<Incoming>| {
             let open = requests.begin(request.version() == Version::HTTP_2);

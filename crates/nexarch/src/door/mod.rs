@@ -24,7 +24,7 @@ use self::connection::Connection;
 pub use self::files::raise_limit;
 
 /// Connections of one door at once. A peer beyond it waits in the kernel's queue until another one leaves: its requests
-/// are late, not lost. An idle connection costs some 20 KiB.
+/// are late, not lost. An idle connection costs some 16 KiB.
 const MAX_CONNECTIONS: usize = 2_048;
 /// When fewer places than this are free, idle connections are closed after [`patience::CROWDED_IDLE`].
 const CROWDED: usize = MAX_CONNECTIONS / 4;

@@ -156,14 +156,15 @@ async fn apply(
 ) -> Result<Response, ApiError> {
     let done = app.cache.invalidate(&caller.scope, what, Cause::Manual).await.map_err(problem)?;
     let reach = reach(app, done.reach);
-    audit::record(&Mutation {
+    let made = Mutation {
         by: By::Key(&caller.key_id),
         tenant: &caller.tenant,
         what: What::Invalidated { scope },
         operations: &done.operations,
         reach,
         version: done.version,
-    });
+    };
+    audit::record(&app.streams, &made);
     let answer = Invalidated {
         status: "success",
         tenant_id: caller.tenant.to_string(),

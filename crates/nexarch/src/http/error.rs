@@ -13,6 +13,7 @@ use crate::{
     auth::Refused,
     ingest::{self, IngestError, body::BodyError},
     limit::Limited,
+    stream::{self, Crowded},
 };
 
 /// What the caller is told, and what only the log is told.
@@ -169,6 +170,16 @@ impl From<IngestError> for ApiError {
 impl From<Limited> for ApiError {
     fn from(limited: Limited) -> Self {
         Self::try_again(StatusCode::TOO_MANY_REQUESTS, limited.to_string(), limited.retry_after)
+    }
+}
+
+impl From<Crowded> for ApiError {
+    fn from(crowded: Crowded) -> Self {
+        let status = match crowded {
+            Crowded::Tenant => StatusCode::TOO_MANY_REQUESTS,
+            Crowded::Server => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Self::try_again(status, crowded.to_string(), stream::RETRY_AFTER)
     }
 }
 

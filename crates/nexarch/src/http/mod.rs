@@ -16,6 +16,7 @@ mod page;
 mod params;
 mod rest;
 mod search;
+mod stream;
 mod traces;
 mod warm;
 
@@ -55,6 +56,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/api/v1/traces", get(search::search))
         .route("/api/v1/traces/{trace_id}", get(traces::trace))
         .route("/api/v1/traces/{trace_id}/waterfall", get(traces::waterfall))
+        .route("/api/v1/stream", get(stream::stream))
         .route("/api/v1/cache/stats", get(cache::stats))
         .route("/api/v1/cache/health", get(cache::health))
         .route("/api/v1/cache/warm", post(warm::all))

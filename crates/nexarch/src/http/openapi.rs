@@ -9,7 +9,7 @@ use utoipa::{
     openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme},
 };
 
-use super::{cache, dashboard, diagnostics, health, ingest, otlp, search, traces, warm};
+use super::{cache, dashboard, diagnostics, health, ingest, otlp, search, stream, traces, warm};
 
 /// Which span of time, and which environment.
 #[derive(IntoParams)]
@@ -91,6 +91,7 @@ pub(super) struct WindowParams {
         dashboard::overview, dashboard::map, dashboard::export, dashboard::diff, dashboard::services, dashboard::service, dashboard::service_metrics, dashboard::trends,
         dashboard::bottlenecks, dashboard::dependencies, dashboard::health, dashboard::issues,
         search::search, traces::trace, traces::waterfall,
+        stream::stream,
         cache::stats, cache::health, cache::invalidate, cache::invalidate_operation, warm::all, warm::operation,
         health::health, health::ready,
     ),

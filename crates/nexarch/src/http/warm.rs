@@ -59,7 +59,7 @@ pub(super) async fn all(
     }
     // What was done before something failed was done.
     if !operations.is_empty() {
-        warm::note(&caller.tenant, By::Key(&caller.key_id), &operations);
+        warm::note(&app, &caller.tenant, By::Key(&caller.key_id), &operations);
     }
     outcome.map(|()| Json(All { status: "success", operations }))
 }
@@ -80,7 +80,7 @@ pub(super) async fn operation(
         return Err(ApiError::not_found(unknown.unwrap_or_default()));
     };
     let report = one(&app, &caller, operation, &range).await?;
-    warm::note(&caller.tenant, By::Key(&caller.key_id), std::slice::from_ref(&report));
+    warm::note(&app, &caller.tenant, By::Key(&caller.key_id), std::slice::from_ref(&report));
     Ok(Json(report))
 }
 

@@ -17,14 +17,14 @@ use std::{
     time::Duration,
 };
 
-use nexarch_cache::{Cache, Scope};
+use nexarch_cache::{Cache, Cause, Scope};
 use nexarch_core::span::Span;
 use nexarch_store::{Appended, Batch, Error as StoreError, Store};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use self::inflight::{Budget, Full, Held};
-use crate::{auth::Caller, authority};
+use crate::{auth::Caller, authority, stream::Hub};
 
 /// Requests that may wait for the writer. The byte budget is the real bound; this one keeps tiny requests in check.
 const QUEUE_LEN: usize = 1_024;
@@ -143,7 +143,13 @@ pub struct Writer {
 
 impl Writer {
     /// Writes until `stop`, then what is queued already: a connection that never ends must not hold it up.
-    pub async fn run(mut self, store: Arc<dyn Store>, cache: Cache, stop: CancellationToken) {
+    pub(crate) async fn run(
+        mut self,
+        store: Arc<dyn Store>,
+        cache: Cache,
+        streams: Arc<Hub>,
+        stop: CancellationToken,
+    ) {
         loop {
             let first = tokio::select! {
                 biased;
@@ -163,12 +169,12 @@ impl Writer {
                 jobs.push(next);
             }
             self.counters.groups.fetch_add(1, Ordering::Relaxed);
-            write_group(&*store, &cache, jobs).await;
+            write_group(&*store, &cache, &streams, jobs).await;
         }
     }
 }
 
-async fn write_group(store: &dyn Store, cache: &Cache, jobs: Vec<Job>) {
+async fn write_group(store: &dyn Store, cache: &Cache, streams: &Hub, jobs: Vec<Job>) {
     let mut batches = Vec::with_capacity(jobs.len());
     let mut waiting = Vec::with_capacity(jobs.len());
     for job in jobs {
@@ -181,7 +187,7 @@ async fn write_group(store: &dyn Store, cache: &Cache, jobs: Vec<Job>) {
             for ((scope, reply, held), outcome) in waiting.into_iter().zip(outcomes) {
                 if let Ok(appended) = &outcome {
                     // Before the answer: a read that begins after it must not meet an older value.
-                    authority::announce_ingest(cache, &scope, &appended.versions, asked_at);
+                    authority::announce(cache, streams, &scope, Cause::Ingest, &appended.versions, asked_at);
                 }
                 drop(held);
                 // A caller who hung up needs no answer; the spans stay.

@@ -7,6 +7,8 @@ mod audit;
 mod auth;
 mod bench;
 mod beside;
+mod cache_cli;
+mod cache_watch;
 mod config;
 mod connection;
 mod converge;
@@ -40,6 +42,7 @@ mod redis;
 mod refusals;
 mod search;
 mod senders;
+mod stream;
 mod support;
 mod tls;
 #[cfg(feature = "azure")]

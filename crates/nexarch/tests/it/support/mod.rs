@@ -2,6 +2,7 @@
 
 pub(crate) mod client;
 pub(crate) mod encode;
+pub(crate) mod events;
 pub(crate) mod grpc;
 pub(crate) mod home;
 #[cfg(feature = "azure")]
