@@ -4,6 +4,7 @@ mod authority;
 #[cfg(feature = "azure")]
 mod azure;
 mod behind;
+mod bounded;
 #[cfg(feature = "redis")]
 mod breaker;
 mod builder;

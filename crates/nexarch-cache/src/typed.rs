@@ -1,5 +1,6 @@
 //! Values of a type, over the bytes: serde and `postcard`, a compact format that only reads data.
 
+use crate::bounded;
 use crate::cache::Cache;
 use crate::envelope::Codec;
 use crate::error::{BoxError, Error};
@@ -27,8 +28,8 @@ impl Cache {
     /// What an earlier version of a program left in a shared tier is read only when the operation's schema and the name
     /// and size of `T` are the same and the bytes decode; that finds most changes of a type, but two fields of one type
     /// that changed places it does not. So change [`Operation::with_schema`](crate::Operation::with_schema) with the type.
-    /// Types that serde does not write as they are (`skip_serializing_if`, `flatten`, `untagged`) do not decode:
-    /// [`Error::Decode`].
+    /// Types that serde does not write as they are (`skip_serializing_if`, `flatten`, `untagged`) do not decode, nor do values
+    /// that nest deeper than 128 levels: [`Error::Decode`].
     ///
     /// ```
     /// # use nexarch_cache::{Cache, Computed, LocalAuthority, Operation, Read, Scope};
@@ -71,7 +72,7 @@ impl Cache {
         let of_type = xxh3_64_with_seed(std::any::type_name::<T>().as_bytes(), size_of::<T>() as u64);
         let read = Read { shape: &Of::<T>::SHAPE, of_type, ..read };
         let answer = self.get_or_compute(scope, read, encoded).await?;
-        let value = postcard::from_bytes(answer.body()).map_err(|error| Error::Decode(error.to_string()))?;
+        let value = bounded::from_bytes(answer.body()).map_err(Error::Decode)?;
         Ok(Typed { value, answer })
     }
 }
@@ -81,5 +82,5 @@ struct Of<T>(PhantomData<T>);
 
 impl<T: DeserializeOwned> Of<T> {
     const SHAPE: Shape =
-        Shape { codec: Codec::Postcard, decodes: |body| postcard::from_bytes::<T>(body).is_ok() };
+        Shape { codec: Codec::Postcard, decodes: |body| bounded::from_bytes::<T>(body).is_ok() };
 }

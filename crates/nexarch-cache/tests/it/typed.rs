@@ -4,6 +4,7 @@ use crate::cluster::{Cluster, Node, cluster, cluster_with};
 use crate::support::TTL;
 use nexarch_cache::{Computed, Error, Operation, Outcome, Read, Typed};
 use serde::de::DeserializeOwned;
+use serde::ser::SerializeTuple;
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -118,4 +119,36 @@ async fn bytes_that_make_a_type_panic_are_a_miss() {
     one.written().await;
     let found = read(&cluster, other, Picky(1)).await.unwrap();
     assert_eq!((found.value, other.rejected("other_schema")), (Picky(1), 1));
+}
+
+/// Says of itself that it nests half a million times, as somebody may write it there.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+struct Tree {
+    children: Vec<Tree>,
+}
+
+impl Serialize for Tree {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.children.is_empty() {
+            return 0u8.serialize(serializer);
+        }
+        let depth = 500_000;
+        let mut bytes = serializer.serialize_tuple(depth)?;
+        (0..depth).try_for_each(|_| bytes.serialize_element(&1u8))?;
+        bytes.end()
+    }
+}
+
+/// A stack that overflows ends the process, and no value may.
+#[tokio::test(start_paused = true)]
+async fn bytes_that_nest_without_end_are_a_miss() {
+    let cluster = cluster(2);
+    let [one, other] = &cluster.nodes[..] else { panic!() };
+    let flat = Tree { children: Vec::new() };
+    let deep = Tree { children: vec![flat.clone()] };
+    let error = read(&cluster, one, deep).await.unwrap_err();
+    assert!(error.to_string().contains("it nests deeper than 128 levels"), "{error}");
+    assert_eq!(cluster.entries().len(), 1, "and there it stands");
+    let found = read(&cluster, other, flat.clone()).await.unwrap();
+    assert_eq!((found.value, other.rejected("other_schema")), (flat, 1));
 }
