@@ -17,12 +17,14 @@ use std::time::Duration;
 impl Inner {
     /// Sends `entry` to the shared tier on a task of its own, if there is room for it on the way and for the scope there.
     pub(crate) fn write_behind(self: &Arc<Self>, tenant: &Arc<Tenant>, plan: &Plan, entry: &Arc<Entry>) {
-        let Some(permits) = self.may_write(tenant, plan, entry) else { return };
+        let Some(permits) = self.may_write(tenant, plan, entry) else { return self.give_up(plan) };
         let (inner, tenant) = (Arc::clone(self), Arc::clone(tenant));
         let (plan, entry) = (plan.clone(), Arc::clone(entry));
         self.tracker.spawn(async move {
-            if let Some(tier) = &inner.tier {
-                inner.write(tier, &tenant, plan, entry).await;
+            if let Some(tier) = &inner.tier
+                && !inner.write(tier, &tenant, plan.clone(), entry).await
+            {
+                inner.give_up(&plan);
             }
             drop(permits);
         });

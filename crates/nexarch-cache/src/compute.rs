@@ -8,6 +8,7 @@ use crate::fence::Fence;
 use crate::key::{EntryKey, Scope};
 use crate::mirror::Needed;
 use crate::operation::{Operation, OperationId};
+use crate::others::Lease;
 use crate::read::{Computed, Read, Shape};
 use crate::tenants::Tenant;
 use futures_util::FutureExt;
@@ -64,6 +65,8 @@ pub(crate) struct Plan {
     pub(crate) shape: &'static Shape,
     /// Send it to the shared tier behind the answer? Else who asked does, and waits for it.
     pub(crate) behind: bool,
+    /// Other nodes wait for what is computed under it.
+    pub(crate) lease: Option<Lease>,
 }
 
 impl Plan {
@@ -81,6 +84,7 @@ impl Plan {
             of_type: read.of_type,
             shape: read.shape,
             behind: true,
+            lease: None,
         }
     }
 
@@ -118,7 +122,7 @@ impl Inner {
             self.truth.distrust(self.clock.boot());
         }
         tenant.counters.of(plan.operation).computed(cost, computed.is_err());
-        let (computed, label) = computed?;
+        let (computed, label) = computed.inspect_err(|_| self.give_up(plan))?;
 
         // Seen, therefore committed: no later read on this node may get less.
         tenant.mirror.raise_data(label.data);
@@ -151,6 +155,7 @@ impl Inner {
             }
         } else {
             tenant.counters.of(plan.operation).unshared.store(true, Ordering::Relaxed);
+            self.give_up(plan);
         }
         Ok(Landing { entry, origin: Origin::Computed { stored } })
     }

@@ -13,6 +13,7 @@ use crate::fetch::Fetched;
 use crate::fly::Flight;
 use crate::key::{EntryKey, Scope, splitmix};
 use crate::operation::Operation;
+use crate::others::{Lease, LeftToAnother};
 use crate::read::{Computed, Read};
 use crate::tenants::Tenant;
 use std::sync::Arc;
@@ -77,9 +78,10 @@ impl Inner {
         let tenant = self.current(&plan.scope, 0).await?;
         let needed = tenant.mirror.certain(plan.operation.index(), plan.follows_data);
         // Looked for before it takes off: a flight may be joined at once, and who joins it is owed a value.
-        if self.refreshed_elsewhere(&tenant, &plan, &needed.fence, held).await {
+        let Ok(lease) = self.refreshed_elsewhere(&tenant, &plan, &needed.fence, held).await else {
             return Ok(());
-        }
+        };
+        let plan = Plan { lease, ..plan };
         let Some(flight) = Flight::take_off(&tenant, &plan, &needed) else { return Ok(()) };
         let result = self.compute(&tenant, &plan, needed, compute).await;
         let failed = result.as_ref().err().cloned();
@@ -87,21 +89,21 @@ impl Inner {
         failed.map_or(Ok(()), Err)
     }
 
-    /// Whether another node has refreshed it, which is then in memory here, or is about to: then its value is found when
-    /// this one ends.
+    /// An error if another node has refreshed it, which is then in memory here, or is about to: then its value is found
+    /// when this one ends.
     async fn refreshed_elsewhere(
         self: &Arc<Self>,
         tenant: &Arc<Tenant>,
         plan: &Plan,
         needed: &Fence,
         held: &Entry,
-    ) -> bool {
-        let Some(tier) = &self.tier else { return false };
+    ) -> Result<Option<Lease>, LeftToAnother> {
+        let Some(tier) = &self.tier else { return Ok(None) };
         match self.fetch(tier, tenant, plan, needed).await {
-            Fetched::Hit(entry) if entry.expires > held.expires => true,
+            Fetched::Hit(entry) if entry.expires > held.expires => Err(LeftToAnother),
             // Nothing is known of others, and to ask again would cost another deadline.
-            Fetched::Failed => false,
-            _ => self.left_to_another(tier, tenant, plan, needed, held.cost).await,
+            Fetched::Failed => Ok(None),
+            _ => self.unless_another(tier, tenant, plan, needed, held.cost).await,
         }
     }
 }

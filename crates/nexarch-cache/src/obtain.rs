@@ -6,9 +6,16 @@ use crate::error::{BoxError, Error};
 use crate::fence::Fence;
 use crate::fetch::Fetched;
 use crate::mirror::Needed;
+use crate::others::{Lease, Turn};
 use crate::read::Computed;
 use crate::tenants::Tenant;
 use std::sync::Arc;
+
+enum Elsewhere {
+    Found(Landing),
+    /// To be computed here, under this lease if there is one.
+    Nowhere(Option<Lease>),
+}
 
 impl Inner {
     /// The value from the shared tier, for a read that is not to compute.
@@ -44,8 +51,12 @@ impl Inner {
         Fut: Future<Output = Result<Computed, BoxError>> + Send,
     {
         match self.elsewhere(tenant, plan, &needed.fence, looked).await {
-            Some(landing) => Ok(landing),
-            None => self.compute(tenant, plan, needed, compute).await,
+            Elsewhere::Found(landing) => Ok(landing),
+            Elsewhere::Nowhere(None) => self.compute(tenant, plan, needed, compute).await,
+            Elsewhere::Nowhere(lease) => {
+                let plan = Plan { lease, ..plan.clone() };
+                self.compute(tenant, &plan, needed, compute).await
+            }
         }
     }
 
@@ -56,23 +67,27 @@ impl Inner {
         plan: &Plan,
         needed: &Fence,
         looked: Option<Fetched>,
-    ) -> Option<Landing> {
-        let tier = self.tier.as_ref().filter(|_| self.enabled())?;
+    ) -> Elsewhere {
+        let Some(tier) = self.tier.as_ref().filter(|_| self.enabled()) else {
+            return Elsewhere::Nowhere(None);
+        };
         let fetched = match looked {
             Some(fetched) => fetched,
             None => self.fetch(tier, tenant, plan, needed).await,
         };
         let cost = match fetched {
-            Fetched::Hit(entry) => return Some(Landing { entry, origin: Origin::Fetched }),
+            Fetched::Hit(entry) => return Elsewhere::Found(Landing { entry, origin: Origin::Fetched }),
             Fetched::Miss(cost) => cost,
             Fetched::Refused(reason) => {
                 tier.refused(reason);
                 None
             }
             // It would fail again, and cost another deadline.
-            Fetched::Failed => return None,
+            Fetched::Failed => return Elsewhere::Nowhere(None),
         };
-        let entry = self.by_another(tier, tenant, plan, needed, cost).await?;
-        Some(Landing { entry, origin: Origin::Awaited })
+        match self.by_another(tier, tenant, plan, needed, cost).await {
+            Turn::Theirs(entry) => Elsewhere::Found(Landing { entry, origin: Origin::Awaited }),
+            Turn::Ours(lease) => Elsewhere::Nowhere(lease),
+        }
     }
 }

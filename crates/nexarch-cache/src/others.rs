@@ -1,5 +1,7 @@
 //! One computation in the cluster: who is to compute takes a short lease in the shared tier, the others look for the
 //! value until it has lapsed. Only for what costs more than the looking does, and never a reason for a read to fail.
+//!
+//! Who has nothing to show in the end gives the lease up, so that the next one need not wait until it lapses.
 
 use crate::cache::Inner;
 use crate::compute::Plan;
@@ -12,6 +14,7 @@ use crate::remote::RemoteError;
 use crate::tenants::Tenant;
 use crate::tier::{Tier, count};
 use bytes::Bytes;
+use futures_util::future::join;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -30,9 +33,34 @@ const MOST: Duration = Duration::from_secs(5);
 /// The first look comes after this time; a look costs a round trip.
 const FIRST_LOOK: Duration = Duration::from_millis(5);
 
+/// How long a lease that was given up still stands there: the shortest life there is.
+const GIVEN_UP: Duration = Duration::from_millis(1);
+
+/// The right to compute an entry under a fence, by its name in the shared tier.
+#[derive(Clone, Debug)]
+pub(crate) struct Lease(Arc<str>);
+
+/// What came of waiting for others.
+pub(crate) enum Turn {
+    /// Another node computed it.
+    Theirs(Arc<Entry>),
+    /// It is to be computed here, under a lease or without.
+    Ours(Option<Lease>),
+}
+
+/// Another node is at it.
+pub(crate) struct LeftToAnother;
+
+enum Taken {
+    Now,
+    /// It is left over from this node: its value was not written, or is gone. Or nothing is known.
+    Unknown,
+    ByAnother,
+}
+
 impl Inner {
-    /// The value, if another node computes it and brings it while its lease lasts; `None` if it is to be computed here.
-    /// `hint` is what it took to compute the value that was found and was too old.
+    /// The value, if another node computes it and brings it while its lease lasts. `hint` is what it took to compute the
+    /// value that was found and was too old.
     pub(crate) async fn by_another(
         self: &Arc<Self>,
         tier: &Tier,
@@ -40,42 +68,70 @@ impl Inner {
         plan: &Plan,
         needed: &Fence,
         hint: Option<Duration>,
-    ) -> Option<Arc<Entry>> {
+    ) -> Turn {
         // Nobody would find what is computed here, so nobody is to wait for it.
         let unshared =
             plan.ttl.is_zero() || tenant.counters.of(plan.operation).unshared.load(Ordering::Relaxed);
         if unshared || tenant.remote.bytes(self.clock.boot()) >= tier.scope_max_bytes {
-            return None;
+            return Turn::Ours(None);
         }
         let cost = hint.or_else(|| tenant.counters.of(plan.operation).cost());
         if cost.is_some_and(|cost| cost <= tier.round_trip() * CHEAP) {
-            return None;
+            return Turn::Ours(None);
         }
         let cost = cost.unwrap_or(UNKNOWN).clamp(FIRST_LOOK, MOST);
-        let lapses = Instant::now() + cost * 2;
-        let lease = EntryKey::lease_name(&self.name(tenant, plan), needed);
-        if !self.taken_by_another(tier, &lease, cost * 2).await {
-            return None;
+        // However many have it in turn, nobody waits longer than for one who died with it.
+        let until = Instant::now() + cost * 2;
+        let mut patience = Patience { until, pause: FIRST_LOOK, longest: cost / 4 };
+        let lease = self.lease(tenant, plan, needed);
+        let mut waits = false;
+        loop {
+            match take(tier, &lease, cost * 2).await {
+                Taken::Now => return Turn::Ours(Some(lease)),
+                Taken::Unknown => return Turn::Ours(None),
+                Taken::ByAnother => {}
+            }
+            if !std::mem::replace(&mut waits, true) {
+                count(&tier.counts.waited_for_others);
+            }
+            match self.wait_for_another(tier, tenant, plan, needed, &lease, &mut patience).await {
+                Waited::Found(entry) => return Turn::Theirs(entry),
+                Waited::InVain => return Turn::Ours(None),
+                Waited::GivenUp => {}
+            }
         }
-        count(&tier.counts.waited_for_others);
-        let mut pause = FIRST_LOOK;
-        while Instant::now() + pause < lapses {
-            tokio::time::sleep(pause).await;
-            match self.promised(tier, tenant, plan, needed).await {
-                Ok(true) => match self.fetch(tier, tenant, plan, needed).await {
-                    Fetched::Hit(entry) => return Some(entry),
+    }
+
+    /// Looks for the value, and whether anybody computes it yet, until the lease lapses.
+    async fn wait_for_another(
+        self: &Arc<Self>,
+        tier: &Tier,
+        tenant: &Arc<Tenant>,
+        plan: &Plan,
+        needed: &Fence,
+        lease: &Lease,
+        patience: &mut Patience,
+    ) -> Waited {
+        while Instant::now() + patience.pause < patience.until {
+            tokio::time::sleep(patience.pause).await;
+            patience.pause = (patience.pause * 3 / 2).min(patience.longest).max(FIRST_LOOK);
+            // Sent together: it is one round trip.
+            let looks = join(self.promised(tier, tenant, plan, needed), tier.remote.head(&lease.0, 1));
+            match looks.await {
+                (Ok(true), _) => match self.fetch(tier, tenant, plan, needed).await {
+                    Fetched::Hit(entry) => return Waited::Found(entry),
                     Fetched::Miss(_) | Fetched::Refused(_) => {}
-                    Fetched::Failed => return None,
+                    Fetched::Failed => return Waited::InVain,
                 },
-                Ok(false) => {}
-                Err(error) => {
+                (Ok(false), Ok(None)) => return Waited::GivenUp,
+                (Ok(false), _) => {}
+                (Err(error), _) => {
                     tier.failed(&error);
-                    return None;
+                    return Waited::InVain;
                 }
             }
-            pause = (pause * 3 / 2).min(cost / 4).max(FIRST_LOOK);
         }
-        None
+        Waited::InVain
     }
 
     /// Whether a value stands there that claims to be new enough: a look costs a hundred bytes, not the old value.
@@ -94,27 +150,76 @@ impl Inner {
         Ok(head.and_then(|head| envelope::claimed_label(&head)).is_some_and(|label| label.covers(needed)))
     }
 
-    /// Whether another node has the lease; if not, this one takes it.
-    pub(crate) async fn left_to_another(
+    /// For what can be left to others: an error if another node has the lease; if not, this one takes it.
+    pub(crate) async fn unless_another(
         &self,
         tier: &Tier,
         tenant: &Tenant,
         plan: &Plan,
         needed: &Fence,
         cost: Duration,
-    ) -> bool {
-        let lease = EntryKey::lease_name(&self.name(tenant, plan), needed);
-        self.taken_by_another(tier, &lease, cost.clamp(FIRST_LOOK, MOST) * 2).await
+    ) -> Result<Option<Lease>, LeftToAnother> {
+        let lease = self.lease(tenant, plan, needed);
+        match take(tier, &lease, cost.clamp(FIRST_LOOK, MOST) * 2).await {
+            Taken::Now => Ok(Some(lease)),
+            Taken::Unknown => Ok(None),
+            Taken::ByAnother => Err(LeftToAnother),
+        }
     }
 
-    /// Takes the lease unless it is taken; says whether it is, and by another node. One of this node is left over: its
-    /// value was not written, or is gone.
-    async fn taken_by_another(&self, tier: &Tier, lease: &str, ttl: Duration) -> bool {
-        let own = Bytes::copy_from_slice(&tier.token);
-        if tier.remote.set_if_absent(lease, own, ttl).await != Ok(false) {
-            return false;
-        }
-        let holder = tier.remote.get(lease, tier.token.len()).await;
-        matches!(holder, Ok(Some(holder)) if holder != tier.token[..])
+    fn lease(&self, tenant: &Tenant, plan: &Plan, needed: &Fence) -> Lease {
+        Lease(EntryKey::lease_name(&self.name(tenant, plan), needed).into())
+    }
+
+    /// Nobody will find anything: whoever waits is let go, and the next to come takes the lease at once. Behind, for it
+    /// is a favour.
+    pub(crate) fn give_up(self: &Arc<Self>, plan: &Plan) {
+        let Some(lease) = plan.lease.clone() else { return };
+        let inner = Arc::clone(self);
+        self.tracker.spawn(async move {
+            let Some(tier) = &inner.tier else { return };
+            let holder = tier.remote.get(&lease.0, tier.token.len()).await;
+            // Between the two another may take it: then its others do not wait for it, and that is all.
+            if matches!(holder, Ok(Some(holder)) if holder == tier.token[..]) {
+                // An empty value is none already.
+                let _ = tier.remote.set(&lease.0, Bytes::new(), GIVEN_UP).await;
+            }
+        });
+    }
+}
+
+/// How long somebody waits, and from look to look: longer each time, also when the lease has changed hands.
+struct Patience {
+    until: Instant,
+    pause: Duration,
+    longest: Duration,
+}
+
+enum Waited {
+    Found(Arc<Entry>),
+    /// It was, or is gone: nobody has it.
+    GivenUp,
+    InVain,
+}
+
+/// Takes the lease unless it is taken.
+async fn take(tier: &Tier, lease: &Lease, ttl: Duration) -> Taken {
+    let own = Bytes::copy_from_slice(&tier.token);
+    match tier.remote.set_if_absent(&lease.0, own.clone(), ttl).await {
+        Ok(true) => return Taken::Now,
+        Ok(false) => {}
+        Err(_) => return Taken::Unknown,
+    }
+    match tier.remote.get(&lease.0, tier.token.len()).await {
+        Ok(Some(holder)) if holder != tier.token[..] => return Taken::ByAnother,
+        Ok(Some(_)) | Err(_) => return Taken::Unknown,
+        Ok(None) => {}
+    }
+    // It is being given up. Whoever else sees that comes as late as this one, and one of them gets it.
+    tokio::time::sleep(GIVEN_UP * 2).await;
+    match tier.remote.set_if_absent(&lease.0, own, ttl).await {
+        Ok(true) => Taken::Now,
+        Ok(false) => Taken::ByAnother,
+        Err(_) => Taken::Unknown,
     }
 }
