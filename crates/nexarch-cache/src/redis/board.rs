@@ -46,7 +46,8 @@ struct Inner {
 #[derive(Debug)]
 enum State {
     Up,
-    Down(Failure),
+    /// And whether somebody looks just now if it is still so.
+    Down(Failure, bool),
 }
 
 #[derive(Debug)]
@@ -89,7 +90,7 @@ impl Board {
     /// it is forgotten already.
     pub(super) fn join(&self, node: NodeId, failure: Failure) {
         self.change(|inner| {
-            inner.nodes.insert(node, State::Down(failure));
+            inner.nodes.insert(node, State::Down(failure, false));
         });
     }
 
@@ -100,7 +101,7 @@ impl Board {
 
     /// A server does not, or a connection to it could not be made.
     pub(super) fn down(&self, node: NodeId, failure: Failure) {
-        self.set(node, State::Down(failure));
+        self.set(node, State::Down(failure, false));
     }
 
     fn set(&self, node: NodeId, state: State) {
@@ -148,13 +149,14 @@ impl Board {
         lock(&self.inner).writes
     }
 
-    /// A server that is down is being tried.
-    pub(super) fn probing(&self) {
-        self.quietly(|status| {
-            if status.breaker == Breaker::Open {
-                status.breaker = Breaker::HalfOpen;
-            }
-        });
+    /// Whether a server that is down is being tried; over when it is told what came of it. That alone is no news.
+    pub(super) fn probing(&self, node: NodeId, is: bool) {
+        let mut inner = lock(&self.inner);
+        if let Some(State::Down(_, probing)) = inner.nodes.get_mut(&node) {
+            *probing = is;
+            let breaker = inner.breaker();
+            self.quietly(|status| status.breaker = breaker);
+        }
     }
 
     /// Somebody was told that Redis is not used, although its reason is not known: he is told when it is.
@@ -207,8 +209,8 @@ impl Inner {
             match state {
                 State::Up => return None,
                 // "Connecting" says the least.
-                State::Down(failure) if failure.reason == Reason::Connecting && worst.is_some() => {}
-                State::Down(failure) => worst = Some(failure),
+                State::Down(failure, _) if failure.reason == Reason::Connecting && worst.is_some() => {}
+                State::Down(failure, _) => worst = Some(failure),
             }
         }
         Some(worst.unwrap_or(&self.before).clone())
@@ -222,14 +224,27 @@ impl Inner {
             None if !messages => Some(Reason::Messages),
             None => self.writes,
         };
-        let all = self.nodes.values().all(|state| matches!(state, State::Up));
-        let breaker = if values && all { Breaker::Closed } else { Breaker::Open };
-        let old = (status.values, status.messages, status.reason, status.breaker);
+        let breaker = self.breaker();
+        let closed = |breaker| breaker == Breaker::Closed;
+        let old = (status.values, status.messages, status.reason, closed(status.breaker));
         if (status.values, status.messages) != (values, messages) {
             status.since = SystemClock.wall();
         }
         (status.values, status.messages, status.reason, status.breaker) = (values, messages, reason, breaker);
-        old != (values, messages, reason, breaker)
+        // Every attempt half opens it: that is for who asks.
+        old != (values, messages, reason, closed(breaker))
+    }
+
+    /// That of the server that is worst off.
+    fn breaker(&self) -> Breaker {
+        let any = |is: fn(&State) -> bool| self.nodes.values().any(is);
+        if self.nodes.is_empty() || any(|state| matches!(state, State::Down(_, false))) {
+            Breaker::Open
+        } else if any(|state| matches!(state, State::Down(_, true))) {
+            Breaker::HalfOpen
+        } else {
+            Breaker::Closed
+        }
     }
 
     /// One line when it is lost and one when it is back.
@@ -395,11 +410,37 @@ mod tests {
                 board.down(node, failure(reason));
             }
             assert_eq!(board.watch().borrow().reason, Some(Reason::Tls));
-            board.probing();
-            assert_eq!(board.watch().borrow().breaker, Breaker::HalfOpen);
-            board.down(1, failure(Reason::Refused));
-            assert_eq!(board.watch().borrow().breaker, Breaker::Open);
         }
+    }
+
+    /// Until it is told what came of it, whatever else is told meanwhile; of several the worst. Nobody is woken by it.
+    #[test]
+    fn a_server_that_is_tried_is_half_open_for_who_asks() {
+        let board = board();
+        board.join(2, failure(Reason::Timeout));
+        let mut status = board.watch();
+        status.mark_unchanged();
+        board.probing(1, true);
+        assert_eq!(status.borrow().breaker, Breaker::Open, "the other is not tried");
+        board.probing(2, true);
+        assert_eq!(status.borrow().breaker, Breaker::HalfOpen);
+        board.writes(None);
+        board.messages(false);
+        assert_eq!(status.borrow().breaker, Breaker::HalfOpen, "nobody said what came of it");
+        board.down(1, failure(Reason::Timeout));
+        assert_eq!(status.borrow().breaker, Breaker::Open, "that is what came of it");
+        assert!(!status.has_changed().unwrap());
+        board.probing(1, true);
+        board.probing(1, false);
+        assert_eq!(status.borrow().breaker, Breaker::Open, "given up");
+        board.up(1);
+        assert!(status.has_changed().unwrap());
+        assert_eq!(status.borrow().breaker, Breaker::HalfOpen, "one is up, the other is tried");
+        board.up(2);
+        board.probing(2, true);
+        assert_eq!(status.borrow().breaker, Breaker::Closed, "what is up is not tried");
+        board.probing(3, true);
+        assert_eq!(status.borrow().breaker, Breaker::Closed, "who is not known is not heard");
     }
 
     #[tokio::test(start_paused = true)]

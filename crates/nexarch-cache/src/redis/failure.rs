@@ -12,11 +12,30 @@ pub(super) struct Failure {
     pub(super) detail: String,
     /// The first word of the server's refusal, as `WRONGPASS`.
     pub(super) code: Option<String>,
+    /// The peer ended the connection before it said anything.
+    wordless: bool,
 }
 
 impl Failure {
     pub(super) fn new(reason: Reason, detail: impl Into<String>) -> Self {
-        Self { reason, detail: detail.into(), code: None }
+        Self { reason, detail: detail.into(), code: None, wordless: false }
+    }
+
+    /// The peer said nothing, so why it ended the connection is a guess.
+    pub(super) fn wordless(self) -> Self {
+        Self { wordless: true, ..self }
+    }
+
+    /// As it is to be told where servers spoke Redis under the same settings before: one that ends connections without a
+    /// word then is on its way out, or not up yet, and wants nothing else than it did.
+    pub(super) fn of_one_that_spoke(self) -> Self {
+        if !self.wordless {
+            return self;
+        }
+        Self::new(
+            Reason::Refused,
+            "new connections are ended before they are answered; they were answered before",
+        )
     }
 
     /// Whether waiting alone cannot help, so that there is no haste to try again.
@@ -76,7 +95,8 @@ pub(super) fn of_handshake(error: &RedisError) -> Failure {
         ErrorKind::Io => Failure::new(
             Reason::Protocol,
             "the connection was closed before the first answer; does this port want TLS, or is it not Redis?",
-        ),
+        )
+        .wordless(),
         // The texts of other errors may repeat what the peer sent; their kinds do not.
         ErrorKind::Parse => Failure::new(Reason::Protocol, "the answer is not Redis's protocol"),
         ErrorKind::Server(ServerErrorKind::ResponseError) => Failure::new(

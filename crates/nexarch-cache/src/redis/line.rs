@@ -33,6 +33,7 @@ enum End {
 pub(super) async fn run(tier: Arc<Tier>, node: Arc<Node>, at: usize) {
     let stop = node.stop.clone();
     stop.run_until_cancelled(keep(&tier, &node, at)).await;
+    tier.board.probing(node.id, false);
     node.install(at, None);
 }
 
@@ -43,6 +44,10 @@ async fn keep(tier: &Tier, node: &Node, at: usize) {
         if at > 0 {
             // The first line looks for a server that is away; the others would only double the attempts.
             wait_closed(node).await;
+        }
+        if !node.switch.is_closed() {
+            // It is let in to see whether it answers: the handshake is most of a probe.
+            tier.board.probing(node.id, true);
         }
         match tier.dialer.dial(&node.target, &node.stop).await {
             Ok(link) => {
@@ -100,9 +105,10 @@ async fn watch(tier: &Tier, node: &Node, link: &Link, backoff: &mut Backoff) -> 
                 return End::Replace;
             }
         } else if let Some(pass) = node.switch.probe(SystemClock.boot(), probe_life(tier)) {
-            tier.board.probing();
+            tier.board.probing(node.id, true);
             match prove(tier, node, link).await {
                 Ok(()) => {
+                    tier.dialer.note_spoke();
                     if node.switch.close(pass, SystemClock.boot()) {
                         node.found(tier);
                     }

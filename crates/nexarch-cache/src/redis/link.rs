@@ -41,6 +41,8 @@ pub(super) struct Dialer {
     no_hello: bool,
     /// When the server refused `HELLO`.
     old: Mutex<Option<Instant>>,
+    /// A server was proved under these settings.
+    spoke: AtomicBool,
 }
 
 /// How long a server that refused `HELLO` is not asked again: it may be replaced by a newer one behind its name.
@@ -107,6 +109,7 @@ impl Dialer {
             resp2: config.resp2,
             no_hello: !config.may("HELLO"),
             old: Mutex::default(),
+            spoke: AtomicBool::new(false),
         }
     }
 
@@ -148,11 +151,11 @@ impl Dialer {
         if asks {
             match self.open(target, stop, ProtocolVersion::RESP3).await {
                 Err(Dialed::Greeted(error)) if knows_no_hello(&error) => {}
-                dialed => return dialed.map_err(Dialed::into_failure),
+                dialed => return dialed.map_err(|dialed| self.failure(dialed)),
             }
         }
         let link = self.open(target, stop, ProtocolVersion::RESP2).await;
-        let link = link.map_err(Dialed::into_failure)?;
+        let link = link.map_err(|dialed| self.failure(dialed))?;
         if asks {
             self.note_old();
         }
@@ -176,13 +179,14 @@ impl Dialer {
                     return Ok(Ear { _connection: Some(connection), ..ear });
                 }
                 Err(Dialed::Greeted(error)) if knows_no_hello(&error) => {}
-                Err(dialed) => return Err(dialed.into_failure()),
+                Err(dialed) => return Err(self.failure(dialed)),
             }
         }
         let token = self.token().await?;
-        let stream = socket::open(target, self.tls.as_ref()).await?;
+        let stream = socket::open(target, self.tls.as_ref()).await;
+        let stream = stream.map_err(|failure| self.failure(Dialed::Failed(failure)))?;
         let connected = PubSub::new(&self.login(ProtocolVersion::RESP2, token.as_deref()), stream).await;
-        let mut connection = connected.map_err(|error| of_handshake(&error))?;
+        let mut connection = connected.map_err(|error| self.failure(Dialed::Greeted(error)))?;
         connection.subscribe(channel).await.map_err(|error| refused(channel, &error))?;
         if asks {
             self.note_old();
@@ -206,6 +210,19 @@ impl Dialer {
             }
         });
         Ok(ear)
+    }
+
+    /// A server was proved.
+    pub(super) fn note_spoke(&self) {
+        self.spoke.store(true, Ordering::Relaxed);
+    }
+
+    fn failure(&self, dialed: Dialed) -> Failure {
+        let failure = match dialed {
+            Dialed::Failed(failure) => failure,
+            Dialed::Greeted(error) => of_handshake(&error),
+        };
+        if self.spoke.load(Ordering::Relaxed) { failure.of_one_that_spoke() } else { failure }
     }
 
     /// Whether `HELLO` is not to be tried now.
@@ -388,15 +405,6 @@ impl Dialer {
 enum Dialed {
     Failed(Failure),
     Greeted(RedisError),
-}
-
-impl Dialed {
-    fn into_failure(self) -> Failure {
-        match self {
-            Self::Failed(failure) => failure,
-            Self::Greeted(error) => of_handshake(&error),
-        }
-    }
 }
 
 /// Whether `HELLO 3` alone was refused. A server that is full says `ERR`, too: to ask again would only fill it more.

@@ -43,7 +43,10 @@ impl Tls {
         socket: TcpStream,
     ) -> Result<TlsStream<TcpStream>, Failure> {
         let connected = self.handshake(name, socket).await;
-        connected.map_err(|error| Failure::new(Reason::Tls, format!("TLS handshake: {}", hint(&error))))
+        connected.map_err(|error| {
+            let failure = Failure::new(Reason::Tls, format!("TLS handshake: {}", hint(&error)));
+            if ended(&error) { failure.wordless() } else { failure }
+        })
     }
 
     /// As [`Tls::connect`], with the error of the library.
@@ -67,9 +70,14 @@ pub(super) fn hint(error: &io::Error) -> String {
     match library_error(error) {
         Some(rustls::Error::InvalidMessage(_)) => "the port answers without TLS".into(),
         Some(inner) => inner.to_string(),
-        None if error.kind() == io::ErrorKind::Other => error.to_string(),
+        None if !ended(error) => error.to_string(),
         None => "the server ended the connection; does this port speak TLS?".into(),
     }
+}
+
+/// Whether the socket ended, without a word of the library's.
+fn ended(error: &io::Error) -> bool {
+    library_error(error).is_none() && error.kind() != io::ErrorKind::Other
 }
 
 /// What the library says, when it is its error and not that of the socket.

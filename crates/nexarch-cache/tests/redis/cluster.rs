@@ -98,7 +98,7 @@ async fn a_node_that_is_away_takes_only_its_keys_with_it() {
         assert!(waited <= 5, "the sixth call waited");
     }
     let status = rig.status();
-    assert_eq!((status.values, status.breaker), (true, Breaker::Open));
+    assert!(status.values && status.breaker != Breaker::Closed, "{status:?}");
     for key in [&one, &three] {
         rig.remote.set(key, "on".into(), PATIENCE).await.unwrap();
     }
