@@ -51,6 +51,13 @@ pub enum Action {
         reader: usize,
         value: usize,
     },
+    /// An early refresh begins to compute, or leaves it to another node.
+    TakeOff {
+        reader: usize,
+    },
+    Leave {
+        reader: usize,
+    },
     Compute {
         reader: usize,
     },
@@ -121,6 +128,8 @@ impl Model for World {
                 }
                 self.send(node);
             }
+            Action::TakeOff { reader } => self.take_off(reader),
+            Action::Leave { reader } => self.readers[reader].stage = Stage::Done,
             Action::Acknowledge { writer } => self.acknowledge(writer),
             Action::Retry { node } => self.retry(node),
             Action::Deliver { node, message } => self.deliver(node, message),
@@ -133,7 +142,7 @@ impl Model for World {
     fn stuck(&self) -> Option<String> {
         let waits = |stage: &Stage| !matches!(stage, Stage::Idle | Stage::Done);
         let progress = |action: &Action| {
-            use Action::{Answer, CloseLate, Compute, Finish, Resume, Send, Turn};
+            use Action::{Answer, CloseLate, Compute, Finish, Resume, Send, TakeOff, Turn};
             matches!(
                 action,
                 Answer { .. }
@@ -142,6 +151,7 @@ impl Model for World {
                     | Finish { .. }
                     | Resume { .. }
                     | Send { .. }
+                    | TakeOff { .. }
                     | Turn { .. }
             )
         };

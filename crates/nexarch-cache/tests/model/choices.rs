@@ -23,6 +23,10 @@ impl World {
             Stage::Woken => actions.push(Action::Turn { reader: r }),
             Stage::Early => actions.push(Action::CloseLate { reader: r }),
             Stage::Computed(_) => actions.push(Action::Finish { reader: r }),
+            Stage::Looks { refused } => {
+                actions.extend([Action::TakeOff { reader: r }, Action::Leave { reader: r }]);
+                self.gets(r, refused, actions);
+            }
             Stage::Flies { refused } => {
                 actions.push(Action::Compute { reader: r });
                 if self.left.failures > 0 {
@@ -34,14 +38,16 @@ impl World {
                         actions.push(Action::ComputeLagging { reader: r, state });
                     }
                 }
-                for (value, stored) in self.redis.iter().enumerate() {
-                    if !refused && !reader.fresh && stored.label.covers(&reader.fence) {
-                        actions.push(Action::Get { reader: r, value });
-                    }
-                }
+                self.gets(r, refused || reader.fresh, actions);
             }
             Stage::Queued | Stage::Joined(_) | Stage::Ask { .. } | Stage::Done => {}
         }
+    }
+
+    fn gets(&self, reader: usize, refused: bool, actions: &mut Vec<Action>) {
+        let fence = &self.readers[reader].fence;
+        let fits = |value: &usize| !refused && self.redis[*value].label.covers(fence);
+        actions.extend((0..self.redis.len()).filter(fits).map(|value| Action::Get { reader, value }));
     }
 
     pub fn of_truth(&self, node: usize, actions: &mut Vec<Action>) {

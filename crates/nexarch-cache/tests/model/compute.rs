@@ -4,8 +4,8 @@
 use crate::fence::Fence;
 use crate::mirror::Needed;
 use crate::mistakes::Mistake;
-use crate::read::{Ask, Reader, Stage, Why, id, zero};
-use crate::world::{DATA, TENANT, Value, World, newer};
+use crate::read::{Ask, Reader, Stage, Ticket, Why, id, zero};
+use crate::world::{DATA, HUGE, TENANT, Value, World, newer};
 
 impl World {
     /// A flight that waited begins: it is closed, and then takes its fence.
@@ -77,7 +77,31 @@ impl World {
     pub fn take_from_redis(&mut self, r: usize, value: Value) -> Result<(), String> {
         let reader = &self.readers[r];
         self.nodes[reader.spec.node].tenants[reader.tenant].keep(value);
+        if reader.spec.early {
+            // It may live longer than the one that is held, or not.
+            self.look_no_more(r);
+            return Ok(());
+        }
         self.land(r, Ok(value))
+    }
+
+    /// An early refresh takes off, unless there is a flight already. As `early.rs` of the crate.
+    pub fn take_off(&mut self, r: usize) {
+        let reader = &mut self.readers[r];
+        let fence = match self.mistake {
+            Mistake::EarlyIsJoinedBlindly => {
+                Fence { tenant: HUGE, operation: HUGE, data: HUGE, ..reader.fence }
+            }
+            _ => reader.fence,
+        };
+        let flights = &self.nodes[reader.spec.node].tenants[reader.home].flights;
+        match flights.lead((), &fence, || id(r)) {
+            Some(ticket) => {
+                reader.ticket = Ticket(ticket.id);
+                reader.stage = Stage::Flies { refused: true };
+            }
+            None => reader.stage = Stage::Done,
+        }
     }
 
     /// Computes in one snapshot; of a replica, when `lag` names the state that it shows.
@@ -112,7 +136,11 @@ impl World {
             value.straddled = self.now;
         }
         let reader = &self.readers[r];
-        if self.is(Mistake::LabelAfterwards) {
+        let afterwards = match self.mistake {
+            Mistake::EarlyLabelAfterwards => reader.spec.early,
+            mistake => mistake == Mistake::LabelAfterwards,
+        };
+        if afterwards {
             value.label = self.certain(reader.spec.node).fence;
         }
         let tenant = &mut self.nodes[reader.spec.node].tenants[reader.tenant];
@@ -170,11 +198,12 @@ impl World {
 
     pub fn serve(&mut self, r: usize, value: &Value) -> Result<(), String> {
         self.readers[r].stage = Stage::Done;
-        self.judge(&self.readers[r], value)
+        // Nobody gets what an early refresh brings by it alone.
+        if self.readers[r].spec.early { Ok(()) } else { self.judge(&self.readers[r], value) }
     }
 
     pub fn fail(&mut self, r: usize) -> Result<(), String> {
         self.readers[r].stage = Stage::Done;
-        self.judge_failure(&self.readers[r])
+        if self.readers[r].spec.early { Ok(()) } else { self.judge_failure(&self.readers[r]) }
     }
 }

@@ -46,6 +46,12 @@ pub enum Mistake {
     MinimumIsKnown,
     /// What Redis has is served though it is newer than the database.
     NewerIsTaken,
+    /// The label of an early refresh is read after computing.
+    EarlyLabelAfterwards,
+    /// What an early refresh brought is served without a look at its label.
+    EarlyIsCurrent,
+    /// Whoever comes while an early refresh runs joins it.
+    EarlyIsJoinedBlindly,
 }
 
 const FOUND: &[(Mistake, Scenario, &str)] = &[
@@ -69,6 +75,9 @@ const FOUND: &[(Mistake, Scenario, &str)] = &[
     (Mistake::SilentRetry, scenario::CRASH, "stale"),
     (Mistake::MinimumIsKnown, scenario::MINIMUM, "stale"),
     (Mistake::NewerIsTaken, scenario::SET_BACK_BEHIND, "lost future"),
+    (Mistake::EarlyLabelAfterwards, scenario::EARLY, "stale"),
+    (Mistake::EarlyIsCurrent, scenario::EARLY, "stale"),
+    (Mistake::EarlyIsJoinedBlindly, scenario::EARLY, "stale"),
 ];
 
 /// More states than any of them needs.

@@ -52,7 +52,7 @@ impl Scenario {
 
 /// A reader of `node` who asks for nothing special.
 pub const fn at(node: usize) -> Spec {
-    Spec { node, minimum: false, max_stale: false, no_cache: false }
+    Spec { node, minimum: false, max_stale: false, no_cache: false, early: false }
 }
 
 const NONE: Budget = Budget {
@@ -79,6 +79,8 @@ const fn scenario(name: &'static str, nodes: usize, readers: &'static [Spec], bu
 const MINIMUM_AT_1: Spec = Spec { minimum: true, ..at(1) };
 const STALE: Spec = Spec { max_stale: true, ..at(0) };
 const STALE_MINIMUM: Spec = Spec { max_stale: true, minimum: true, ..at(0) };
+const EARLY_AT_0: Spec = Spec { early: true, ..at(0) };
+const EARLY_AT_1: Spec = Spec { early: true, ..at(1) };
 const NO_CACHE_AT_0: Spec = Spec { no_cache: true, ..at(0) };
 
 /// Flights, those who join and those who wait, while the scope is invalidated.
@@ -193,6 +195,38 @@ pub const MAX_STALE: Scenario = scenario(
 pub const NO_CACHE: Scenario =
     scenario("no-cache", 1, &[at(0), at(0), NO_CACHE_AT_0, NO_CACHE_AT_0], Budget { commits: 1, ..NONE });
 
+/// What is near its end is refreshed behind, while it is read, made old and expires.
+pub const EARLY: Scenario = scenario(
+    "early refresh",
+    1,
+    &[EARLY_AT_0, at(0), at(0)],
+    Budget { commits: 1, invalidations: 1, expiries: 1, ..NONE },
+);
+
+/// The same on two nodes, each of which may leave it to the other or find there what it brought.
+pub const EARLY_TWICE: Scenario = scenario(
+    "early refresh, two nodes",
+    2,
+    &[EARLY_AT_0, EARLY_AT_1, at(0), at(1)],
+    Budget { ticks: 1, commits: 1, writing_nodes: 2, ..NONE },
+);
+
+/// It fails, the database is away, and others wait for it, with or without a use for what is there already.
+pub const EARLY_IN_VAIN: Scenario = scenario(
+    "early refresh in vain",
+    1,
+    &[EARLY_AT_0, at(0), NO_CACHE_AT_0],
+    Budget { commits: 1, failures: 1, expiries: 1, outages: 1, lag: true, ..NONE },
+);
+
+/// It runs while the database is set back.
+pub const EARLY_SET_BACK: Scenario = scenario(
+    "early refresh, set back",
+    1,
+    &[EARLY_AT_0, at(0), at(0)],
+    Budget { ticks: 2, commits: 1, restores: 1, ..NONE },
+);
+
 /// Neither node has read anything yet.
 pub const COLD: Scenario = Scenario {
     cold: true,
@@ -283,6 +317,10 @@ the_protocol_holds! {
     fail_safe: FAIL_SAFE,
     max_stale: MAX_STALE,
     no_cache: NO_CACHE,
+    early: EARLY,
+    early_twice: EARLY_TWICE,
+    early_in_vain: EARLY_IN_VAIN,
+    early_set_back: EARLY_SET_BACK,
     cold: COLD,
     everything: EVERYTHING,
 }
