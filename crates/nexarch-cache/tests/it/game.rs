@@ -1,9 +1,9 @@
 //! The simulator, a few seeds of it: several nodes under faults in virtual time, judged by what was acknowledged.
 
 #[path = "../../examples/simulate/database.rs"]
-mod database;
+pub(crate) mod database;
 #[path = "../../examples/simulate/oracle.rs"]
-mod oracle;
+pub(crate) mod oracle;
 #[path = "../../examples/simulate/play.rs"]
 mod play;
 

@@ -16,6 +16,7 @@ mod mutated;
 mod others;
 mod race;
 mod restore;
+mod script;
 mod slow;
 mod statistics;
 mod support;

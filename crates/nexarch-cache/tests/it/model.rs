@@ -1,7 +1,7 @@
 //! The cache against a plain model of it: sequences of reads, commits, invalidations, time and restores, with every
 //! outcome, value and version predicted.
 
-use crate::support::{Gate, TTL, World, render, scope, text, world};
+use crate::support::{Gate, TTL, World, cases, render, scope, text, world};
 use nexarch_cache::{
     Answer, BoxError, Cause, Changed, Commit, Directives, Error, Invalidation, OperationId, Outcome, Read,
     Scope, ScopeVersions,
@@ -362,7 +362,7 @@ fn check(sole: bool, steps: Vec<Step>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(600))]
+    #![proptest_config(cases(600))]
 
     #[test]
     fn a_sole_owner_does_what_the_model_says(steps in prop::collection::vec(step(true), 1..80)) {

@@ -6,6 +6,7 @@ use nexarch_cache::{
     Answer, Authority, BoxError, Builder, Cache, Cause, Changed, Commit, Computed, Directives, Epoch, Error,
     Fence, Invalidation, ManualClock, Operation, OperationId, Read, Scope, ScopeVersions, TruthRead,
 };
+use proptest::prelude::ProptestConfig;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -17,6 +18,14 @@ use tokio_util::task::TaskTracker;
 pub(crate) type Snapshot = BoxFuture<'static, Result<Computed, BoxError>>;
 
 pub(crate) const TTL: Duration = Duration::from_secs(100);
+
+/// How many cases a property is tried with: so many, or as many as a proof asks for.
+pub(crate) fn cases(ordinary: u32) -> ProptestConfig {
+    #[expect(clippy::disallowed_methods, reason = "how long a test runs is not configuration of the product")]
+    let proof = std::env::var_os("NEXARCH_PROOF").is_some();
+    // The default is what `PROPTEST_CASES` says.
+    if proof { ProptestConfig::default() } else { ProptestConfig::with_cases(ordinary) }
+}
 
 pub(crate) fn scope(name: &str) -> Scope {
     Scope::new(name).unwrap()

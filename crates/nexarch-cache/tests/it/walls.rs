@@ -1,6 +1,6 @@
 //! Nothing that is put into parameters, scopes or operations reaches what belongs to another.
 
-use crate::support::{scope, world};
+use crate::support::{cases, scope, world};
 use nexarch_cache::{Cause, Computed, Error, Invalidation, Outcome, Read, Scope};
 use proptest::prelude::*;
 use std::collections::HashMap;
@@ -100,7 +100,7 @@ async fn a_key_has_four_parts_and_is_of_one_database() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(cases(64))]
     #[test]
     fn each_parameter_gets_its_own_value(all in prop::collection::vec(("[a-c]{1,2}", ".{0,6}"), 1..40)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
