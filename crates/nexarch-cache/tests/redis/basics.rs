@@ -1,8 +1,10 @@
 //! What a healthy server does.
 
 use crate::support::{config, connected};
-use nexarch_cache::{Breaker, Remote, RemoteError, Scope};
-use nexarch_testkit::{FaultProxy, PATIENCE, RedisServer};
+use bytes::Bytes;
+use nexarch_cache::{Breaker, RedisConfig, Remote, RemoteError, Scope};
+use nexarch_testkit::{Certificates, FaultProxy, PATIENCE, RedisServer};
+use std::sync::Arc;
 use std::time::Duration;
 
 const MINUTE: Duration = Duration::from_mins(1);
@@ -30,6 +32,32 @@ async fn values_are_stored_found_and_expire() {
         (server.cli(&["EXISTS", "test:a:b:2"]) == "0").then_some(())
     });
     rig.end().await;
+}
+
+/// More than the sockets on the way hold: the rest is sent as the server reads, to the last byte, also through TLS, which
+/// keeps some of it back.
+#[tokio::test]
+async fn a_value_that_is_larger_than_what_the_network_holds_arrives() {
+    let certificates = Arc::new(Certificates::new(&["localhost"]));
+    for tls in [false, true] {
+        let server = if tls { RedisServer::builder().tls(&certificates) } else { RedisServer::builder() };
+        let server = server.start();
+        let config = RedisConfig::new("localhost").port(server.port()).namespace("test").tls(tls);
+        let config = if tls { config.ca_pem(certificates.ca_pem()) } else { config };
+        let rig = connected(&config.command_timeout(PATIENCE)).await;
+        let value: Bytes = (0..24u32 << 20).map(|n| (n >> 3).to_le_bytes()[0]).collect();
+        // Several at once, so that commands wait behind a value.
+        let sets = (0..3).map(|n| {
+            let (key, value) = (format!("test:a:b:{n}"), value.clone());
+            let rig = &rig;
+            async move {
+                rig.remote.set(&key, value.clone(), PATIENCE * 4).await.unwrap();
+                assert!(rig.remote.get(&key, value.len()).await == Ok(Some(value)), "TLS {tls}");
+            }
+        });
+        futures_util::future::join_all(sets).await;
+        rig.end().await;
+    }
 }
 
 /// A value of any size costs as much as is taken of it, no more: not even the answer is longer.

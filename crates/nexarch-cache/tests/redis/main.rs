@@ -5,6 +5,7 @@ mod basics;
 mod checkup;
 mod cluster;
 mod connection_string;
+mod expiry;
 mod failover;
 mod kinds;
 mod network;

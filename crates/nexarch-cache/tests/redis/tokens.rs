@@ -65,6 +65,8 @@ impl Identity {
             .tls(true)
             .ca_pem(self.certificates.ca_pem())
             .namespace("test")
+            // A busy machine is not what is looked at.
+            .command_timeout(PATIENCE)
             .tokens(tokens)
     }
 

@@ -37,6 +37,10 @@ async fn expect(peer: &mut TcpStream, text: &str) {
     assert_eq!(String::from_utf8(bytes).unwrap(), text);
 }
 
+fn value(text: &str) -> Value {
+    Value::BulkString(text.into())
+}
+
 const HEAD_A: &str = "*4\r\n$8\r\nGETRANGE\r\n$1\r\na\r\n$1\r\n0\r\n$1\r\n9\r\n";
 const GET_A: &str = "*2\r\n$3\r\nGET\r\n$1\r\na\r\n";
 
@@ -112,6 +116,113 @@ async fn those_who_wait_have_a_number_and_learn_of_the_end() {
         gone += 1;
     }
     assert_eq!(gone, MAX_WAITING);
+}
+
+/// Those whose commands were sent count like those that wait to be sent.
+#[tokio::test]
+async fn those_who_wait_for_answers_are_counted_too() {
+    let (wire, mut peer) = pair().await;
+    let mut calls: FuturesUnordered<_> =
+        (0..MAX_WAITING).map(|_| wire.call(Request::head("a", 10), None)).collect();
+    let sent = async {
+        let mut rest = HEAD_A.len() * MAX_WAITING;
+        let mut bytes = vec![0; 1 << 20];
+        while rest > 0 {
+            rest -= timeout(PATIENCE, peer.read(&mut bytes)).await.unwrap().unwrap();
+        }
+    };
+    tokio::select! {
+        biased;
+        first = calls.next() => panic!("{first:?}"),
+        () = sent => {}
+    }
+    assert!(matches!(wire.call(Request::head("a", 10), None).await, Err(Unanswered::Full)));
+    peer.write_all(b"$1\r\nv\r\n").await.unwrap();
+    assert_eq!(timeout(PATIENCE, calls.next()).await.unwrap().unwrap().unwrap(), value("v"));
+    let again = get(&wire, "a", None);
+    expect(&mut peer, HEAD_A).await;
+    assert!(!again.is_finished(), "there is room for one again");
+}
+
+/// Also those whose commands nobody has taken yet.
+#[tokio::test]
+async fn those_who_wait_learn_of_the_end_of_a_driver_that_never_ran() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let (wire, driver) = Wire::new(Either::Left(stream));
+    let call = get(&Arc::new(wire.clone()), "a", None);
+    tokio::task::yield_now().await;
+    drop(driver);
+    assert!(matches!(timeout(PATIENCE, call).await.unwrap().unwrap(), Err(Unanswered::Gone(_))));
+    assert!(matches!(wire.call(Request::head("a", 10), None).await, Err(Unanswered::Gone(_))));
+}
+
+/// Whatever the others have: a short one that comes after a long one, and a long one that outlives a short one.
+#[tokio::test]
+async fn each_call_ends_by_its_own_deadline() {
+    let (wire, mut peer) = pair().await;
+    let began = Instant::now();
+    let patient = get(&wire, "a", Some(PATIENCE));
+    expect(&mut peer, HEAD_A).await;
+    let (long, short) = (get(&wire, "a", Some(LIMIT * 4)), get(&wire, "a", Some(LIMIT)));
+    expect(&mut peer, &HEAD_A.repeat(2)).await;
+    for (call, limit) in [(short, LIMIT), (long, LIMIT * 4)] {
+        let answer = timeout(PATIENCE / 2, call).await.expect("in time").unwrap();
+        assert!(matches!(answer, Err(Unanswered::Late)), "{answer:?}");
+        assert!(began.elapsed() >= limit);
+    }
+    assert!(!patient.is_finished());
+    peer.write_all(b"$1\r\n1\r\n$1\r\n2\r\n$1\r\n3\r\n").await.unwrap();
+    assert_eq!(patient.await.unwrap().unwrap(), value("1"));
+}
+
+/// Many callers at once, each with a key of its own, and answers that come in pieces: everybody gets his own.
+#[tokio::test]
+async fn answers_that_come_in_pieces_are_those_of_their_calls() {
+    const CALLS: usize = 500;
+    let (wire, peer) = pair().await;
+    let (mut commands, mut answers) = peer.into_split();
+    // Says what was asked for, seven bytes at a time.
+    let server = async move {
+        let mut received = Vec::new();
+        let mut sent = 0;
+        while sent < CALLS {
+            let count = commands.read_buf(&mut received).await.unwrap();
+            assert!(count > 0);
+            let text = String::from_utf8(received.clone()).unwrap();
+            let keys: Vec<_> = text
+                .split("GETRANGE\r\n")
+                .skip(1)
+                .filter_map(|rest| {
+                    let (key, _) = rest.split_once("\r\n")?.1.split_once("\r\n$1\r\n0\r\n$1\r\n9\r\n")?;
+                    Some(key.to_owned())
+                })
+                .collect();
+            for key in &keys[sent..] {
+                let answer = format!("${}\r\n{key}\r\n", key.len());
+                for piece in answer.as_bytes().chunks(7) {
+                    answers.write_all(piece).await.unwrap();
+                    answers.flush().await.unwrap();
+                    tokio::task::yield_now().await;
+                }
+            }
+            sent = keys.len();
+        }
+        answers
+    };
+    let calls = async {
+        let calls = (0..CALLS).map(|n| {
+            let wire = Arc::clone(&wire);
+            async move {
+                let key = format!("key{n}");
+                let answer = wire.call(Request::head(&key, 10), Some(PATIENCE)).await.unwrap();
+                assert_eq!(answer, value(&key));
+            }
+        });
+        futures_util::future::join_all(calls).await
+    };
+    let both = async { tokio::join!(server, calls) };
+    timeout(PATIENCE, both).await.unwrap();
 }
 
 #[tokio::test]
