@@ -16,6 +16,11 @@ pub(crate) const MAX_NAME: usize = 63;
 ///
 /// The alphabet has no character that means anything in a key, a pattern or a cluster's hash tag.
 ///
+/// Make one and keep it: it remembers where the first cache that had a hit for it keeps its entries, so that further hits
+/// take no lock. What it remembers is used only as long as it is so. After the database was set back, or the cache had no
+/// place for the scope for a while, a hit finds its way under a lock, like one of a new scope; a copy that is made with
+/// [`Scope::new`] then remembers again.
+///
 /// ```
 /// use nexarch_cache::Scope;
 ///

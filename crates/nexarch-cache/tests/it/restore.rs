@@ -40,10 +40,14 @@ async fn another_epoch_makes_everything_old() {
         assert!(matches!(after.outcome(), Outcome::Miss { .. }));
         assert_ne!(after.label().epoch, before.label().epoch);
         assert_eq!(text(&after), "data=0 all=0 operations=[]");
+        // The scope is the same as before, and what it remembers of the cache is over: it hits all the same, and is not old.
+        let again = world.read(world.overview).await.unwrap();
+        assert!(matches!(again.outcome(), Outcome::HitMemory { .. }));
+        assert_eq!(text(&again), "data=0 all=0 operations=[]");
         let stats = serde_json::to_value(world.cache.stats(&world.acme)).unwrap();
         assert_eq!(stats["operations"]["overview"]["last_invalidated"]["cause"], "restore");
         assert_eq!(stats["operations"]["overview"]["invalidations"], 2, "nobody was told");
-        assert_eq!(stats["operations"]["overview"]["requests"], 3, "counters go on");
+        assert_eq!(stats["operations"]["overview"]["requests"], 4, "counters go on");
     }
 }
 
