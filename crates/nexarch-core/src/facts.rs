@@ -144,7 +144,8 @@ impl Facts {
 /// One span by itself. For many use [`Facts::of_all`]: this reads the whole resource and scope for each.
 impl From<&Span> for Facts {
     fn from(span: &Span) -> Self {
-        extract::extract(span, &extract::Sender::of(&span.resource), content::hash_scope(&span.scope))
+        let (sender, scope) = (extract::Sender::of(&span.resource), content::hash_scope(&span.scope));
+        extract::extract(span, &sender, scope, &mut Vec::new())
     }
 }
 
@@ -154,13 +155,14 @@ impl Facts {
     pub fn of_all(spans: &[Span]) -> Vec<Self> {
         let mut senders = FxHashMap::default();
         let mut scopes = FxHashMap::default();
+        let mut buffer = Vec::new();
         let facts = |span: &Span| {
             let sender = senders
                 .entry(Arc::as_ptr(&span.resource))
                 .or_insert_with(|| extract::Sender::of(&span.resource));
             let scope =
                 *scopes.entry(Arc::as_ptr(&span.scope)).or_insert_with(|| content::hash_scope(&span.scope));
-            extract::extract(span, sender, scope)
+            extract::extract(span, sender, scope, &mut buffer)
         };
         spans.iter().map(facts).collect()
     }

@@ -31,9 +31,10 @@ pub(super) fn hash_scope(scope: &Scope) -> u64 {
     xxh3_64(&out.0)
 }
 
-/// The hash of a span; `resource` and `scope` are the hashes of its own.
-pub(super) fn hash_span(span: &Span, resource: u64, scope: u64) -> u64 {
-    let mut out = Canonical(Vec::with_capacity(TYPICAL_BYTES));
+/// The hash of a span; `resource` and `scope` are the hashes of its own. `buffer` only saves making one.
+pub(super) fn hash_span(span: &Span, resource: u64, scope: u64, buffer: &mut Vec<u8>) -> u64 {
+    buffer.clear();
+    let mut out = Canonical(std::mem::take(buffer));
     out.number(resource);
     out.number(scope);
     out.0.extend_from_slice(&span.trace_id.to_bytes());
@@ -62,7 +63,9 @@ pub(super) fn hash_span(span: &Span, resource: u64, scope: u64) -> u64 {
         out.text(&link.trace_state);
         out.attributes(&link.attributes);
     }
-    xxh3_64(&out.0)
+    let hash = xxh3_64(&out.0);
+    *buffer = out.0;
+    hash
 }
 
 struct Canonical(Vec<u8>);

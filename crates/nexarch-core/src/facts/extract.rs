@@ -48,9 +48,9 @@ fn instance(slots: &Slots<'_>) -> u64 {
         .map_or(0, |text| xxh3_64(text.as_bytes()).max(1))
 }
 
-/// The facts of one span of this sender; `scope` is the hash of its scope. Namespace and environment are looked for in the span's own attributes, too:
+/// The facts of one span of this sender; `scope` is the hash of its scope, `buffer` only saves making one. Namespace and environment are looked for in the span's own attributes, too:
 /// the native format has no resource.
-pub(super) fn extract(span: &Span, sender: &Sender, scope: u64) -> Facts {
+pub(super) fn extract(span: &Span, sender: &Sender, scope: u64, buffer: &mut Vec<u8>) -> Facts {
     let slots = Slots::read(&span.attributes);
     let Remote { kind: remote_kind, protocol, target } = remote(&slots);
     Facts {
@@ -76,7 +76,7 @@ pub(super) fn extract(span: &Span, sender: &Sender, scope: u64) -> Facts {
         target: short(target),
         messaging: extra::messaging(&slots, span.kind, remote_kind),
         extra: extra::extra(span, &slots, remote_kind),
-        content: content::hash_span(span, sender.hash, scope),
+        content: content::hash_span(span, sender.hash, scope, buffer),
     }
 }
 

@@ -41,17 +41,26 @@ pub(super) struct Column<'a> {
     body: Vec<u8>,
     texts: u64,
     seen: HashMap<&'a str, u64, Seeded>,
+    /// What came last, with its number: most texts of most columns repeat at once.
+    last: Option<(&'a str, u64)>,
 }
 
 impl<'a> Column<'a> {
     /// Appends a text.
     pub(super) fn text(&mut self, text: &'a str) {
+        if let Some((last, number)) = self.last
+            && last == text
+        {
+            put_varint(&mut self.head, number);
+            return;
+        }
         if text.len() <= MAX_REPEATED {
-            if let Some(number) = self.seen.get(text) {
-                put_varint(&mut self.head, *number);
+            let number = *self.seen.entry(text).or_insert(self.texts + 1);
+            self.last = Some((text, number));
+            if number <= self.texts {
+                put_varint(&mut self.head, number);
                 return;
             }
-            self.seen.insert(text, self.texts + 1);
         }
         self.texts += 1;
         put_varint(&mut self.head, NEW);

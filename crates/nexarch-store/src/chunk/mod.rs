@@ -22,13 +22,12 @@ use std::{collections::HashSet, sync::Arc};
 use nexarch_core::{
     facts::Facts,
     ids::TraceId,
-    span::{Scope, Span},
+    span::{Resource, Scope, Span},
 };
 
 pub(crate) use detach::detach;
 pub(crate) use frame::{open, seal};
 pub(crate) use nexarch_core::hash::Seeded;
-pub(crate) use value::too_deep;
 
 /// Most spans of one chunk: beyond about a thousand the ratio hardly grows, while a trace by id has more to skip.
 pub(crate) const MAX_SPANS: usize = 1_000;
@@ -98,19 +97,22 @@ pub(crate) struct Scale {
     weight: usize,
     /// Addresses of resources and scopes, which a chunk holds once.
     shared: HashSet<usize, Seeded>,
+    /// Those of the span before, which mostly has the same.
+    last: (usize, usize),
 }
 
 impl Scale {
-    /// Puts a span on it. Spans live on while they are weighed.
-    pub(crate) fn add(&mut self, span: &Span) {
-        self.weight += weight(span);
-        if self.shared.insert(Arc::as_ptr(&span.resource).addr()) {
-            self.weight += value::weight_of(&span.resource.attributes);
+    /// Puts a span on it that weighs so much by itself ([`weight`]). Spans live on while they are weighed.
+    pub(crate) fn add(&mut self, span: &Span, weight: usize) {
+        self.weight += weight;
+        let shared = (Arc::as_ptr(&span.resource).addr(), Arc::as_ptr(&span.scope).addr());
+        if self.last.0 != shared.0 && self.shared.insert(shared.0) {
+            self.weight += value::weight_of(&span.resource.attributes).unwrap_or(0);
         }
-        if self.shared.insert(Arc::as_ptr(&span.scope).addr()) {
-            let Scope { name, version, attributes } = &*span.scope;
-            self.weight += name.len() + version.len() + value::weight_of(attributes);
+        if self.last.1 != shared.1 && self.shared.insert(shared.1) {
+            self.weight += scope_weight(&span.scope).unwrap_or(0);
         }
+        self.last = shared;
     }
 
     /// Is it time to close the chunk?
@@ -119,16 +121,27 @@ impl Scale {
     }
 }
 
-/// A span without its resource and scope.
-fn weight(span: &Span) -> usize {
-    let events: usize = span.events.iter().map(|e| 16 + e.name.len() + value::weight_of(&e.attributes)).sum();
-    let links: usize = span.links.iter().map(|l| 32 + value::weight_of(&l.attributes)).sum();
-    64 + span.name.len()
-        + span.trace_state.len()
-        + span.status_message.len()
-        + value::weight_of(&span.attributes)
-        + events
-        + links
+/// About how many bytes a span takes without its resource and scope. `None` when a value is nested deeper than a chunk
+/// can hold.
+pub(crate) fn weight(span: &Span) -> Option<usize> {
+    let mut sum = 64 + span.name.len() + span.trace_state.len() + span.status_message.len();
+    sum += value::weight_of(&span.attributes)?;
+    for event in &span.events {
+        sum += 16 + event.name.len() + value::weight_of(&event.attributes)?;
+    }
+    for link in &span.links {
+        sum += 32 + value::weight_of(&link.attributes)?;
+    }
+    Some(sum)
+}
+
+/// Can a chunk hold the values of a resource and a scope?
+pub(crate) fn is_shallow(resource: &Resource, scope: &Scope) -> bool {
+    value::weight_of(&resource.attributes).is_some() && scope_weight(scope).is_some()
+}
+
+fn scope_weight(Scope { name, version, attributes }: &Scope) -> Option<usize> {
+    Some(name.len() + version.len() + value::weight_of(attributes)?)
 }
 
 /// A block that cannot be read, or, when encoding, one that could never be read again.

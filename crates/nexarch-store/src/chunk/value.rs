@@ -108,30 +108,28 @@ pub(super) fn read_text(reader: &mut Reader<'_>) -> Result<Text, Corrupt> {
     Text::try_from(reader.bytes()?).map_err(|_| Corrupt("not UTF-8"))
 }
 
-/// About how many bytes attributes take. A chunk holds a key once, but nothing says that spans share theirs.
-pub(super) fn weight_of(attributes: &Attributes) -> usize {
-    attributes.iter().map(|(key, value)| 4 + key.len() + value_weight(value)).sum()
+/// About how many bytes attributes take, `None` when a value is nested deeper than a chunk can hold. A chunk holds a key
+/// once, but nothing says that spans share theirs.
+pub(super) fn weight_of(attributes: &Attributes) -> Option<usize> {
+    list_weight(attributes, MAX_DEPTH)
 }
 
-fn value_weight(value: &Value) -> usize {
-    match value {
+/// Of pairs whose values may be nested so deep.
+fn list_weight(attributes: &Attributes, left: usize) -> Option<usize> {
+    let left = left.checked_sub(1)?;
+    attributes.iter().try_fold(0, |sum, (key, value)| Some(sum + 4 + key.len() + value_weight(value, left)?))
+}
+
+fn value_weight(value: &Value, left: usize) -> Option<usize> {
+    Some(match value {
         Value::Null | Value::Bool(_) => 1,
         Value::Int(_) | Value::Double(_) => 8,
         Value::Str(text) => text.len(),
         Value::Bytes(bytes) => bytes.len(),
-        Value::Array(list) => list.iter().map(|value| 4 + value_weight(value)).sum(),
-        Value::Map(map) => weight_of(map),
-    }
-}
-
-/// Is there a value nested deeper than a chunk can hold?
-pub(crate) fn too_deep(attributes: &Attributes) -> bool {
-    fn deep(value: &Value, left: usize) -> bool {
-        match value {
-            Value::Array(list) => left == 0 || list.iter().any(|value| deep(value, left - 1)),
-            Value::Map(map) => left == 0 || map.iter().any(|(_, value)| deep(value, left - 1)),
-            _ => false,
+        Value::Array(list) => {
+            let left = left.checked_sub(1)?;
+            list.iter().try_fold(0, |sum, value| Some(sum + 4 + value_weight(value, left)?))?
         }
-    }
-    attributes.iter().any(|(_, value)| deep(value, MAX_DEPTH - 1))
+        Value::Map(map) => list_weight(map, left)?,
+    })
 }

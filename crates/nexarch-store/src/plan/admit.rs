@@ -9,7 +9,7 @@ impl Incoming {
     /// behind it.
     pub(crate) fn admit(&mut self, mut room: u64, refusal: impl Fn(u64) -> Error) {
         let mut sizes = vec![0_u64; self.batches.len()];
-        for arrived in self.spans.iter().flatten() {
+        for arrived in &self.spans {
             if let Some(size) = sizes.get_mut(arrived.batch) {
                 *size += 1;
             }
@@ -23,14 +23,12 @@ impl Incoming {
                 *refused = true;
             }
         }
-        for arrived in &mut self.spans {
-            if arrived.as_ref().is_some_and(|arrived| refused.get(arrived.batch) == Some(&true)) {
-                *arrived = None;
-            }
-        }
         let spans = &self.spans;
+        let admitted = |member: &usize| {
+            spans.get(*member).is_some_and(|arrived| refused.get(arrived.batch) == Some(&false))
+        };
         self.traces.retain_mut(|(_, members)| {
-            members.retain(|member| spans.get(*member).is_some_and(Option::is_some));
+            members.retain(admitted);
             !members.is_empty()
         });
     }

@@ -54,11 +54,11 @@ pub(crate) fn decide(
             Stored::Index => Growing::Large(Changes::default(), &mut versions),
         };
         for member in members {
-            let Some(arrived) = incoming.spans.get_mut(member).and_then(Option::take) else { continue };
-            let Some((_, Ok(tally))) = incoming.batches.get_mut(arrived.batch) else { continue };
+            let Some(Arrived { batch, facts, .. }) = incoming.spans.get(member) else { continue };
+            let Some((_, Ok(tally))) = incoming.batches.get_mut(*batch) else { continue };
             let verdict = match &mut growing {
-                Growing::Small(small) => small.add(arrived),
-                Growing::Large(changes, versions) => changes.add(versions, arrived, terms),
+                Growing::Small(small) => small.add(member, facts),
+                Growing::Large(changes, versions) => changes.add(versions, (member, facts), terms),
             };
             match verdict {
                 Verdict::Fresh => tally.accepted += 1,
@@ -70,8 +70,10 @@ pub(crate) fn decide(
             }
         }
         match growing {
-            Growing::Small(small) => small.finish(trace, gain),
-            Growing::Large(changes, versions) => changes.finish(trace, versions, gain, terms),
+            Growing::Small(small) => small.finish(trace, &incoming.spans, gain),
+            Growing::Large(changes, versions) => {
+                changes.finish(trace, versions, (&incoming.spans, gain), terms)
+            }
         }
     }
 }
@@ -87,7 +89,7 @@ struct Small<'a> {
     index: &'a mut Index,
     /// The winner of each identity.
     facts: Distinct,
-    changes: Vec<(usize, Change)>,
+    changes: Vec<Change>,
     /// For each of `facts`, its change.
     change_of: Vec<Option<usize>>,
     /// What the trace contributed before the first change.
@@ -102,7 +104,8 @@ struct Small<'a> {
 /// A span to be stored: a new one, or a better version of a known one.
 struct Change {
     fresh: bool,
-    arrived: Arrived,
+    /// By its index into [`Incoming`].
+    arrived: usize,
 }
 
 impl<'a> Small<'a> {
@@ -120,20 +123,20 @@ impl<'a> Small<'a> {
     }
 
     /// Adds a span and says what it is.
-    fn add(&mut self, arrived: Arrived) -> Verdict {
-        let at = match self.index.find(self.facts.facts(), &arrived.facts) {
+    fn add(&mut self, arrived: usize, facts: &Facts) -> Verdict {
+        let at = match self.index.find(self.facts.facts(), facts) {
             Place::At(at) => at,
             Place::Free(key) => {
                 self.retract();
                 let at = self.facts.len();
                 self.index.put(key, at);
-                self.facts.push(arrived.facts.clone());
+                self.facts.push(facts.clone());
                 self.change_of.push(Some(self.changes.len()));
-                self.changes.push((at, Change { fresh: true, arrived }));
+                self.changes.push(Change { fresh: true, arrived });
                 return Verdict::Fresh;
             }
         };
-        if !self.facts.facts().get(at).is_some_and(|known| arrived.facts.supersedes(known)) {
+        if !self.facts.facts().get(at).is_some_and(|known| facts.supersedes(known)) {
             return Verdict::Known;
         }
         let change = self.change_of.get(at).copied().flatten();
@@ -141,15 +144,15 @@ impl<'a> Small<'a> {
             return Verdict::Dropped;
         }
         self.retract();
-        self.facts.replace(at, &arrived.facts, change.is_none());
-        if let Some((_, change)) = change.and_then(|change| self.changes.get_mut(change)) {
+        self.facts.replace(at, facts, change.is_none());
+        if let Some(change) = change.and_then(|change| self.changes.get_mut(change)) {
             // Better than one that arrived in this very group: that one is never stored.
             change.arrived = arrived;
         } else {
             if let Some(change_of) = self.change_of.get_mut(at) {
                 *change_of = Some(self.changes.len());
             }
-            self.changes.push((at, Change { fresh: false, arrived }));
+            self.changes.push(Change { fresh: false, arrived });
         }
         Verdict::Known
     }
@@ -170,7 +173,7 @@ impl<'a> Small<'a> {
         }
     }
 
-    fn finish(mut self, id: TraceId, gain: &mut Gain) {
+    fn finish(mut self, id: TraceId, arrived: &[Arrived], gain: &mut Gain) {
         let count = self.facts.len() as u64;
         // By what it takes to load it, versions of updated spans included.
         let small = self.facts.stored() <= self.terms.limits.inline_trace;
@@ -186,8 +189,7 @@ impl<'a> Small<'a> {
             self.add_worth(&mut gain.delta);
         }
         gain.new_traces += u64::from(self.before == 0);
-        let changes: Vec<Change> = std::mem::take(&mut self.changes).into_iter().map(|(_, it)| it).collect();
-        gain.rows(changes, !self.infer, self.terms);
+        gain.rows(&self.changes, arrived, !self.infer, self.terms);
         if small && self.infer {
             gain.known.push((id, self.facts));
             return;
@@ -217,8 +219,8 @@ struct Changes {
 
 impl Changes {
     /// Adds a span and says what it is.
-    fn add(&mut self, stored: &mut Versions, arrived: Arrived, terms: &Terms) -> Verdict {
-        let (key, version) = (key(terms.seed, &arrived.facts), version(&arrived.facts));
+    fn add(&mut self, stored: &mut Versions, (arrived, facts): (usize, &Facts), terms: &Terms) -> Verdict {
+        let (key, version) = (key(terms.seed, facts), version(facts));
         let known = stored.get(&key).copied();
         if known.is_some_and(|known| version <= known.version) {
             return Verdict::Known;
@@ -238,19 +240,19 @@ impl Changes {
         if known.is_none() { Verdict::Fresh } else { Verdict::Known }
     }
 
-    fn finish(self, id: TraceId, stored: &Versions, gain: &mut Gain, terms: &Terms) {
+    fn finish(self, id: TraceId, stored: &Versions, (arrived, gain): (&[Arrived], &mut Gain), terms: &Terms) {
         if self.changes.is_empty() {
             return;
         }
         let Self { changes, at } = self;
         let mut newest = 0;
         let entry = |(key, at): (Key, usize)| {
-            let day = day(&changes.get(at)?.arrived.facts);
+            let day = day(&arrived.get(changes.get(at)?.arrived)?.facts);
             newest = newest.max(day);
             Some((day, key, *stored.get(&key)?))
         };
         let index: Vec<_> = at.into_iter().filter_map(entry).collect();
-        gain.rows(changes, true, terms);
+        gain.rows(&changes, arrived, true, terms);
         gain.large.push(Large { trace: id, newest, indexed: true, index, settled: 0, waits: true });
     }
 }
@@ -261,15 +263,16 @@ fn day(facts: &Facts) -> u64 {
 
 impl Gain {
     /// Adds the changes of one trace to what is stored.
-    fn rows(&mut self, changes: Vec<Change>, preview: bool, terms: &Terms) {
+    fn rows(&mut self, changes: &[Change], spans: &[Arrived], preview: bool, terms: &Terms) {
         let trace = self.traces;
         self.traces += 1;
-        for Change { fresh, arrived: Arrived { span, facts, .. } } in changes {
+        for &Change { fresh, arrived } in changes {
+            let Some(Arrived { facts, .. }) = spans.get(arrived) else { continue };
             let (low, high) = self.range.unwrap_or((facts.start_ns, facts.start_ns));
             self.range = Some((low.min(facts.start_ns), high.max(facts.start_ns)));
             let late = facts.start_ns.saturating_add(terms.limits.late_ns) < terms.now_ns;
             self.late += u64::from(late && fresh);
-            self.rows.push(Row { span, facts, trace, fresh, preview });
+            self.rows.push(Row { arrived, trace, fresh, preview });
         }
     }
 }

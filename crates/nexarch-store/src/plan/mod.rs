@@ -32,7 +32,7 @@ mod pack;
 mod tests;
 mod worth;
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use nexarch_core::{facts::Facts, ids::TraceId, rollup::Delta, span::Span};
 
@@ -61,8 +61,8 @@ pub(crate) const DAY_NS: u64 = DAY_HOURS * HOUR_NS;
 
 /// All spans of one tenant in a group.
 pub(crate) struct Incoming {
-    /// The spans with the place of their batch in the group; `None` once a decision has taken or dropped it.
-    spans: Vec<Option<Arrived>>,
+    /// The spans with the place of their batch in the group. They stay where they are: moving them costs.
+    spans: Vec<Arrived>,
     /// Which spans belong to which trace, by index.
     pub(crate) traces: Vec<(TraceId, Vec<usize>)>,
     /// Outcome by place of the batch in the group; batches that cannot be stored are errors from the start.
@@ -71,6 +71,8 @@ pub(crate) struct Incoming {
 
 struct Arrived {
     batch: usize,
+    /// See [`chunk::weight`].
+    weight: usize,
     span: Span,
     facts: Facts,
 }
@@ -93,15 +95,15 @@ impl Incoming {
         this.spans.reserve(batches.iter().map(|(_, spans)| spans.len()).sum());
         for (place, spans) in batches {
             let batch = this.batches.len();
-            if spans.iter().any(unstorable) {
+            let Some(weights) = weights(&spans) else {
                 let cause =
                     Error::Internal("a span nests attributes deeper than the store can keep".to_owned());
                 this.batches.push((place, Err(cause)));
                 continue;
-            }
+            };
             this.batches.push((place, Ok(Tally::default())));
             let facts = Facts::of_all(&spans);
-            for (span, mut facts) in spans.into_iter().zip(facts) {
+            for ((span, mut facts), weight) in spans.into_iter().zip(facts).zip(weights) {
                 interner.intern(&mut facts, &mut last);
                 let trace = *index.entry(facts.trace_id).or_insert_with(|| {
                     this.traces.push((facts.trace_id, Vec::new()));
@@ -110,7 +112,7 @@ impl Incoming {
                 if let Some((_, members)) = this.traces.get_mut(trace) {
                     members.push(this.spans.len());
                 }
-                this.spans.push(Some(Arrived { batch, span, facts }));
+                this.spans.push(Arrived { batch, weight, span, facts });
             }
         }
         this
@@ -118,18 +120,24 @@ impl Incoming {
 
     /// The identities that arrive for a trace, with their day.
     pub(crate) fn keys(&self, members: &[usize], seed: u64) -> Vec<(u64, Key)> {
-        let arrived = members.iter().filter_map(|index| self.spans.get(*index)?.as_ref());
+        let arrived = members.iter().filter_map(|index| self.spans.get(*index));
         arrived.map(|Arrived { facts, .. }| (facts.start_ns / DAY_NS, identity::key(seed, facts))).collect()
     }
 }
 
-fn unstorable(span: &Span) -> bool {
-    use chunk::too_deep;
-    too_deep(&span.attributes)
-        || too_deep(&span.resource.attributes)
-        || too_deep(&span.scope.attributes)
-        || span.events.iter().any(|event| too_deep(&event.attributes))
-        || span.links.iter().any(|link| too_deep(&link.attributes))
+/// The weights of spans ([`chunk::weight`]); `None` when a chunk cannot hold one of them.
+fn weights(spans: &[Span]) -> Option<Vec<usize>> {
+    let mut last = None;
+    let weight = |span: &Span| {
+        // Neighbours mostly share both.
+        let shared = (Arc::as_ptr(&span.resource), Arc::as_ptr(&span.scope));
+        if last != Some(shared) && !chunk::is_shallow(&span.resource, &span.scope) {
+            return None;
+        }
+        last = Some(shared);
+        chunk::weight(span)
+    };
+    spans.iter().map(weight).collect()
 }
 
 /// What is stored of one trace, and which spans arrived for it.
@@ -173,8 +181,8 @@ pub(crate) struct Large {
 
 /// A span to be stored.
 pub(crate) struct Row {
-    span: Span,
-    facts: Facts,
+    /// Which, by its index into [`Incoming`].
+    arrived: usize,
     /// Its trace, by number within the group, and the earliest start of that trace's rows.
     trace: usize,
     /// A span that was not known; else a better version of a known one.

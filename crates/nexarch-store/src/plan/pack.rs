@@ -2,7 +2,7 @@
 
 use nexarch_core::{facts::Facts, ids::TraceId, rollup::Delta, span::Span};
 
-use super::{DAY_HOURS, HOUR_NS, Row, worth::preview};
+use super::{Arrived, DAY_HOURS, HOUR_NS, Incoming, Row, worth::preview};
 use crate::chunk::{self, Corrupt, MAX_SPANS, Scale};
 
 /// A chunk to be stored.
@@ -28,55 +28,62 @@ impl Chunk {
     }
 }
 
-/// Sorts rows by hour, trace and start, and cuts them into chunks. Traces stand by their first start. Previews are added
-/// to `delta`.
-pub(crate) fn pack(rows: &[Row], delta: &mut Delta) -> Result<Vec<Chunk>, Corrupt> {
+/// A row with what it stores.
+type Filled<'a> = (&'a Row, &'a Arrived);
+
+/// Sorts rows of these spans by hour, trace and start, and cuts them into chunks. Traces stand by their first start.
+/// Previews are added to `delta`.
+pub(crate) fn pack(rows: &[Row], incoming: &Incoming, delta: &mut Delta) -> Result<Vec<Chunk>, Corrupt> {
     let traces = rows.iter().map(|row| row.trace + 1).max().unwrap_or(0);
     let mut first = vec![u64::MAX; traces];
-    for row in rows {
-        first[row.trace] = first[row.trace].min(row.facts.start_ns);
+    let filled = || rows.iter().filter_map(|row| Some((row, incoming.spans.get(row.arrived)?)));
+    for (row, Arrived { facts, .. }) in filled() {
+        first[row.trace] = first[row.trace].min(facts.start_ns);
     }
-    let mut order: Vec<_> = rows
-        .iter()
-        .map(|row| {
-            let Facts { start_ns, span_id, .. } = row.facts;
-            (start_ns / HOUR_NS, first[row.trace], row.trace, start_ns, span_id, row)
+    let mut order: Vec<_> = filled()
+        .map(|(row, arrived)| {
+            let Facts { start_ns, span_id, .. } = arrived.facts;
+            (start_ns / HOUR_NS, first[row.trace], row.trace, start_ns, span_id, (row, arrived))
         })
         .collect();
     order.sort_unstable_by_key(|(hour, first, trace, start, id, _)| (*hour, *first, *trace, *start, *id));
 
     let mut chunks = Vec::new();
-    let mut open: Vec<&Row> = Vec::new();
+    let mut open: Vec<Filled<'_>> = Vec::new();
     let (mut open_hour, mut scale) = (0, Scale::default());
     for (hour, .., row) in order {
         if hour != open_hour || open.len() == MAX_SPANS || scale.is_full() {
             close(&mut chunks, open_hour, &mut open, delta)?;
             (open_hour, scale) = (hour, Scale::default());
         }
-        scale.add(&row.span);
+        scale.add(&row.1.span, row.1.weight);
         open.push(row);
     }
     close(&mut chunks, open_hour, &mut open, delta)?;
     Ok(chunks)
 }
 
-fn close(chunks: &mut Vec<Chunk>, hour: u64, open: &mut Vec<&Row>, delta: &mut Delta) -> Result<(), Corrupt> {
+fn close(
+    chunks: &mut Vec<Chunk>,
+    hour: u64,
+    open: &mut Vec<Filled<'_>>,
+    delta: &mut Delta,
+) -> Result<(), Corrupt> {
     if open.is_empty() {
         return Ok(());
     }
-    let pairs: Vec<(&Span, &Facts)> = open.iter().map(|row| (&row.span, &row.facts)).collect();
+    let pairs: Vec<(&Span, &Facts)> = open.iter().map(|(_, it)| (&it.span, &it.facts)).collect();
     let chunk::Encoded { hot, cold } = chunk::encode(&pairs)?;
     let mut traces: Vec<(TraceId, u64)> = Vec::new();
     let mut previews = Vec::new();
-    for rows in open.chunk_by(|a, b| a.trace == b.trace) {
-        let Some(Row { facts: Facts { trace_id, .. }, preview: previewed, .. }) = rows.first() else {
-            continue;
-        };
-        let fresh: Vec<&&Row> = rows.iter().filter(|row| row.fresh).collect();
-        traces.push((*trace_id, fresh.len() as u64));
-        if *previewed {
-            previews.push((*trace_id, rows.len() as u64, fresh.len() as u64));
-            let fresh: Vec<Facts> = fresh.into_iter().map(|row| row.facts.clone()).collect();
+    for rows in open.chunk_by(|(a, _), (b, _)| a.trace == b.trace) {
+        let Some((row, Arrived { facts: Facts { trace_id, .. }, .. })) = rows.first() else { continue };
+        let fresh = || rows.iter().filter(|(row, _)| row.fresh);
+        let count = fresh().count() as u64;
+        traces.push((*trace_id, count));
+        if row.preview {
+            previews.push((*trace_id, rows.len() as u64, count));
+            let fresh: Vec<Facts> = fresh().map(|(_, it)| it.facts.clone()).collect();
             delta.add(&preview(&fresh));
         }
     }

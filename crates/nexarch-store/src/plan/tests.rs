@@ -16,7 +16,7 @@ use crate::{
     suite::spans,
 };
 
-fn gain_of(spans: Vec<Span>) -> Gain {
+fn gain_of(spans: Vec<Span>) -> (Incoming, Gain) {
     let mut incoming = Incoming::prepare(vec![(0, spans)], &mut Interner::default());
     let nothing = || Stored::All { facts: Distinct::default(), infer: true };
     let touched = |(trace, members)| Touched { trace, members, stored: nothing() };
@@ -24,11 +24,11 @@ fn gain_of(spans: Vec<Span>) -> Gain {
     let mut gain = Gain::default();
     let terms = Terms { limits: Limits::default(), seed: 1, now_ns: spans::BASE_NS };
     decide(&mut incoming, wave, Versions::default(), &terms, &mut gain);
-    gain
+    (incoming, gain)
 }
 
-fn pack(rows: &[super::Row]) -> Result<Vec<Chunk>, crate::chunk::Corrupt> {
-    super::pack(rows, &mut Delta::default())
+fn pack((incoming, gain): &(Incoming, Gain)) -> Result<Vec<Chunk>, crate::chunk::Corrupt> {
+    super::pack(&gain.rows, incoming, &mut Delta::default())
 }
 
 #[test]
@@ -37,7 +37,7 @@ fn a_chunk_is_of_one_hour_and_bounded() {
     for (index, span) in (0..).zip(&mut all) {
         span.start_ns += (index % 2) * HOUR_NS;
     }
-    let chunks = pack(&gain_of(all).rows).unwrap();
+    let chunks = pack(&gain_of(all)).unwrap();
     let shape: Vec<_> =
         chunks.iter().map(|chunk| (chunk.hour - spans::BASE_NS / HOUR_NS, chunk.spans)).collect();
     assert_eq!(shape, [(0, MAX_SPANS), (0, 350), (1, MAX_SPANS), (1, 350)]);
@@ -56,7 +56,7 @@ fn heavy_spans_make_short_chunks() {
     for span in &mut all {
         span.status_message = "x".repeat(MAX_WEIGHT / 4).into();
     }
-    let sizes: Vec<_> = pack(&gain_of(all).rows).unwrap().iter().map(|chunk| chunk.spans).collect();
+    let sizes: Vec<_> = pack(&gain_of(all)).unwrap().iter().map(|chunk| chunk.spans).collect();
     assert_eq!(sizes, [4, 4, 4, 4, 4]);
 }
 
@@ -66,9 +66,8 @@ fn heavy_resources_and_scopes_make_short_chunks_unless_they_are_shared() {
         let text = name.repeat(MAX_WEIGHT / 4);
         Arc::new(Resource { attributes: vec![("service.name".into(), Value::Str(text.into()))] })
     };
-    let sizes = |all: Vec<Span>| -> Vec<_> {
-        pack(&gain_of(all).rows).unwrap().iter().map(|chunk| chunk.spans).collect()
-    };
+    let sizes =
+        |all: Vec<Span>| -> Vec<_> { pack(&gain_of(all)).unwrap().iter().map(|chunk| chunk.spans).collect() };
     let mut own = spans::trace(1, 20);
     for span in &mut own {
         span.resource = resource("x");
@@ -91,7 +90,7 @@ fn heavy_resources_and_scopes_make_short_chunks_unless_they_are_shared() {
 fn traces_stand_together_by_their_first_start() {
     let mut all: Vec<Span> = (0..5).flat_map(|number| spans::trace(9 - number, 4)).collect();
     all.sort_by_key(|span| span.span_id);
-    let chunks = pack(&gain_of(all).rows).unwrap();
+    let chunks = pack(&gain_of(all)).unwrap();
     assert_eq!(chunks.len(), 1);
     assert_eq!(chunks[0].traces.len(), 5, "one run each");
     assert!(chunks[0].traces.iter().all(|(_, fresh)| *fresh == 4));

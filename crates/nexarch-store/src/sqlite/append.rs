@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt::Write,
     sync::{Arc, PoisonError},
 };
 
@@ -59,7 +60,7 @@ impl Decided {
     /// Encodes all that is to be written; `unreadable` stored chunks had to be left out.
     pub(super) fn new(incoming: Incoming, gain: Gain, unreadable: u64) -> Result<Self, Error> {
         let Gain { rows, mut delta, new_traces, range, known, large, late, dropped, .. } = gain;
-        let chunks = plan::pack(&rows, &mut delta)?;
+        let chunks = plan::pack(&rows, &incoming, &mut delta)?;
         delta.bound();
         let blobs = delta.encode().into_iter();
         let blobs = blobs.map(|(minute, blob)| Ok((minute, rollup::pack(blob)?)));
@@ -196,42 +197,55 @@ impl Sqlite {
     async fn insert_chunk(&self, tx: &mut Tx<'_>, tenant: i64, chunk: Chunk) -> Result<(), Error> {
         let day = chunk.day();
         partition::ensure(tx, day).await?;
-        let insert = format!(
-            "INSERT INTO chunk_{day} (tenant, hour, spans, hot, cold) VALUES (?1, ?2, ?3, ?4, ?5) RETURNING id"
-        );
-        let row = sqlx::query(AssertSqlSafe(insert))
+        let insert =
+            format!("INSERT INTO chunk_{day} (tenant, hour, spans, hot, cold) VALUES (?1, ?2, ?3, ?4, ?5)");
+        let id = sqlx::query(AssertSqlSafe(insert))
             .bind(tenant)
             .bind(chunk.hour.cast_signed())
             .bind(i64::try_from(chunk.spans).unwrap_or(i64::MAX))
             .bind(chunk.hot)
             .bind(chunk.cold)
-            .fetch_one(tx.on()?)
+            .execute(tx.on()?)
             .await
-            .map_err(failed)?;
-        let id: i64 = row.try_get(0).map_err(failed)?;
-        let mut traces: Vec<(i64, i64)> = chunk
-            .traces
-            .iter()
-            .map(|(trace, fresh)| (trace_key(self.seed, *trace), fresh.cast_signed()))
-            .collect();
-        // In the order of the index; two traces with one key share an entry.
-        traces.sort_unstable();
-        let pairs =
-            traces.iter().map(|(key, fresh)| format!("[{key},{fresh}]")).collect::<Vec<_>>().join(",");
+            .map_err(failed)?
+            .last_insert_rowid();
+        // The number of the chunk is new, so nothing can be there already. With OR ABORT, the default, SQLite would keep a
+        // copy of every page that the statement changes, lest one row of many be refused: a fifth of its work here.
         let insert = format!(
-            "INSERT INTO trace_{day} (tenant, trace, chunk, spans)
-             SELECT ?1, j.value ->> 0, ?2, j.value ->> 1 FROM json_each(?3) j
-             WHERE true ON CONFLICT DO UPDATE SET spans = spans + excluded.spans"
+            "INSERT OR ROLLBACK INTO trace_{day} (tenant, trace, chunk, spans)
+             SELECT ?1, j.value ->> 0, ?2, j.value ->> 1 FROM json_each(?3) j"
         );
         sqlx::query(AssertSqlSafe(insert))
             .bind(tenant)
             .bind(id)
-            .bind(format!("[{pairs}]"))
+            .bind(entries(self.seed, &chunk.traces))
             .execute(tx.on()?)
             .await
             .map_err(failed)?;
         large::store_previews(tx, tenant, (day, id), &chunk.previews).await
     }
+}
+
+/// The entries of a chunk in the index of traces, as JSON: keys with numbers of spans, in the order of the index. Two
+/// traces with one key share an entry.
+fn entries(seed: u64, traces: &[(TraceId, u64)]) -> String {
+    let mut entries: Vec<(i64, u64)> =
+        traces.iter().map(|(trace, fresh)| (trace_key(seed, *trace), *fresh)).collect();
+    entries.sort_unstable();
+    entries.dedup_by(|(key, fresh), (kept, sum)| {
+        let same = key == kept;
+        *sum += if same { *fresh } else { 0 };
+        same
+    });
+    let mut json = String::with_capacity(entries.len() * 28 + 2);
+    json.push('[');
+    for (place, (key, fresh)) in entries.iter().enumerate() {
+        let comma = if place == 0 { "" } else { "," };
+        // Writing into a string cannot fail.
+        let _ = write!(json, "{comma}[{key},{fresh}]");
+    }
+    json.push(']');
+    json
 }
 
 /// The tenant's row, and whether it is enabled.

@@ -30,9 +30,10 @@ pub(super) async fn add(
     blobs: Vec<(u32, Vec<u8>)>,
 ) -> Result<(), Error> {
     for (minute, blob) in blobs {
-        // Numbers count up from 1 after each merge, so the number is how many there are.
+        // Numbers count up from 1 after each merge, so the number is how many there are. OR ROLLBACK, because the default
+        // makes SQLite copy the pages first.
         let row = sqlx::query(
-            "INSERT INTO rollup (tenant, grain, minute, seq, blob)
+            "INSERT OR ROLLBACK INTO rollup (tenant, grain, minute, seq, blob)
              SELECT ?1, 1, ?2, coalesce(max(seq), 0) + 1, ?3 FROM rollup
              WHERE tenant = ?1 AND grain = 1 AND minute = ?2
              RETURNING seq",
