@@ -13,6 +13,9 @@ pub enum Error {
     /// The thing exists already.
     #[error("{0} exists already")]
     Exists(String),
+    /// The thing is in a state that does not allow it, in words.
+    #[error("{0}")]
+    Conflict(String),
     /// The tenant is disabled.
     #[error("tenant {0} is disabled")]
     Disabled(TenantId),
@@ -29,6 +32,8 @@ pub enum Error {
     Quota {
         /// Spans of a UTC day.
         quota: u64,
+        /// What is left of it: less than the batch has.
+        left: u64,
         /// Time until the next UTC day.
         retry_after: Duration,
     },

@@ -31,7 +31,7 @@ pub use options::{Options, Role};
 pub use search::{FactsFit, Found, FoundTrace, Place as SearchPlace, Search, SpanFits};
 pub use settling::{DROPPED_UPDATES, Diagnostics, LATE, Settling, UNREADABLE};
 pub use sqlite::PAGE_BYTES;
-pub use tenant::{Key, NewKey, Scope, Tenant};
+pub use tenant::{FoundKey, Key, NewKey, Rotation, Scope, Tenant, TenantChange};
 pub use upkeep::{Cells, GRAINS, Place, Retention, Step};
 pub use versions::{Truth, Versions};
 
@@ -112,8 +112,17 @@ pub trait Store: Send + Sync + 'static {
     async fn create_tenant(&self, tenant: &TenantId, name: &str) -> Result<Tenant, Error>;
     /// All tenants, by id.
     async fn tenants(&self) -> Result<Vec<Tenant>, Error>;
+    /// One tenant.
+    async fn tenant(&self, tenant: &TenantId) -> Result<Tenant, Error>;
+    /// At most `limit` tenants by id, those behind `after`.
+    async fn tenants_after(&self, after: Option<&TenantId>, limit: u32) -> Result<Vec<Tenant>, Error>;
+    /// Changes a tenant and returns it as it is then.
+    async fn change_tenant(&self, tenant: &TenantId, change: TenantChange) -> Result<Tenant, Error>;
     /// Enables or disables a tenant.
-    async fn set_tenant_enabled(&self, tenant: &TenantId, enabled: bool) -> Result<(), Error>;
+    async fn set_tenant_enabled(&self, tenant: &TenantId, enabled: bool) -> Result<(), Error> {
+        let change = TenantChange { enabled: Some(enabled), ..TenantChange::default() };
+        self.change_tenant(tenant, change).await.map(drop)
+    }
     /// Deletes a tenant with its keys: from here on nothing of it is found. Its clock row stays and is raised; spans and
     /// rollups go in the steps of [`Store::purge`].
     async fn delete_tenant(&self, tenant: &TenantId) -> Result<(), Error>;
@@ -137,10 +146,22 @@ pub trait Store: Send + Sync + 'static {
     async fn create_key(&self, key: NewKey) -> Result<Key, Error>;
     /// The keys of a tenant, oldest first, revoked and expired ones too.
     async fn keys(&self, tenant: &TenantId) -> Result<Vec<Key>, Error>;
-    /// Revokes a key; unknown id = [`Error::NotFound`].
+    /// At most `limit` of them, those behind the key `after`.
+    async fn keys_after(&self, tenant: &TenantId, after: Option<&str>, limit: u32)
+    -> Result<Vec<Key>, Error>;
+    /// One key of a tenant; another tenant's = [`Error::NotFound`].
+    async fn key(&self, tenant: &TenantId, key_id: &str) -> Result<Key, Error>;
+    /// Revokes a key; unknown id = [`Error::NotFound`]. The first revocation counts.
     async fn revoke_key(&self, key_id: &str) -> Result<Key, Error>;
-    /// The key with this hash and its tenant.
-    async fn find_key(&self, hash: &[u8; 32]) -> Result<Option<(Key, Tenant)>, Error>;
+    /// Replaces the secret of a key. When the time of grace is over, no earlier secret of it is good any more, whatever an
+    /// earlier rotation granted. [`Error::Conflict`] for a key that is revoked or expired, or of which too many replaced
+    /// secrets are good still.
+    async fn rotate_key(&self, rotation: Rotation) -> Result<Key, Error>;
+    /// Notes when keys were last used, by id, microseconds since the Unix epoch. An earlier time than the known one, and a
+    /// key that is gone, change nothing. Nobody's cache is told.
+    async fn note_uses(&self, uses: &[(String, u64)]) -> Result<(), Error>;
+    /// The key with this hash, of its secret or of a replaced one, and its tenant.
+    async fn find_key(&self, hash: &[u8; 32]) -> Result<Option<FoundKey>, Error>;
 
     /// Can the database answer?
     async fn ping(&self) -> Result<(), Error>;

@@ -15,6 +15,15 @@ pub struct Tenant {
     pub created_us: u64,
 }
 
+/// What is changed of a tenant; `None` leaves it as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TenantChange {
+    /// Its display name.
+    pub name: Option<String>,
+    /// Whether it may read and write.
+    pub enabled: Option<bool>,
+}
+
 /// What a key may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Scope {
@@ -59,4 +68,31 @@ pub struct Key {
     pub expires_us: Option<u64>,
     /// When it was revoked.
     pub revoked_us: Option<u64>,
+    /// When it last opened something, as far as the store was told ([`crate::Store::note_uses`]).
+    pub last_used_us: Option<u64>,
+    /// Until when the last of its replaced secrets is good; may have passed.
+    pub grace_until_us: Option<u64>,
+}
+
+/// A key found by a secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundKey {
+    /// The key.
+    pub key: Key,
+    /// Whose it is.
+    pub tenant: Tenant,
+    /// The secret was replaced by a rotation and is good until then, microseconds since the Unix epoch.
+    pub replaced_until_us: Option<u64>,
+}
+
+/// A new secret for a key.
+pub struct Rotation {
+    /// Public id of the key.
+    pub key_id: String,
+    /// SHA-256 of the new key text.
+    pub hash: [u8; 32],
+    /// For how long the secret that is replaced stays good, microseconds. 0: not at all, nor any earlier one.
+    pub grace_us: u64,
+    /// A new end of life of the key; `None` leaves it as it is.
+    pub expires_us: Option<u64>,
 }

@@ -5,9 +5,9 @@ use crate::Error;
 
 impl Incoming {
     /// Lets batches in, in the order in which they came, as long as all their spans fit into `room`; the others fail
-    /// with `refusal`, which is told how many spans there are. One that does not fit leaves its room to smaller ones
-    /// behind it.
-    pub(crate) fn admit(&mut self, mut room: u64, refusal: impl Fn(u64) -> Error) {
+    /// with `refusal`, which is told how many spans there are and how much room is left. One that does not fit
+    /// leaves its room to smaller ones behind it.
+    pub(crate) fn admit(&mut self, mut room: u64, refusal: impl Fn(u64, u64) -> Error) {
         let mut sizes = vec![0_u64; self.batches.len()];
         for arrived in &self.spans {
             if let Some(size) = sizes.get_mut(arrived.batch) {
@@ -19,7 +19,7 @@ impl Incoming {
             if size <= room {
                 room -= size;
             } else {
-                *tally = Err(refusal(size));
+                *tally = Err(refusal(size, room));
                 *refused = true;
             }
         }

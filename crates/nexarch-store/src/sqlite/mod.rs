@@ -21,6 +21,7 @@ mod retention;
 mod rollup;
 mod schema;
 mod search;
+mod secrets;
 mod settle;
 mod snapshot;
 mod store;

@@ -8,8 +8,8 @@ use sqlx::{AssertSqlSafe, Connection, Row, raw_sql};
 
 use super::{Sqlite, connect, errors::failed};
 use crate::{
-    Appended, Batch, Error, Key, NewKey, Place, Retention, Settling, Snapshot, Step, Store, Tenant, Truth,
-    Versions,
+    Appended, Batch, Error, FoundKey, Key, NewKey, Place, Retention, Rotation, Settling, Snapshot, Step,
+    Store, Tenant, TenantChange, Truth, Versions,
 };
 
 /// Settings of the writing connection that durability and disk depend on.
@@ -70,8 +70,16 @@ impl Store for Sqlite {
         self.list_tenants().await
     }
 
-    async fn set_tenant_enabled(&self, tenant: &TenantId, enabled: bool) -> Result<(), Error> {
-        self.enable_tenant(tenant, enabled).await
+    async fn tenant(&self, tenant: &TenantId) -> Result<Tenant, Error> {
+        self.one_tenant(tenant).await
+    }
+
+    async fn tenants_after(&self, after: Option<&TenantId>, limit: u32) -> Result<Vec<Tenant>, Error> {
+        self.page_of_tenants(after, limit).await
+    }
+
+    async fn change_tenant(&self, tenant: &TenantId, change: TenantChange) -> Result<Tenant, Error> {
+        self.alter_tenant(tenant, change).await
     }
 
     async fn delete_tenant(&self, tenant: &TenantId) -> Result<(), Error> {
@@ -102,11 +110,32 @@ impl Store for Sqlite {
         self.list_keys(tenant).await
     }
 
+    async fn keys_after(
+        &self,
+        tenant: &TenantId,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<Key>, Error> {
+        self.page_of_keys(tenant, after, limit).await
+    }
+
+    async fn key(&self, tenant: &TenantId, key_id: &str) -> Result<Key, Error> {
+        self.one_key(tenant, key_id).await
+    }
+
     async fn revoke_key(&self, key_id: &str) -> Result<Key, Error> {
         self.end_key(key_id).await
     }
 
-    async fn find_key(&self, hash: &[u8; 32]) -> Result<Option<(Key, Tenant)>, Error> {
+    async fn rotate_key(&self, rotation: Rotation) -> Result<Key, Error> {
+        self.replace_secret(rotation).await
+    }
+
+    async fn note_uses(&self, uses: &[(String, u64)]) -> Result<(), Error> {
+        self.remember_uses(uses).await
+    }
+
+    async fn find_key(&self, hash: &[u8; 32]) -> Result<Option<FoundKey>, Error> {
         self.key_by_hash(hash).await
     }
 

@@ -9,7 +9,7 @@ use super::{
     versions::{Raise, raise, raise_auth, signed, unsigned},
     writer::Tx,
 };
-use crate::{Error, Tenant};
+use crate::{Error, Tenant, TenantChange};
 
 impl Sqlite {
     /// See [`crate::Store::create_tenant`].
@@ -51,10 +51,31 @@ impl Sqlite {
         rows.iter().map(|row| tenant_of(row, 0)).collect()
     }
 
-    /// See [`crate::Store::set_tenant_enabled`].
-    pub(super) async fn enable_tenant(&self, id: &TenantId, enabled: bool) -> Result<(), Error> {
+    /// See [`crate::Store::tenants_after`].
+    pub(super) async fn page_of_tenants(
+        &self,
+        after: Option<&TenantId>,
+        limit: u32,
+    ) -> Result<Vec<Tenant>, Error> {
+        // No id is empty.
+        let after = after.map_or("", TenantId::as_str);
+        let sql = "SELECT id, name, enabled, created_us FROM tenant WHERE id > ?1 ORDER BY id LIMIT ?2";
+        let query = sqlx::query(sql).bind(after).bind(limit);
+        let rows = query.fetch_all(&self.readers).await.map_err(failed)?;
+        rows.iter().map(|row| tenant_of(row, 0)).collect()
+    }
+
+    /// See [`crate::Store::tenant`].
+    pub(super) async fn one_tenant(&self, id: &TenantId) -> Result<Tenant, Error> {
+        let query = sqlx::query("SELECT id, name, enabled, created_us FROM tenant WHERE id = ?1");
+        let row = query.bind(id.as_str()).fetch_optional(&self.readers).await.map_err(failed)?;
+        row.map_or_else(|| Err(missing(id)), |row| tenant_of(&row, 0))
+    }
+
+    /// See [`crate::Store::change_tenant`].
+    pub(super) async fn alter_tenant(&self, id: &TenantId, change: TenantChange) -> Result<Tenant, Error> {
         let mut tx = self.begin().await?;
-        let outcome = enable_in(&mut tx, id, enabled).await;
+        let outcome = alter_in(&mut tx, id, change).await;
         tx.finish(outcome).await
     }
 
@@ -78,14 +99,21 @@ impl Sqlite {
     }
 }
 
-async fn enable_in(tx: &mut Tx<'_>, id: &TenantId, enabled: bool) -> Result<(), Error> {
+async fn alter_in(tx: &mut Tx<'_>, id: &TenantId, change: TenantChange) -> Result<Tenant, Error> {
     let connection = tx.on()?;
-    let query = sqlx::query("UPDATE tenant SET enabled = ?2 WHERE id = ?1").bind(id.as_str()).bind(enabled);
-    let done = query.execute(&mut *connection).await.map_err(failed)?;
-    if done.rows_affected() == 0 {
-        return Err(missing(id));
-    }
-    raise_auth(connection).await
+    let row = sqlx::query(
+        "UPDATE tenant SET name = coalesce(?2, name), enabled = coalesce(?3, enabled) WHERE id = ?1
+         RETURNING id, name, enabled, created_us",
+    )
+    .bind(id.as_str())
+    .bind(change.name)
+    .bind(change.enabled)
+    .fetch_optional(&mut *connection)
+    .await
+    .map_err(failed)?;
+    let tenant = tenant_of(&row.ok_or_else(|| missing(id))?, 0)?;
+    raise_auth(connection).await?;
+    Ok(tenant)
 }
 
 /// The number of a tenant, enabled or not.

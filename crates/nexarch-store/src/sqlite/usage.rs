@@ -40,11 +40,11 @@ impl Sqlite {
         let now = self.options.now_us();
         let used = used(connection, tenant, now).await?;
         let retry_after = until_midnight(now);
-        let refusal = |spans| {
+        let refusal = |spans, left| {
             if spans > quota {
                 Error::BeyondQuota { spans, quota }
             } else {
-                Error::Quota { quota, retry_after }
+                Error::Quota { quota, left, retry_after }
             }
         };
         incoming.admit(quota.saturating_sub(used), refusal);

@@ -77,13 +77,15 @@ pub async fn tenants_and_keys(url: &str) {
     store.create_key(new_key("other", "k1", 1)).await.unwrap();
     let before = everything(&*store).await;
     store.create_key(new_key("acme", "k2", 2)).await.unwrap();
+    store.rotate_key(super::secrets::rotation("k2", 3, 5)).await.unwrap();
+    store.note_uses(&[("k2".to_owned(), 5)]).await.unwrap();
     store.revoke_key("k2").await.unwrap();
     store.set_tenant_enabled(&acme, false).await.unwrap();
     assert_eq!(everything(&*store).await, before);
     let keys = store.keys(&acme).await.unwrap();
     assert_eq!(keys.iter().map(|key| key.id.as_str()).collect::<Vec<_>>(), ["k2"]);
-    let (key, tenant) = store.find_key(&[1; 32]).await.unwrap().expect("the key");
-    assert_eq!((key.tenant.as_str(), tenant.id.as_str()), ("other", "other"));
+    let found = store.find_key(&[1; 32]).await.unwrap().expect("the key");
+    assert_eq!((found.key.tenant.as_str(), found.tenant.id.as_str()), ("other", "other"));
     store.delete_tenant(&acme).await.unwrap();
     assert_eq!(everything(&*store).await, before);
     assert!(store.find_key(&[2; 32]).await.unwrap().is_none());

@@ -14,6 +14,7 @@ pub mod isolation;
 pub mod property;
 pub mod reading;
 pub mod searching;
+pub mod secrets;
 pub mod settling;
 pub mod spans;
 pub mod strategy;
@@ -46,7 +47,9 @@ macro_rules! conformance {
                 a_part_of_a_trace_says_what_the_whole_is;
             searching: traces_are_found_by_their_spans, pages_have_each_trace_once, superseded_copies_do_not_fit,
                 work_is_bounded;
-            tenants: tenants_are_listed, keys_are_found_by_hash, keys_end, deleting_purges, every_change_is_seen;
+            secrets: a_rotation_replaces_the_secret, no_grace_outlives_a_shorter_one, replaced_secrets_are_few,
+                uses_are_remembered;
+            tenants: tenants_are_listed, tenants_are_changed, lists_have_pages, keys_are_found_by_hash, keys_end, deleting_purges, every_change_is_seen;
             upkeep: cells_grow_with_age, young_minutes_stay_beside, late_data_join_longer_cells, upkeep_is_the_owners, old_days_go, old_rollups_go,
                 purging_is_finished_by_others, a_quota_holds_for_a_day;
             versions: versions_grow, the_clock_may_go_back, a_recreated_tenant_goes_on, epochs_differ, an_epoch_is_replaced_once,

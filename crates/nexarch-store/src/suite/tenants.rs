@@ -1,7 +1,7 @@
 //! Tenants and keys.
 
 use super::{Clock, append, id, open, open_at, open_with, spans};
-use crate::{Error, Key, NewKey, Scope};
+use crate::{Error, Key, NewKey, Scope, TenantChange};
 
 /// A key of a tenant.
 pub fn new_key(tenant: &str, key: &str, hash: u8) -> NewKey {
@@ -35,6 +35,53 @@ pub async fn tenants_are_listed(url: &str) {
     assert!(matches!(store.delete_tenant(&id("nobody")).await, Err(Error::NotFound(_))));
 }
 
+/// A change says what the tenant is then, and leaves alone what it does not name.
+pub async fn tenants_are_changed(url: &str) {
+    let (store, acme) = open_with(url, "acme").await;
+    let made = store.tenant(&acme).await.unwrap();
+    let name = TenantChange { name: Some("Äcme".to_owned()), enabled: None };
+    let named = crate::Tenant { name: "Äcme".to_owned(), ..made };
+    assert_eq!(store.change_tenant(&acme, name).await.unwrap(), named);
+    let off = TenantChange { name: None, enabled: Some(false) };
+    let off = store.change_tenant(&acme, off).await.unwrap();
+    assert_eq!(off, crate::Tenant { enabled: false, ..named });
+    assert_eq!(store.change_tenant(&acme, TenantChange::default()).await.unwrap(), off);
+    assert_eq!(store.tenant(&acme).await.unwrap(), off);
+    let unknown = store.change_tenant(&id("nobody"), TenantChange::default()).await;
+    assert!(matches!(unknown, Err(Error::NotFound(_))), "{unknown:?}");
+    assert!(matches!(store.tenant(&id("nobody")).await, Err(Error::NotFound(_))));
+}
+
+/// Page by page each tenant and each key comes once, in the order of the whole list.
+pub async fn lists_have_pages(url: &str) {
+    let clock = Clock::default();
+    let store = open_at(url, &clock).await;
+    for nth in [3_u8, 1, 4, 0, 2] {
+        store.create_tenant(&id(&format!("t{nth}")), "").await.unwrap();
+        store.create_key(new_key("t3", &format!("k{nth}"), nth)).await.err();
+        clock.set(clock.now_us() + u64::from(nth % 2));
+    }
+    store.create_key(new_key("t1", "k9", 9)).await.unwrap();
+    let (mut tenants, mut after) = (Vec::new(), None);
+    while let Some(last) = { store.tenants_after(after.as_ref(), 2).await.unwrap() }.split_last() {
+        assert!(last.1.len() < 2, "a page is full with two");
+        tenants.extend(last.1.iter().chain([last.0]).cloned());
+        after = Some(last.0.id.clone());
+    }
+    assert_eq!((tenants.len(), &tenants), (5, &store.tenants().await.unwrap()));
+    let (mut keys, mut after): (Vec<Key>, Option<String>) = (Vec::new(), None);
+    while let Some(last) = { store.keys_after(&id("t3"), after.as_deref(), 2).await.unwrap() }.split_last() {
+        assert!(last.1.len() < 2, "a page is full with two");
+        keys.extend(last.1.iter().chain([last.0]).cloned());
+        after = Some(last.0.id.clone());
+    }
+    assert_eq!((keys.len(), &keys), (5, &store.keys(&id("t3")).await.unwrap()));
+    assert_eq!(store.key(&id("t3"), "k4").await.unwrap().id, "k4");
+    assert!(matches!(store.key(&id("t3"), "k9").await, Err(Error::NotFound(_))), "another tenant's");
+    assert!(matches!(store.key(&id("t3"), "k7").await, Err(Error::NotFound(_))));
+    assert!(matches!(store.keys_after(&id("nobody"), None, 2).await, Err(Error::NotFound(_))));
+}
+
 /// A key is found by its hash alone, with its tenant.
 pub async fn keys_are_found_by_hash(url: &str) {
     let (store, tenant) = open_with(url, "acme").await;
@@ -47,14 +94,17 @@ pub async fn keys_are_found_by_hash(url: &str) {
         created_us: Clock::default().now_us(),
         expires_us: None,
         revoked_us: None,
+        last_used_us: None,
+        grace_until_us: None,
     };
     assert_eq!(key, expected);
-    let (found, of) = store.find_key(&[1; 32]).await.unwrap().expect("the key");
-    assert_eq!((found, of.id, of.enabled), (expected, tenant.clone(), true));
+    let found = store.find_key(&[1; 32]).await.unwrap().expect("the key");
+    assert_eq!((found.key, found.tenant.id, found.tenant.enabled), (expected, tenant.clone(), true));
+    assert_eq!(found.replaced_until_us, None);
     assert!(store.find_key(&[2; 32]).await.unwrap().is_none());
     store.set_tenant_enabled(&tenant, false).await.unwrap();
-    let (_, of) = store.find_key(&[1; 32]).await.unwrap().expect("the key");
-    assert!(!of.enabled, "the caller must see that the tenant is disabled");
+    let found = store.find_key(&[1; 32]).await.unwrap().expect("the key");
+    assert!(!found.tenant.enabled, "the caller must see that the tenant is disabled");
 
     let same_id = store.create_key(new_key("acme", "k1", 9)).await;
     assert!(matches!(same_id, Err(Error::Exists(_))), "{same_id:?}");
@@ -83,8 +133,8 @@ pub async fn keys_end(url: &str) {
     let listed = store.keys(&id("acme")).await.unwrap();
     let listed: Vec<_> = listed.iter().map(|key| (key.id.as_str(), key.expires_us, key.revoked_us)).collect();
     assert_eq!(listed, [("k1", Some(77), None), ("k0", None, Some(revoked_us))], "oldest first");
-    let (found, _) = store.find_key(&[2; 32]).await.unwrap().expect("the key");
-    assert_eq!(found.revoked_us, Some(revoked_us));
+    let found = store.find_key(&[2; 32]).await.unwrap().expect("the key");
+    assert_eq!(found.key.revoked_us, Some(revoked_us));
     assert!(matches!(store.revoke_key("k7").await, Err(Error::NotFound(_))));
 }
 
@@ -125,6 +175,8 @@ pub async fn every_change_is_seen(url: &str) {
     grew("a new tenant").await;
     store.create_key(new_key("acme", "k1", 1)).await.unwrap();
     grew("a new key").await;
+    store.rotate_key(super::secrets::rotation("k1", 9, 0)).await.unwrap();
+    grew("a replaced secret").await;
     store.revoke_key("k1").await.unwrap();
     grew("a revoked key").await;
     store.set_tenant_enabled(&tenant, false).await.unwrap();
@@ -139,4 +191,8 @@ pub async fn every_change_is_seen(url: &str) {
     append(&*store, &tenant, vec![spans::span(1, 1, 0)]).await.unwrap();
     store.invalidate(&tenant, None).await.unwrap();
     assert_eq!(auth().await, before, "data is none of its business");
+    store.create_key(new_key("acme", "k2", 2)).await.unwrap();
+    let before = auth().await;
+    store.note_uses(&[("k2".to_owned(), 5)]).await.unwrap();
+    assert_eq!(auth().await, before, "a use makes nobody look again");
 }

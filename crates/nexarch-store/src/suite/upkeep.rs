@@ -339,7 +339,7 @@ pub async fn a_quota_holds_for_a_day(url: &str) {
     let refused = answers[1].as_ref().unwrap_err();
     let ten_minutes = Duration::from_mins(10);
     assert!(
-        matches!(refused, Error::Quota { quota: 10, retry_after } if *retry_after == ten_minutes),
+        matches!(refused, Error::Quota { quota: 10, left: 4, retry_after } if *retry_after == ten_minutes),
         "{refused:?}"
     );
     let seen = picture(&*store, &tenant, &spans::trace(2, 5)).await;

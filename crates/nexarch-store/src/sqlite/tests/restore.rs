@@ -139,8 +139,8 @@ async fn the_first_schema_is_upgraded_with_all_numbers() {
     assert_eq!(versions.versions[0].operations, [("services".to_owned(), 1_750_000_000_000_018)]);
     let names: Vec<_> = store.tenants().await.unwrap().into_iter().map(|t| (t.id, t.enabled)).collect();
     assert_eq!(names, [(acme.clone(), true), (beta.clone(), false)]);
-    assert!(store.find_key(&[1; 32]).await.unwrap().is_some_and(|(key, _)| key.revoked_us.is_none()));
-    assert!(store.find_key(&[2; 32]).await.unwrap().is_some_and(|(key, _)| key.revoked_us.is_some()));
+    assert!(store.find_key(&[1; 32]).await.unwrap().is_some_and(|found| found.key.revoked_us.is_none()));
+    assert!(store.find_key(&[2; 32]).await.unwrap().is_some_and(|found| found.key.revoked_us.is_some()));
     // And it goes on: known spans are known, an update replaces.
     assert_eq!(append(&*store, &acme, all.clone()).await.unwrap().duplicates, 66);
     append(&*store, &acme, spans::trace(1, 9)).await.unwrap();
