@@ -3,14 +3,14 @@
 use std::{
     collections::HashMap,
     net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
     time::Duration,
 };
 
 use anyhow::Context;
 use axum::body::Body;
 use bytes::Bytes;
-use nexarch_cache::{BootTime, Cache, Cause, Scope};
+use nexarch_cache::{BootTime, Cache, Cause, RedisRemote, Scope};
 use nexarch_core::{ids::TenantId, otlp};
 use nexarch_store::{Error as StoreError, Retention, Store, Versions};
 use tokio::{
@@ -21,9 +21,9 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    auth::{Authenticator, Caller},
+    auth::{self, Authenticator, Caller},
     authority::{self, StoreAuthority},
-    config::Config,
+    config::{AdminSecret, Config},
     door::{self, Door, tls},
     gone, http,
     ingest::{
@@ -32,9 +32,9 @@ use crate::{
         inflight::Held,
     },
     lifecycle::{self, Lifecycle},
-    limit::Limits,
+    limit::{Limits, Shares},
     noted::Noted,
-    operation, redis, retention, settle, stream,
+    operation, redis, redis_info, retention, settle, stream,
 };
 
 /// Bodies above this are decoded on a blocking thread; below it the hop costs more than the decoding.
@@ -75,8 +75,16 @@ pub struct App {
     /// What senders did wrong, until the store keeps it.
     pub(crate) noted: Noted,
     rejected: Mutex<HashMap<TenantId, u64>>,
-    /// When each tenant was created, as last seen.
-    tenants: Mutex<gone::Known>,
+    /// Which tenants there are, as last seen.
+    pub(crate) tenants: gone::Followed,
+    /// A change of this process of which it could not take notice; the beat does.
+    pub(crate) unnoticed: AtomicBool,
+    /// Who holds this is let into the admin API; `None` = there is none.
+    pub(crate) admin: Option<AdminSecret>,
+    /// What the server behind the shared tier says of itself.
+    pub(crate) redis: redis_info::RedisInfo,
+    /// What one tenant may hold of the cache, and store in a day.
+    pub(crate) shares: Shares,
     /// Computations, renderings and decodings of large bodies at once: each may take a core and much memory.
     heavy: Arc<Semaphore>,
 }
@@ -116,6 +124,7 @@ impl App {
         config: &Config,
         store: Arc<dyn Store>,
         cache: Cache,
+        redis: Option<Arc<RedisRemote>>,
         lifecycle: Lifecycle,
     ) -> anyhow::Result<(Arc<Self>, Writer)> {
         let (ingest, writer) = Ingest::new(config.max_inflight_bytes);
@@ -134,7 +143,11 @@ impl App {
             retention: Retention { spans: config.retention, rollups: config.rollup_retention },
             noted: Noted::default(),
             rejected: Mutex::default(),
-            tenants: Mutex::default(),
+            tenants: gone::Followed::default(),
+            unnoticed: AtomicBool::new(false),
+            admin: config.admin.clone(),
+            redis: redis_info::RedisInfo::new(redis),
+            shares: Shares::of(config),
             heavy: Arc::new(Semaphore::new(cores() * HEAVY_PER_CORE)),
         };
         Ok((Arc::new(app), writer))
@@ -230,14 +243,10 @@ impl App {
         self.rejected.lock().unwrap_or_else(PoisonError::into_inner).get(tenant).copied().unwrap_or(0)
     }
 
-    /// Forgets how many spans of a tenant were refused.
-    pub(crate) fn forget_rejected(&self, tenant: &TenantId) {
+    /// Forgets what was counted of a tenant that is gone.
+    pub(crate) fn forget_counts(&self, tenant: &TenantId) {
         self.rejected.lock().unwrap_or_else(PoisonError::into_inner).remove(tenant);
-    }
-
-    /// Remembers the tenants that there are, and returns those that there were.
-    pub(crate) fn swap_tenants(&self, now: gone::Known) -> gone::Known {
-        std::mem::replace(&mut *self.tenants.lock().unwrap_or_else(PoisonError::into_inner), now)
+        self.limits.forget(tenant);
     }
 }
 
@@ -258,7 +267,8 @@ impl Server {
         let redis = redis::start(&config.cache, &lifecycle)?;
         let authority = StoreAuthority::new(Arc::clone(&store));
         let cache = authority::cache(config, authority, redis.clone(), &lifecycle)?;
-        let (app, writer) = App::new(config, Arc::clone(&store), cache.clone(), lifecycle.clone())?;
+        let (app, writer) =
+            App::new(config, Arc::clone(&store), cache.clone(), redis.clone(), lifecycle.clone())?;
         let (streams, stop) = (Arc::clone(&app.streams), lifecycle.stop().clone());
         lifecycle.spawn_essential("writer", writer.run(store, cache, streams, stop));
         lifecycle.spawn_essential("beat", authority::beat(Arc::clone(&app)));
@@ -267,6 +277,7 @@ impl Server {
             lifecycle.spawn_essential("coherence", async move { cache.run(stop).await });
         }
         lifecycle.spawn_essential("streams", stream::run(Arc::clone(&app)));
+        lifecycle.spawn_essential("uses", auth::tell_uses(Arc::clone(&app)));
         lifecycle.spawn_essential("settle", settle::run(Arc::clone(&app)));
         lifecycle.spawn_essential("upkeep", retention::run(Arc::clone(&app)));
         let (otlp_grpc_addr, otlp_http_addr) =

@@ -77,3 +77,20 @@ pub(crate) fn record(streams: &Hub, mutation: &Mutation<'_>) {
         }
     }
 }
+
+/// A change of a tenant or of its keys, by who holds the secret of the admin API.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Administered<'a> {
+    /// Whose.
+    pub(crate) tenant: &'a TenantId,
+    /// The key, by its public id, if it is one that changed.
+    pub(crate) key: Option<&'a str>,
+    /// What was done, such as `tenant created`.
+    pub(crate) what: &'static str,
+}
+
+/// Writes down a change of tenants or keys that was made over HTTP; commands say themselves what they did.
+pub(crate) fn administered(change: &Administered<'_>) {
+    let Administered { tenant, key, what } = *change;
+    tracing::info!(target: TARGET, %tenant, by = "admin", key, "audit: {what}");
+}

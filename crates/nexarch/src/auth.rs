@@ -1,5 +1,8 @@
 //! API keys: what they look like, and whose they are.
 
+mod secret;
+mod uses;
+
 use std::{
     collections::HashMap,
     fmt,
@@ -10,83 +13,18 @@ use std::{
 };
 
 use nexarch_core::ids::TenantId;
-use nexarch_store::{Error as StoreError, Key, NewKey, Scope, Store, Tenant};
-use sha2::{Digest, Sha256};
+use nexarch_store::{Error as StoreError, FoundKey, Scope, Store};
 
-/// How every key begins.
-const PREFIX: &str = "nex_";
-/// Base-62 digits of 256 random bits.
-const SECRET_DIGITS: usize = 43;
-/// Base-62 digits of a public key id: 59 bits, enough to be unique among the keys of one database.
-const ID_DIGITS: usize = 10;
+use secret::hash;
+pub use secret::{Secret, create_key, rotate_key};
+pub(crate) use uses::{Uses, run as tell_uses};
+
 /// Most keys kept in memory; a scan of random keys must not fill it (unknown keys are never kept).
 const MAX_CACHED: usize = 10_000;
 /// Most unknown keys kept in memory, for a moment: a client with a wrong key asks again and again.
 const MAX_UNKNOWN: usize = 10_000;
 /// For how long, microseconds: a key that is made meanwhile is to be seen within a second even when nobody tells us.
 const UNKNOWN_US: u64 = 1_000_000;
-const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-
-/// The text of a key. Shown once, when it is made.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Draws a new key.
-    pub fn generate() -> Result<Self, getrandom::Error> {
-        Ok(Self(format!("{PREFIX}{}", random_digits::<SECRET_DIGITS>()?)))
-    }
-
-    /// The whole text.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(****)")
-    }
-}
-
-/// Makes a key for a tenant, stores its hash and returns both. The text cannot be had again.
-pub async fn create_key(
-    store: &dyn Store,
-    tenant: &TenantId,
-    name: &str,
-    scopes: &[Scope],
-    expires_us: Option<u64>,
-) -> Result<(Key, Secret), StoreError> {
-    let random = |error: getrandom::Error| StoreError::Internal(format!("no random numbers: {error}"));
-    let secret = Secret::generate().map_err(random)?;
-    let id = format!("key_{}", random_digits::<ID_DIGITS>().map_err(random)?);
-    let new = NewKey {
-        tenant: tenant.clone(),
-        hash: hash(secret.expose()),
-        id,
-        name: name.to_owned(),
-        scopes: scopes.to_vec(),
-        expires_us,
-    };
-    Ok((store.create_key(new).await?, secret))
-}
-
-/// A key has 256 random bits, so one round of a fast hash is enough; a slow one would only cost every request.
-fn hash(text: &str) -> [u8; 32] {
-    Sha256::digest(text.as_bytes()).into()
-}
-
-fn random_digits<const N: usize>() -> Result<String, getrandom::Error> {
-    let mut text = String::with_capacity(N);
-    while text.len() < N {
-        let mut bytes = [0u8; 64];
-        getrandom::fill(&mut bytes)?;
-        // 248 = 4 · 62: rejecting the rest keeps every digit equally likely.
-        let fair = bytes.iter().filter(|byte| **byte < 248);
-        text.extend(fair.take(N - text.len()).map(|byte| char::from(DIGITS[usize::from(byte % 62)])));
-    }
-    Ok(text)
-}
 
 /// Who calls.
 #[derive(Debug, Clone)]
@@ -133,6 +71,9 @@ pub enum Refused {
     /// It was revoked.
     #[error("the API key was revoked")]
     Revoked,
+    /// It has another secret now, and the time in which this one stayed good is over.
+    #[error("the API key was replaced by a rotation")]
+    Replaced,
     /// Its tenant is disabled.
     #[error("tenant {0} is disabled")]
     Disabled(TenantId),
@@ -150,6 +91,8 @@ pub struct Authenticator {
     unknown: Mutex<Unknown>,
     /// Keys are looked up one after the other: a flood of made-up ones must leave connections to those who read.
     turn: tokio::sync::Mutex<()>,
+    /// When keys were last used.
+    pub(crate) uses: Uses,
 }
 
 /// Keys that the database did not know, with the time until which that is believed.
@@ -166,9 +109,9 @@ struct Known {
 }
 
 struct Found {
-    key: Key,
-    tenant: Tenant,
+    stored: FoundKey,
     caller: Arc<Caller>,
+    used: Arc<uses::Use>,
 }
 
 impl Authenticator {
@@ -180,6 +123,7 @@ impl Authenticator {
             known: RwLock::default(),
             unknown: Mutex::default(),
             turn: tokio::sync::Mutex::default(),
+            uses: Uses::default(),
         }
     }
 
@@ -206,14 +150,18 @@ impl Authenticator {
             Some(found) => found,
             None => self.look_up(hash, version, now_us).await?,
         };
-        let Found { key, tenant, caller } = &*found;
+        let Found { stored: FoundKey { key, tenant, replaced_until_us }, caller, used } = &*found;
+        let over = |end: Option<u64>| end.is_some_and(|end| end <= now_us);
         if key.revoked_us.is_some() {
             Err(Refused::Revoked)
-        } else if key.expires_us.is_some_and(|end| end <= now_us) {
+        } else if over(key.expires_us) {
             Err(Refused::Expired)
+        } else if over(*replaced_until_us) {
+            Err(Refused::Replaced)
         } else if !tenant.enabled {
             Err(Refused::Disabled(tenant.id.clone()))
         } else {
+            used.note(now_us);
             Ok(Arc::clone(caller))
         }
     }
@@ -252,10 +200,11 @@ impl Authenticator {
         if self.is_unknown(&hash, version, now_us) {
             return Err(Refused::Unknown);
         }
-        let Some((key, tenant)) = self.store.find_key(&hash).await? else {
+        let Some(stored) = self.store.find_key(&hash).await? else {
             self.note_unknown(hash, version, now_us);
             return Err(Refused::Unknown);
         };
+        let FoundKey { key, tenant, .. } = &stored;
         let scope = nexarch_cache::Scope::new(tenant.id.as_str())
             .map_err(|error| StoreError::Internal(format!("tenant {}: {error}", tenant.id)))?;
         let caller = Caller {
@@ -266,7 +215,8 @@ impl Authenticator {
             scopes: key.scopes.clone(),
             proof: Proof(hash),
         };
-        let found = Arc::new(Found { key, tenant, caller: Arc::new(caller) });
+        let used = self.uses.of(&key.id);
+        let found = Arc::new(Found { stored, caller: Arc::new(caller), used });
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         if known.auth_version < version || known.keys.len() >= MAX_CACHED {
             known.keys.clear();
@@ -280,61 +230,4 @@ impl Authenticator {
 }
 
 #[cfg(test)]
-mod tests {
-    use nexarch_store::{Options, Role};
-
-    use super::*;
-
-    const NOW_US: u64 = 1_800_000_000_000_000;
-
-    async fn store(folder: &tempfile::TempDir) -> Arc<dyn Store> {
-        let url = format!("sqlite://{}", folder.path().join("a.db").display());
-        let store = nexarch_store::open(&url, Options::new(Role::Owner, || NOW_US)).await.unwrap();
-        store.create_tenant(&"acme".parse().unwrap(), "").await.unwrap();
-        store
-    }
-
-    async fn make_key(store: &dyn Store, text: &str) {
-        let key = NewKey {
-            tenant: "acme".parse().unwrap(),
-            hash: hash(text),
-            id: format!("key_{text}"),
-            name: String::new(),
-            scopes: vec![Scope::Read],
-            expires_us: None,
-        };
-        store.create_key(key).await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn an_unknown_key_is_asked_for_once_until_something_changes_or_a_second_passed() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = store(&folder).await;
-        let auth = Authenticator::new(Arc::clone(&store));
-        auth.observe(store.versions(&[]).await.unwrap().auth_version);
-        for text in ["a", "b"] {
-            assert!(matches!(auth.authenticate(text, NOW_US).await, Err(Refused::Unknown)));
-        }
-        make_key(&*store, "a").await;
-        make_key(&*store, "b").await;
-        // The database knows them now, and is not asked.
-        assert!(matches!(auth.authenticate("a", NOW_US + UNKNOWN_US - 1).await, Err(Refused::Unknown)));
-        assert!(auth.authenticate("a", NOW_US + UNKNOWN_US).await.is_ok(), "a second passed");
-        assert!(matches!(auth.authenticate("b", NOW_US).await, Err(Refused::Unknown)));
-        auth.observe(store.versions(&[]).await.unwrap().auth_version);
-        assert!(auth.authenticate("b", NOW_US).await.is_ok(), "keys were made");
-        store.close().await;
-    }
-
-    #[tokio::test]
-    async fn a_flood_of_unknown_keys_does_not_fill_the_memory() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = store(&folder).await;
-        let auth = Authenticator::new(Arc::clone(&store));
-        for nth in 0..MAX_UNKNOWN + 10 {
-            auth.note_unknown(hash(&nth.to_string()), 0, NOW_US);
-        }
-        assert_eq!(auth.unknown.lock().unwrap().until_us.len(), 10);
-        store.close().await;
-    }
-}
+mod tests;

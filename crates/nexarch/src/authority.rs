@@ -1,6 +1,10 @@
 //! The store as the cache's authority: the truth about versions, and nothing of the cache's own protocol.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use nexarch_cache::{
@@ -8,7 +12,7 @@ use nexarch_cache::{
     ScopeVersions, TruthRead,
 };
 use nexarch_core::ids::TenantId;
-use nexarch_store::{Store, Versions};
+use nexarch_store::{Error as StoreError, Store, Versions};
 
 use crate::{
     app::App,
@@ -152,6 +156,7 @@ pub(crate) async fn beat(app: Arc<App>) {
     let mut missed = true;
     let mut epoch = None;
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        missed |= app.unnoticed.swap(false, Ordering::AcqRel);
         let looked =
             stop.run_until_cancelled(tokio::time::timeout(LOOK, look(&app, missed, &mut epoch))).await;
         let Some(outcome) = looked else { return };
@@ -171,10 +176,25 @@ async fn look(app: &App, missed: bool, epoch: &mut Option<u128>) -> Result<(), B
     if app.store.changed_by_others().await? || missed {
         // First what reads rest on: whatever follows may fail, or take its time.
         app.cache.refresh().await?;
-        if app.auth.observe(app.cache.auth_version()) {
-            gone::forget_gone(app, &app.store.tenants().await?);
-        }
+        let auth_version = app.cache.auth_version();
+        app.auth.observe(auth_version);
+        gone::follow(app, auth_version).await?;
         stream::observe(app, epoch).await?;
     }
     Ok(())
+}
+
+/// Takes notice of a change of tenants or keys that this process committed, before it is answered: whose rights ended
+/// is refused from here on. The others learn of it as of any change of another process.
+pub(crate) async fn notice(app: &App) -> Result<Vec<(TenantId, gone::Leaving)>, StoreError> {
+    let noticed = async {
+        let auth_version = app.store.versions(&[]).await?.auth_version;
+        app.auth.observe(auth_version);
+        gone::follow(app, auth_version).await
+    };
+    let outcome = noticed.await;
+    if outcome.is_err() {
+        app.unnoticed.store(true, Ordering::Release);
+    }
+    outcome
 }

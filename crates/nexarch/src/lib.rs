@@ -2,6 +2,7 @@
 //!
 //! No arithmetic on spans (that is `nexarch-core`), no SQL (`nexarch-store`), no cache protocol (`nexarch-cache`).
 
+mod accounts;
 pub mod app;
 mod audit;
 pub mod auth;
@@ -21,6 +22,7 @@ pub mod limit;
 mod noted;
 pub mod operation;
 mod redis;
+mod redis_info;
 mod retention;
 mod settle;
 mod stream;

@@ -6,9 +6,12 @@ use nexarch_store::{Key, Scope, Store};
 use serde::Serialize;
 
 use super::{block_on, output};
-use crate::{auth, authority, lifecycle};
+use crate::{
+    accounts::{self, KeyView, SecretView},
+    auth, authority, lifecycle,
+};
 
-/// Create, list and revoke API keys
+/// Create, list, rotate and revoke API keys
 #[derive(Subcommand)]
 #[command(after_help = "Example:\n  nexarch key create --tenant acme --scope ingest")]
 pub(super) enum Command {
@@ -22,10 +25,10 @@ pub(super) enum Command {
         #[arg(long, value_delimiter = ',', default_value = "ingest,read")]
         scope: Vec<ScopeName>,
         /// Display name
-        #[arg(long, default_value = "")]
+        #[arg(long, default_value = "", value_parser = accounts::name)]
         name: String,
-        /// Life, such as 90d, 12h or 30m; without it the key does not expire
-        #[arg(long, value_parser = life)]
+        /// Life, such as 90d, 12h or 30m, or an RFC 3339 time; without it the key does not expire
+        #[arg(long, value_parser = end)]
         expires: Option<u64>,
         /// Print the result as JSON
         #[arg(long)]
@@ -41,11 +44,29 @@ pub(super) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Give a key a new secret and print it, once; the old one stays good for the grace
+    #[command(after_help = "Example:\n  nexarch key rotate key_4fT9aQ21xy --grace 24h")]
+    Rotate {
+        /// Its id, as `key list` shows it
+        key_id: String,
+        /// How long the old secret stays good, such as 24h; 0 ends it at once. No earlier secret outlives it
+        #[arg(long, value_parser = accounts::length)]
+        grace: u64,
+        /// A new end of the key, as when it is created; without it, its end stays
+        #[arg(long, value_parser = end)]
+        expires: Option<u64>,
+        /// Print the result as JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Revoke a key at once
     #[command(after_help = "Example:\n  nexarch key revoke key_4fT9aQ21xy")]
     Revoke {
         /// Its id, as `key list` shows it
         key_id: String,
+        /// Print the result as JSON
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -70,30 +91,6 @@ impl From<ScopeName> for Scope {
     }
 }
 
-fn words(scopes: &[Scope]) -> Vec<&'static str> {
-    let word = |scope: &Scope| match scope {
-        Scope::Ingest => "ingest",
-        Scope::Read => "read",
-        Scope::Admin => "admin",
-    };
-    scopes.iter().map(word).collect()
-}
-
-/// A life in microseconds.
-fn life(text: &str) -> Result<u64, String> {
-    let wrong = || "must be a number with d, h or m, such as 90d".to_owned();
-    let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(wrong)?;
-    let seconds = match unit {
-        "d" => 86_400,
-        "h" => 3_600,
-        "m" => 60,
-        _ => return Err(wrong()),
-    };
-    let number =
-        number.parse::<u64>().ok().filter(|number| (1..=1_000_000).contains(number)).ok_or_else(wrong)?;
-    Ok(number * seconds * 1_000_000)
-}
-
 #[derive(Serialize)]
 struct Created<'a> {
     key_id: &'a str,
@@ -102,31 +99,6 @@ struct Created<'a> {
     scopes: Vec<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_at: Option<String>,
-}
-
-#[derive(Serialize)]
-struct Row<'a> {
-    key_id: &'a str,
-    tenant_id: &'a str,
-    name: &'a str,
-    scopes: Vec<&'static str>,
-    created_at: String,
-    expires_at: Option<String>,
-    revoked_at: Option<String>,
-}
-
-impl<'a> From<&'a Key> for Row<'a> {
-    fn from(key: &'a Key) -> Self {
-        Self {
-            key_id: &key.id,
-            tenant_id: key.tenant.as_str(),
-            name: &key.name,
-            scopes: words(&key.scopes),
-            created_at: output::moment(key.created_us),
-            expires_at: key.expires_us.map(output::moment),
-            revoked_at: key.revoked_us.map(output::moment),
-        }
-    }
 }
 
 pub(super) fn run(command: Command) -> anyhow::Result<()> {
@@ -146,24 +118,45 @@ async fn apply(store: &dyn Store, command: Command) -> anyhow::Result<()> {
             let mut scopes: Vec<Scope> = scope.into_iter().map(Scope::from).collect();
             scopes.sort_unstable();
             scopes.dedup();
-            let expires_us = expires.map(|life| lifecycle::now_us() + life);
-            let (key, secret) = auth::create_key(store, &tenant, &name, &scopes, expires_us).await?;
+            let (key, secret) = auth::create_key(store, &tenant, &name, &scopes, expires).await?;
             if json {
                 return output::json(&Created {
                     key_id: &key.id,
                     tenant_id: tenant.as_str(),
                     key: secret.expose(),
-                    scopes: words(&key.scopes),
-                    expires_at: key.expires_us.map(output::moment),
+                    scopes: accounts::words(&key.scopes),
+                    expires_at: key.expires_us.map(accounts::moment),
                 });
             }
             println!("{}", secret.expose());
-            eprintln!("{} for tenant {tenant}, scopes {}; shown once", key.id, words(&key.scopes).join(", "));
+            eprintln!(
+                "{} for tenant {tenant}, scopes {}; shown once",
+                key.id,
+                accounts::words(&key.scopes).join(", ")
+            );
         }
         Command::List { tenant, json } => list(&store.keys(&tenant).await?, json)?,
-        Command::Revoke { key_id } => {
+        Command::Rotate { key_id, grace, expires, json } => {
+            let now_us = lifecycle::now_us();
+            let (key, secret) = auth::rotate_key(store, &key_id, grace, expires).await?;
+            authority::wait_one_lease().await;
+            let answer = SecretView::new(&key, &secret, now_us);
+            if json {
+                return output::json(&answer);
+            }
+            println!("{}", answer.key);
+            let old = match answer.old_secret_valid_until {
+                Some(end) => format!("is good until {end}"),
+                None => "is refused".to_owned(),
+            };
+            eprintln!("{} has a new secret, shown once; the old one {old}", key.id);
+        }
+        Command::Revoke { key_id, json } => {
             let key = store.revoke_key(&key_id).await?;
             authority::wait_one_lease().await;
+            if json {
+                return output::json(&KeyView::new(&key, lifecycle::now_us(), None));
+            }
             println!("{} of tenant {} revoked", key.id, key.tenant);
         }
     }
@@ -171,24 +164,39 @@ async fn apply(store: &dyn Store, command: Command) -> anyhow::Result<()> {
 }
 
 fn list(keys: &[Key], json: bool) -> anyhow::Result<()> {
+    let now_us = lifecycle::now_us();
+    let views = keys.iter().map(|key| KeyView::new(key, now_us, None));
     if json {
-        return output::json(&keys.iter().map(Row::from).collect::<Vec<_>>());
+        return output::json(&views.collect::<Vec<_>>());
     }
-    let row = |key: &Key| {
-        let state = match (key.revoked_us, key.expires_us) {
-            (Some(at), _) => format!("revoked {}", output::moment(at)),
-            (None, Some(end)) if end <= lifecycle::now_us() => format!("expired {}", output::moment(end)),
-            (None, Some(end)) => format!("valid until {}", output::moment(end)),
-            (None, None) => "valid".to_owned(),
-        };
-        [
-            key.id.clone(),
-            key.name.clone(),
-            words(&key.scopes).join(","),
-            output::moment(key.created_us),
-            state,
-        ]
+    let row = |key: KeyView| {
+        let state = state(&key);
+        // A server that runs tells of uses once a minute: that it told of none does not mean that there is none.
+        let used = key.last_used_at.unwrap_or_else(|| "-".to_owned());
+        [key.key_id, key.name, key.scopes.join(","), key.created_at, used, state]
     };
-    output::table(["KEY", "NAME", "SCOPES", "CREATED", "STATE"], &keys.iter().map(row).collect::<Vec<_>>());
+    output::table(
+        ["KEY", "NAME", "SCOPES", "CREATED", "LAST USED", "STATE"],
+        &views.map(row).collect::<Vec<_>>(),
+    );
     Ok(())
+}
+
+fn state(key: &KeyView) -> String {
+    let at = |moment: &Option<String>| moment.clone().unwrap_or_default();
+    let mut state = match key.state {
+        "revoked" => format!("revoked {}", at(&key.revoked_at)),
+        "expired" => format!("expired {}", at(&key.expires_at)),
+        _ if key.expires_at.is_some() => format!("valid until {}", at(&key.expires_at)),
+        _ => "valid".to_owned(),
+    };
+    if let Some(end) = &key.old_secret_valid_until {
+        state = format!("{state}, old secret until {end}");
+    }
+    state
+}
+
+/// The end of a key's life, microseconds since the Unix epoch.
+fn end(text: &str) -> Result<u64, String> {
+    accounts::end(text, lifecycle::now_us())
 }

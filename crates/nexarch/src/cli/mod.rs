@@ -56,7 +56,7 @@ enum Command {
     /// Create, list, disable, enable and delete tenants
     #[command(subcommand)]
     Tenant(tenant::Command),
-    /// Create, list and revoke API keys
+    /// Create, list, rotate and revoke API keys
     #[command(subcommand)]
     Key(key::Command),
     /// Look into the cache of a running server, invalidate and warm it

@@ -109,10 +109,3 @@ pub(super) fn table<const N: usize>(heading: [&str; N], rows: &[[String; N]]) {
         line(row.each_ref().map(String::as_str));
     }
 }
-
-/// A moment given in microseconds since the Unix epoch, as RFC 3339 in UTC to the second.
-pub(super) fn moment(us: u64) -> String {
-    let whole =
-        i64::try_from(us / 1_000_000).ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
-    whole.map_or_else(|| "?".to_owned(), |moment| moment.to_string())
-}

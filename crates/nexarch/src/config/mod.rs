@@ -13,6 +13,7 @@ mod tests;
 use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 use nexarch_cache::{Operation, RedisConfig};
+use sha2::{Digest, Sha256};
 
 pub use source::{Found, Sources};
 pub use variable::{VARIABLES, Variable};
@@ -50,6 +51,8 @@ pub struct Config {
     pub max_inflight_bytes: usize,
     /// What one tenant may ask of this node.
     pub rates: Rates,
+    /// Who holds this may administer tenants and keys over HTTP; `None` = nobody.
+    pub admin: Option<AdminSecret>,
     /// How logs look.
     pub log: LogConfig,
     /// What was set, by name, in table order; secrets masked.
@@ -139,6 +142,25 @@ impl fmt::Debug for SecretKey {
     }
 }
 
+/// The secret of the admin API, of which only a hash is kept.
+#[derive(Clone)]
+pub struct AdminSecret([u8; 32]);
+
+impl AdminSecret {
+    /// Is it this text? How long the answer takes tells nothing of the secret: hashes are compared, and all of them.
+    pub fn is(&self, text: &[u8]) -> bool {
+        let given: [u8; 32] = Sha256::digest(text).into();
+        let differing = self.0.iter().zip(given).fold(0, |all, (ours, theirs)| all | (ours ^ theirs));
+        std::hint::black_box(differing) == 0
+    }
+}
+
+impl fmt::Debug for AdminSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AdminSecret(****)")
+    }
+}
+
 /// Everything that is wrong with a configuration, at once.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("wrong configuration:\n{}", .0.iter().map(|problem| format!("  - {problem}")).collect::<Vec<_>>().join("\n"))]
@@ -168,6 +190,7 @@ pub fn load(sources: &Sources) -> Result<Config, Problems> {
         requests_per_minute: reader.value("RATE_LIMIT_REQUESTS_PER_MINUTE", parse::rate),
         spans_per_second: reader.value("RATE_LIMIT_SPANS_PER_SECOND", parse::rate),
     };
+    let admin = reader.value("ADMIN_SECRET_KEY", parse::admin_secret);
     let json = reader.value("LOG_FORMAT", parse::log_format);
     let filter = reader.value("RUST_LOG", parse::log_filter);
     let ttls = reader.operation_ttls();
@@ -211,6 +234,7 @@ pub fn load(sources: &Sources) -> Result<Config, Problems> {
         max_body_bytes: max_body,
         max_inflight_bytes: max_inflight,
         rates,
+        admin: admin.map(AdminSecret),
         log: LogConfig { json, filter },
         shown,
         warnings,

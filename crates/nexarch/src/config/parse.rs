@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
+use sha2::{Digest, Sha256};
 use tracing_subscriber::filter::Targets;
 
 use super::{Listener, Problems, Sources, variable};
@@ -9,6 +10,9 @@ use crate::{door::tls, operation};
 
 /// Largest TTL that makes sense: a day.
 const MAX_TTL_SECONDS: u64 = 86_400;
+
+/// Shortest secret of the admin API, in characters.
+const MIN_ADMIN_SECRET: usize = 12;
 
 /// Reads variables one by one and remembers what was wrong.
 pub(super) struct Reader<'a> {
@@ -278,6 +282,20 @@ pub(super) fn encryption_key(text: &str) -> Result<Option<[u8; 32]>, String> {
     bytes
         .map(Some)
         .ok_or_else(|| "must be 32 bytes in base64, such as `openssl rand -base64 32` prints".to_owned())
+}
+
+/// What is sent in a header as it is; its hash.
+pub(super) fn admin_secret(text: &str) -> Result<Option<[u8; 32]>, String> {
+    if text.chars().count() < MIN_ADMIN_SECRET {
+        return Err(format!(
+            "must have at least {MIN_ADMIN_SECRET} characters, such as `openssl rand -base64 32` prints"
+        ));
+    }
+    // A header can hold no others, and loses spaces at its ends.
+    if text.chars().any(char::is_control) || text.trim() != text {
+        return Err("must hold no control characters, and no spaces at its ends".to_owned());
+    }
+    Ok(Some(Sha256::digest(text.as_bytes()).into()))
 }
 
 pub(super) fn seconds(text: &str) -> Result<Duration, String> {

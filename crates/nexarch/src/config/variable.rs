@@ -77,7 +77,7 @@ pub const VARIABLES: &[Variable] = &[
     plain("CACHE_TENANT_MAX_REDIS_MB", "256"),
     secret("CACHE_ENCRYPTION_KEY"),
     later("CACHE_WARM_SCHEDULE"),
-    later_secret("ADMIN_SECRET_KEY"),
+    secret("ADMIN_SECRET_KEY"),
     later("AVAILABILITY_OBJECTIVE"),
     later("CORS_ORIGINS"),
     later("AZURE_OPENAI_ENDPOINT"),

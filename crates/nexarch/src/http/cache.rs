@@ -53,6 +53,31 @@ struct Stats {
     since: String,
     #[serde(flatten)]
     of_scope: ScopeStats,
+    share: Share,
+}
+
+/// What the tenant holds of what it may hold.
+#[derive(Serialize)]
+struct Share {
+    /// Of the memory tier of this node.
+    memory_percent: f64,
+    /// Most of it while others want room.
+    memory_max_percent: u8,
+    /// Bytes of values in Redis, as far as this node can tell.
+    redis_bytes: u64,
+    /// Most of them; above it new values stay in memory.
+    redis_max_bytes: u64,
+}
+
+impl Share {
+    fn of(app: &App, scope: &nexarch_cache::Scope, stats: &ScopeStats) -> Self {
+        Self {
+            memory_percent: 100.0 * stats.memory.bytes as f64 / stats.memory.max_bytes.max(1) as f64,
+            memory_max_percent: app.shares.memory_percent,
+            redis_bytes: app.cache.remote_bytes(scope),
+            redis_max_bytes: app.shares.redis_bytes,
+        }
+    }
 }
 
 /// Answer to an invalidation.
@@ -83,13 +108,15 @@ pub(super) async fn stats(
     let caller = caller(&app, &headers, Scope::Read).await?;
     Params::parse(&uri, &[])?;
     let now = app.cache.status();
+    let of_scope = app.cache.stats(&caller.scope);
     let stats = Stats {
         tenant_id: caller.tenant.to_string(),
         node: app.node.clone(),
         backend: now.backend.as_str(),
         status: now.status.as_str(),
         since: moment(now.since),
-        of_scope: app.cache.stats(&caller.scope),
+        share: Share::of(&app, &caller.scope, &of_scope),
+        of_scope,
     };
     Ok(Json(stats).into_response())
 }
@@ -111,7 +138,7 @@ pub(super) async fn health(State(app): State<Arc<App>>, uri: Uri) -> Result<Json
 }
 
 /// RFC 3339 in UTC.
-fn moment(at: SystemTime) -> String {
+pub(super) fn moment(at: SystemTime) -> String {
     jiff::Timestamp::try_from(at).map(|at| at.to_string()).unwrap_or_default()
 }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use axum::http::{HeaderMap, header};
 use nexarch_store::Scope;
 
-use super::error::ApiError;
-use crate::{app::App, auth::Caller, lifecycle};
+use super::{error::ApiError, limits};
+use crate::{accounts, app::App, auth::Caller, lifecycle};
 
 /// The caller, if its key holds `scope` and its tenant may ask for something now.
 pub(super) async fn caller(
@@ -17,14 +17,11 @@ pub(super) async fn caller(
     let key = key_of(headers)?;
     let caller = app.auth.authenticate(key, lifecycle::now_us()).await?;
     if caller.may(scope) {
+        limits::asked(app, &caller.tenant, scope);
         app.limits.request(&caller.tenant, tokio::time::Instant::now())?;
         Ok(caller)
     } else {
-        let wanted = match scope {
-            Scope::Ingest => "ingest",
-            Scope::Read => "read",
-            Scope::Admin => "admin",
-        };
+        let wanted = accounts::word(scope);
         let detail = format!(
             "the API key has no scope {wanted}; create one with: nexarch key create --scope {wanted}"
         );

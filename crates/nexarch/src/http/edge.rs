@@ -21,7 +21,10 @@ use axum::{
 use pin_project_lite::pin_project;
 use tower::Service;
 
-use super::rest::{self, Rest};
+use super::{
+    limits::{self, Told},
+    rest::{self, Rest},
+};
 use crate::app::App;
 
 /// The routes with all that belongs around them.
@@ -46,13 +49,14 @@ impl Service<Request> for Edge {
 
     fn call(&mut self, request: Request) -> Answer {
         if request.body().is_end_stream() {
-            return Answer { routes: self.routes.call(request), with_body: None };
+            return Answer { routes: Routes::new(&self.app, self.routes.call(request)), with_body: None };
         }
         // HTTP/2 has no connection to close: a stream that is refused takes nothing else with it.
         let closes = request.version() < Version::HTTP_2;
         let (request, rest) = rest::watched(request);
         let with_body = WithBody { closes, rest, app: Arc::clone(&self.app) };
-        Answer { routes: self.routes.call(request), with_body: Some(with_body) }
+        let routes = Routes::new(&self.app, self.routes.call(request));
+        Answer { routes, with_body: Some(with_body) }
     }
 }
 
@@ -65,8 +69,45 @@ struct WithBody {
 pin_project! {
     struct Answer {
         #[pin]
-        routes: RouteFuture<Infallible>,
+        routes: Routes,
         with_body: Option<WithBody>,
+    }
+}
+
+pin_project! {
+    /// The routes at work; where limits are set, with what is told of them.
+    #[project = RoutesAtWork]
+    enum Routes {
+        Plain { #[pin] routes: RouteFuture<Infallible> },
+        Limited { #[pin] routes: Told<RouteFuture<Infallible>>, app: Arc<App> },
+    }
+}
+
+impl Routes {
+    fn new(app: &Arc<App>, routes: RouteFuture<Infallible>) -> Self {
+        if limits::any(app) {
+            Self::Limited { routes: limits::tell(routes), app: Arc::clone(app) }
+        } else {
+            Self::Plain { routes }
+        }
+    }
+}
+
+impl Future for Routes {
+    type Output = Response;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response> {
+        match self.project() {
+            RoutesAtWork::Plain { routes } => {
+                let Ok(response) = ready!(routes.poll(cx));
+                Poll::Ready(response)
+            }
+            RoutesAtWork::Limited { mut routes, app } => {
+                let Ok(mut response) = ready!(routes.as_mut().poll(cx));
+                limits::label(app, routes, &mut response);
+                Poll::Ready(response)
+            }
+        }
     }
 }
 
@@ -75,7 +116,7 @@ impl Future for Answer {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let Ok(mut response) = ready!(this.routes.poll(cx));
+        let mut response = ready!(this.routes.poll(cx));
         let with_body = this.with_body.take();
         harden(&mut response, with_body.as_ref().is_some_and(|request| request.closes));
         if let Some(WithBody { rest, app, .. }) = with_body {

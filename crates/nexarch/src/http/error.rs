@@ -9,10 +9,11 @@ use axum::{
 use nexarch_store::Error as StoreError;
 use serde::Serialize;
 
+use super::limits::{self, RATE_LIMIT};
 use crate::{
     auth::Refused,
     ingest::{self, IngestError, body::BodyError},
-    limit::Limited,
+    limit::{DAILY_SPANS, Limited},
     stream::{self, Crowded},
 };
 
@@ -25,29 +26,39 @@ pub struct ApiError {
     pub detail: String,
     /// `Retry-After`.
     pub retry_after: Option<Duration>,
-    /// Add a `WWW-Authenticate` challenge.
-    challenge: bool,
+    /// The limit that is used up, and what is left of it.
+    pub(super) violated: Option<(&'static str, u64)>,
+    /// `WWW-Authenticate`.
+    challenge: Option<&'static str>,
     cause: Option<String>,
 }
+
+/// The problem type of a used-up quota (draft-ietf-httpapi-ratelimit-headers, section "Problem Types").
+const QUOTA_EXCEEDED: &str = "https://iana.org/assignments/http-problem-types#quota-exceeded";
 
 /// Body of an error: `application/problem+json`.
 #[derive(Serialize, utoipa::ToSchema)]
 pub(super) struct Problem {
-    /// Always `about:blank`: the status says the kind.
+    /// `about:blank`: the status says the kind; or
+    /// `https://iana.org/assignments/http-problem-types#quota-exceeded`.
     #[serde(rename = "type")]
     kind: &'static str,
-    /// The status in words.
+    /// The kind in words.
     title: &'static str,
     /// The status as a number.
     status: u16,
     /// What is wrong and what to do.
     detail: String,
+    /// The limits that are used up, as `RateLimit-Policy` names them.
+    #[serde(rename = "violated-policies", skip_serializing_if = "Option::is_none")]
+    violated: Option<[&'static str; 1]>,
 }
 
 impl ApiError {
     /// An error of the caller's making.
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self { status, detail: detail.into(), retry_after: None, challenge: false, cause: None }
+        let (detail, retry_after) = (detail.into(), None);
+        Self { status, detail, retry_after, violated: None, challenge: None, cause: None }
     }
 
     /// 400.
@@ -62,7 +73,12 @@ impl ApiError {
 
     /// 401 with the challenge.
     pub fn unauthorized(detail: impl Into<String>) -> Self {
-        Self { challenge: true, ..Self::new(StatusCode::UNAUTHORIZED, detail) }
+        Self::challenged("Bearer realm=\"nexarch\"", detail)
+    }
+
+    /// 401 with a challenge of another kind.
+    pub(super) fn challenged(challenge: &'static str, detail: impl Into<String>) -> Self {
+        Self { challenge: Some(challenge), ..Self::new(StatusCode::UNAUTHORIZED, detail) }
     }
 
     /// 500; the cause is for the log.
@@ -75,6 +91,12 @@ impl ApiError {
 
     fn try_again(status: StatusCode, detail: impl Into<String>, after: Duration) -> Self {
         Self { retry_after: Some(after), ..Self::new(status, detail) }
+    }
+
+    /// 429 because a limit is used up.
+    fn exceeded(policy: &'static str, left: u64, detail: impl Into<String>, after: Duration) -> Self {
+        let violated = Some((policy, left));
+        Self { violated, ..Self::try_again(StatusCode::TOO_MANY_REQUESTS, detail, after) }
     }
 
     /// Logs the inside cause; called once, where the answer is made.
@@ -90,8 +112,11 @@ impl ApiError {
         if let Some(after) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(after.as_secs().max(1)));
         }
-        if self.challenge {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"nexarch\""));
+        if let (Some((policy, left)), Some(after)) = (self.violated, self.retry_after) {
+            headers.insert(RATE_LIMIT, limits::refused(policy, left, after));
+        }
+        if let Some(challenge) = self.challenge {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
     }
 }
@@ -99,12 +124,13 @@ impl ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         self.log();
-        let problem = Problem {
-            kind: "about:blank",
-            title: self.status.canonical_reason().unwrap_or("Error"),
-            status: self.status.as_u16(),
-            detail: self.detail.clone(),
+        let (kind, title) = match self.violated {
+            Some(_) => (QUOTA_EXCEEDED, "Quota Exceeded"),
+            None => ("about:blank", self.status.canonical_reason().unwrap_or("Error")),
         };
+        let violated = self.violated.map(|(policy, _)| [policy]);
+        let problem =
+            Problem { kind, title, status: self.status.as_u16(), detail: self.detail.clone(), violated };
         let body = serde_json::to_vec(&problem).unwrap_or_default();
         let media_type = [(header::CONTENT_TYPE, "application/problem+json")];
         let mut response = (self.status, media_type, body).into_response();
@@ -134,7 +160,9 @@ impl From<&StoreError> for ApiError {
     fn from(error: &StoreError) -> Self {
         match error {
             StoreError::NotFound(_) => Self::not_found(error.to_string()),
-            StoreError::Exists(_) => Self::new(StatusCode::CONFLICT, error.to_string()),
+            StoreError::Exists(_) | StoreError::Conflict(_) => {
+                Self::new(StatusCode::CONFLICT, error.to_string())
+            }
             StoreError::Disabled(_) => Self::new(StatusCode::FORBIDDEN, error.to_string()),
             StoreError::Unavailable { reason, retry_after } => {
                 let detail = "the database is unavailable; nothing was stored; try again";
@@ -142,8 +170,8 @@ impl From<&StoreError> for ApiError {
                 this.cause = Some(reason.clone());
                 this
             }
-            StoreError::Quota { retry_after, .. } => {
-                Self::try_again(StatusCode::TOO_MANY_REQUESTS, error.to_string(), *retry_after)
+            StoreError::Quota { left, retry_after, .. } => {
+                Self::exceeded(DAILY_SPANS, *left, error.to_string(), *retry_after)
             }
             StoreError::BeyondQuota { .. } => Self::new(StatusCode::PAYLOAD_TOO_LARGE, error.to_string()),
             StoreError::NotOwner(_) => Self::internal(error),
@@ -169,7 +197,7 @@ impl From<IngestError> for ApiError {
 
 impl From<Limited> for ApiError {
     fn from(limited: Limited) -> Self {
-        Self::try_again(StatusCode::TOO_MANY_REQUESTS, limited.to_string(), limited.retry_after)
+        Self::exceeded(limited.policy, 0, limited.to_string(), limited.retry_after)
     }
 }
 

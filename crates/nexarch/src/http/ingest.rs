@@ -17,7 +17,9 @@ use tokio::time::Instant;
 use super::{
     cached::NEXARCH_VERSION, caller::caller, error::ApiError, otlp::content_encoding, params::Params,
 };
-use crate::{app::App, auth::Caller, ingest::inflight::Held, lifecycle};
+use crate::{accounts, app::App, auth::Caller, ingest::inflight::Held, lifecycle};
+
+const DAY_US: u64 = 86_400_000_000;
 
 /// Most item errors listed in one answer; all are counted.
 const MAX_ERRORS: usize = 100;
@@ -86,8 +88,31 @@ pub(super) struct Stats {
     oldest: Option<String>,
     /// See `oldest`.
     newest: Option<String>,
+    /// What its quota of spans counts.
+    today: Today,
     /// Figures of this node, all tenants.
     queue: Queue,
+}
+
+/// Spans stored on this UTC day, better versions of known ones included.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(super) struct Today {
+    /// So many.
+    spans: u64,
+    /// Most of them (`QUOTA_SPANS_PER_DAY`); `null` = any number.
+    quota: Option<u64>,
+    /// What is left of the quota.
+    left: Option<u64>,
+    /// When the next day begins.
+    resets_at: String,
+}
+
+impl Today {
+    fn new(spans: u64, quota: Option<u64>) -> Self {
+        let midnight = (lifecycle::now_us() / DAY_US + 1) * DAY_US;
+        let left = quota.map(|quota| quota.saturating_sub(spans));
+        Self { spans, quota, left, resets_at: accounts::moment(midnight) }
+    }
 }
 
 /// The door of this node.
@@ -181,6 +206,7 @@ pub(super) async fn stats(
     Params::parse(&uri, &[])?;
     let mut snapshot = app.store.snapshot(&caller.tenant).await?;
     let totals = snapshot.totals().await?;
+    let today = Today::new(snapshot.used_today().await?, app.shares.spans_per_day);
     let moment = |ns: u64| jiff::Timestamp::from_nanosecond(i128::from(ns)).map(|t| t.to_string()).ok();
     Ok(Json(Stats {
         tenant_id: caller.tenant.to_string(),
@@ -190,6 +216,7 @@ pub(super) async fn stats(
         rejected: app.rejected(&caller.tenant),
         oldest: snapshot.oldest_ns().and_then(moment),
         newest: snapshot.newest_ns().and_then(moment),
+        today,
         queue: Queue {
             rejected_busy: app.ingest.counters.rejected_busy.load(Ordering::Relaxed),
             inflight_bytes: app.ingest.inflight_bytes(),

@@ -1,5 +1,6 @@
 //! The HTTP surface: routes, and nothing else; one file per resource.
 
+mod admin;
 mod cache;
 mod cached;
 mod caller;
@@ -10,6 +11,7 @@ mod error;
 mod grpc;
 mod health;
 mod ingest;
+mod limits;
 pub mod openapi;
 mod otlp;
 mod page;
@@ -69,6 +71,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/", get(page::index))
         .route("/page.js", get(page::script))
         .route("/page.css", get(page::style))
+        .merge(admin::routes(&app))
         .method_not_allowed_fallback(wrong_method)
         .fallback(not_found)
         .with_state(Arc::clone(&app));

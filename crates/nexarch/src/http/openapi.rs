@@ -9,7 +9,7 @@ use utoipa::{
     openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme},
 };
 
-use super::{cache, dashboard, diagnostics, health, ingest, otlp, search, stream, traces, warm};
+use super::{admin, cache, dashboard, diagnostics, health, ingest, otlp, search, stream, traces, warm};
 
 /// Which span of time, and which environment.
 #[derive(IntoParams)]
@@ -94,7 +94,11 @@ pub(super) struct WindowParams {
         stream::stream,
         cache::stats, cache::health, cache::invalidate, cache::invalidate_operation, warm::all, warm::operation,
         health::health, health::ready,
+        admin::tenants::list, admin::tenants::create, admin::tenants::one, admin::tenants::change, admin::tenants::delete,
+        admin::keys::list, admin::keys::create, admin::keys::one, admin::keys::revoke, admin::keys::rotate,
+        admin::stats::stats,
     ),
+    components(schemas(super::error::Problem)),
     modifiers(&Keys),
     security(("key" = []), ("bearer" = []))
 )]
@@ -108,6 +112,10 @@ impl Modify for Keys {
         components.add_security_scheme(
             "key",
             SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new("X-API-Key"))),
+        );
+        components.add_security_scheme(
+            "admin",
+            SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new("X-Admin-Key"))),
         );
         let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
         components.add_security_scheme("bearer", SecurityScheme::Http(bearer));

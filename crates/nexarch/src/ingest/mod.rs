@@ -211,8 +211,8 @@ fn again(error: &StoreError, alone: bool) -> StoreError {
         StoreError::Unavailable { reason, retry_after } => {
             StoreError::Unavailable { reason: reason.clone(), retry_after: *retry_after }
         }
-        StoreError::Quota { quota, retry_after } => {
-            StoreError::Quota { quota: *quota, retry_after: *retry_after }
+        StoreError::Quota { quota, left, retry_after } => {
+            StoreError::Quota { quota: *quota, left: *left, retry_after: *retry_after }
         }
         other if alone => StoreError::Internal(other.to_string()),
         other => StoreError::Unavailable { reason: other.to_string(), retry_after: RETRY_AFTER },

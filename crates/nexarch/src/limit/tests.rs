@@ -115,3 +115,61 @@ fn what_was_not_stored_is_given_back() {
         assert!(limits.spans(&tenant(name), 1, later).is_err());
     }
 }
+
+#[test]
+fn a_standing_says_what_is_left_and_for_how_long() {
+    let (limits, now) = (limits(60, 10), start());
+    let of =
+        |now| (limits.requests_of(&tenant("a"), now).unwrap(), limits.spans_of(&tenant("a"), now).unwrap());
+    let full = Standing { policy: "requests", quota: 60, window_s: 60, left: 60, reset_s: 60 };
+    assert_eq!(of(now).0, full);
+    assert_eq!(of(now).1, Standing { policy: "spans", quota: 10, window_s: 1, left: 10, reset_s: 1 });
+    for _ in 0..59 {
+        limits.request(&tenant("a"), now).unwrap();
+    }
+    assert_eq!(of(now).0, Standing { left: 1, reset_s: 1, ..full });
+    limits.request(&tenant("a"), now).unwrap();
+    assert_eq!(of(now).0, Standing { left: 0, reset_s: 1, ..full });
+    let half = now + Duration::from_millis(500);
+    assert_eq!(of(half).0, Standing { left: 0, reset_s: 1, ..full }, "half a request is none");
+    assert_eq!(of(now + Duration::from_secs(20)).0, Standing { left: 20, reset_s: 20, ..full });
+    limits.spans(&tenant("a"), 95, now).unwrap();
+    let debt = of(now).1;
+    assert_eq!((debt.left, debt.reset_s), (0, 9), "85 of debt and one to spend, at ten a second");
+    assert_eq!(limits.requests_of(&tenant("b"), now), Some(full), "another tenant");
+    limits.forget(&tenant("a"));
+    assert_eq!(of(now).0, full);
+    assert_eq!(Limits::new(Rates::default()).requests_of(&tenant("a"), now), None);
+}
+
+proptest! {
+    /// Who spends what is left, all at once, evenly or at the last moment, is never refused, and finds as much again when
+    /// the time is over; who finds nothing left waits as long as told, and no longer than a refusal tells.
+    #[test]
+    fn who_keeps_to_the_standing_is_never_refused(
+        limit in 1u32..2_000,
+        used in 0u64..4_000,
+        pause_ms in 0u64..120_000,
+        spread in 0.0f64..=1.0,
+    ) {
+        let (limits, start, a) = (limits(limit, 0), start(), tenant("a"));
+        for _ in 0..used {
+            let _ = limits.request(&a, start);
+        }
+        let now = start + Duration::from_millis(pause_ms);
+        let standing = limits.requests_of(&a, now).unwrap();
+        prop_assert!(standing.left <= u64::from(limit) && standing.reset_s <= 60.max(1 + 60 / u64::from(limit)));
+        let window = Duration::from_secs(standing.reset_s);
+        for nth in 0..standing.left {
+            let at = now + window.mul_f64(spread * nth as f64 / standing.left as f64);
+            prop_assert!(limits.request(&a, at).is_ok(), "{nth} of {standing:?}");
+        }
+        if standing.left == 0 {
+            let told = limits.request(&a, now).unwrap_err();
+            prop_assert_eq!(told.retry_after, window);
+            prop_assert_eq!(told.policy, "requests");
+        }
+        let again = limits.requests_of(&a, now + window).unwrap();
+        prop_assert!(again.left >= standing.left.max(1), "{again:?} after {standing:?}");
+    }
+}

@@ -55,6 +55,7 @@ async fn refusal(app: &App, caller: &Caller) -> Option<&'static str> {
         Err(Refused::Store(_)) => None,
         Err(Refused::Unknown) => Some("the API key is gone"),
         Err(Refused::Expired) => Some("the API key has expired"),
+        Err(Refused::Replaced) => Some("the API key was replaced by a rotation"),
         Err(Refused::Revoked) => Some("the API key was revoked"),
         Err(Refused::Disabled(_)) => Some("the tenant is disabled"),
     }

@@ -3,8 +3,9 @@
 use serde_json::json;
 
 use crate::support::{
-    client::Client,
+    client::{Client, Reply},
     encode::{native, otlp_protobuf},
+    fields::{self, Bare, number},
     grpc::Grpc,
     home::Home,
     spans::{call, many},
@@ -23,6 +24,9 @@ fn a_tenant_over_its_requests_is_told_when_to_come_back_and_others_are_not() {
     assert!(refused.len() >= 3 && answers.iter().take(5).all(|reply| reply.status == 200), "{answers:?}");
     for reply in refused {
         assert_eq!(reply.header("Content-Type"), "application/problem+json");
+        let problem = reply.json();
+        assert_eq!(problem["type"], "https://iana.org/assignments/http-problem-types#quota-exceeded");
+        assert_eq!(problem["violated-policies"], json!(["requests"]));
         assert!((1..=12).contains(&reply.header("Retry-After").parse::<u64>().unwrap()), "{reply:?}");
         assert!(reply.json()["detail"].as_str().unwrap().contains("5 requests per minute"));
     }
@@ -67,4 +71,107 @@ fn a_tenant_that_waits_is_let_in_again() {
     client.batch(&native(&many(1, 150))).expect(202);
     wait::until("the end of the debt", || (client.batch(&native(&call(2))).status == 202).then_some(()));
     assert_eq!(client.total_spans(), 153);
+}
+
+/// `RateLimit-Policy` as (name, quota, window, unit).
+fn policies(reply: &Reply) -> Vec<(String, i64, i64, Option<String>)> {
+    let one = |(name, parameters): (String, fields::Parameters)| {
+        let unit = match parameters.get("qu") {
+            None => None,
+            Some(Bare::Text(unit)) => Some(unit.clone()),
+            Some(other) => panic!("{other:?}"),
+        };
+        (name, number(&parameters, "q"), number(&parameters, "w"), unit)
+    };
+    fields::list(reply.header("RateLimit-Policy")).into_iter().map(one).collect()
+}
+
+/// `RateLimit` as (name, left, seconds).
+fn left(reply: &Reply) -> Vec<(String, i64, i64)> {
+    let one = |(name, parameters): (String, fields::Parameters)| {
+        (name, number(&parameters, "r"), number(&parameters, "t"))
+    };
+    fields::list(reply.header("RateLimit")).into_iter().map(one).collect()
+}
+
+#[test]
+fn answers_say_how_a_limited_tenant_stands() {
+    let home = Home::new();
+    let key = home.tenant("acme");
+    let settings = [
+        ("RATE_LIMIT_REQUESTS_PER_MINUTE", "60"),
+        ("RATE_LIMIT_SPANS_PER_SECOND", "2"),
+        ("QUOTA_SPANS_PER_DAY", "1000"),
+    ];
+    let server = home.serve_with(&settings);
+    let client = server.client(&key);
+    let requests = || ("requests".to_owned(), 60, 60, None);
+    let unit = Some("spans".to_owned());
+    let spans = [("spans".to_owned(), 2, 1, unit.clone()), ("daily-spans".to_owned(), 1_000, 86_400, unit)];
+
+    let first = client.get("/api/v1/dashboard/overview").expect(200);
+    assert_eq!((policies(&first), left(&first)), (vec![requests()], vec![("requests".to_owned(), 59, 59)]));
+    let etag = first.header("ETag").to_owned();
+    let second = client.get_with("/api/v1/dashboard/overview", &[("If-None-Match", &etag)]).expect(304);
+    let (name, remaining, seconds) = left(&second).remove(0);
+    assert!(name == "requests" && (58..=59).contains(&remaining) && seconds == remaining, "{second:?}");
+    // An error of the caller's making is counted and told like any other answer; who is not known is told nothing.
+    assert_eq!(left(&client.get("/api/v1/cache/stats?x=1").expect(400)).len(), 1);
+    for reply in
+        [server.stranger().get("/api/v1/cache/stats"), client.get("/api/v1/health"), client.get("/x")]
+    {
+        assert_eq!((reply.header("RateLimit"), reply.header("RateLimit-Policy")), ("", ""), "{reply:?}");
+    }
+
+    // Ingest has all of them, and a batch may go into debt.
+    let batch = client.batch(&native(&many(1, 20))).expect(202);
+    let expected: Vec<_> = std::iter::once(requests()).chain(spans.clone()).collect();
+    assert_eq!(policies(&batch), expected);
+    let (name, remaining, seconds) = left(&batch).remove(1);
+    assert!(name == "spans" && remaining == 0 && (8..=10).contains(&seconds), "{batch:?}");
+    // A refusal tells of the limit that it is for, and nothing that contradicts `Retry-After`.
+    for reply in [client.batch(&native(&call(2))), client.otlp_protobuf(&otlp_protobuf(&call(2)))] {
+        let reply = reply.expect(429);
+        let wait: i64 = reply.header("Retry-After").parse().unwrap();
+        assert_eq!(left(&reply), [("spans".to_owned(), 0, wait)]);
+        assert_eq!(policies(&reply), expected);
+    }
+    let grpc = Grpc::connect(server.base().trim_start_matches("http://"), &key);
+    let refused = grpc.export(&otlp_protobuf(&call(2))).expect(14);
+    assert!(!refused.headers.contains_key("ratelimit") && refused.says_when_to_retry(), "{refused:?}");
+}
+
+#[test]
+fn a_used_up_quota_is_told_with_what_is_left_and_until_when() {
+    let home = Home::new();
+    let key = home.tenant("acme");
+    let server = home.serve_with(&[("QUOTA_SPANS_PER_DAY", "10")]);
+    let client = server.client(&key);
+    let stats = || client.get("/api/v1/ingest/stats").ok()["today"].clone();
+    let before = stats();
+    client.batch(&native(&many(1, 7))).expect(202);
+    let after = stats();
+    // Unless a UTC day ends just here.
+    if before["resets_at"] == after["resets_at"] {
+        assert_eq!((&after["spans"], &after["quota"], &after["left"]), (&json!(7), &json!(10), &json!(3)));
+    }
+    let reply = client.batch(&native(&many(2, 4))).expect(429);
+    let wait: i64 = reply.header("Retry-After").parse().unwrap();
+    assert!((1..=86_400).contains(&wait));
+    assert_eq!(left(&reply), [("daily-spans".to_owned(), 3, wait)]);
+    assert_eq!(policies(&reply), [("daily-spans".to_owned(), 10, 86_400, Some("spans".to_owned()))]);
+    assert_eq!(reply.json()["violated-policies"], json!(["daily-spans"]));
+    let end = after["resets_at"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+    let told = i128::from(wait::now_ns() / 1_000_000_000) + i128::from(wait);
+    assert!((i128::from(end.as_second()) - told).abs() <= 60, "{after} and {wait}");
+}
+
+#[test]
+fn without_limits_nothing_is_told_of_them() {
+    let home = Home::new();
+    let mut server = home.serve();
+    let client = server.first_client();
+    for reply in [client.get("/api/v1/dashboard/overview"), client.batch(&native(&call(1)))] {
+        assert_eq!((reply.header("RateLimit"), reply.header("RateLimit-Policy")), ("", ""), "{reply:?}");
+    }
 }

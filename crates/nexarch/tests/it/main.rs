@@ -2,6 +2,8 @@
 //!
 //! Needs Python, Node.js, OpenSSL, Graphviz and strace; `cargo xtask test` brings them. Nothing is skipped without them: it fails.
 
+mod admin;
+mod admin_stats;
 mod analyze;
 mod audit;
 mod auth;
@@ -29,6 +31,7 @@ mod import;
 mod import_again;
 mod import_formats;
 mod import_hostile;
+mod keys;
 mod large;
 mod life;
 mod lifecycle;

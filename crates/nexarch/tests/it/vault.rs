@@ -107,6 +107,13 @@ fn a_reference_is_the_secret_that_it_names() {
     let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
     assert!(text.contains("REDIS_PASSWORD=****") && !text.contains("hunter2"), "{text}");
 
+    // So is that of the admin API: what the vault holds is too short for it.
+    let output = home.command(["serve"]).envs(settings).env("ADMIN_SECRET_KEY", &secret).output().unwrap();
+    let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    assert_eq!(output.status.code(), Some(64), "{text}");
+    assert!(text.contains("ADMIN_SECRET_KEY") && text.contains("at least 12"), "{text}");
+    assert!(!text.contains("hunter2"), "{text}");
+
     // What cannot be had is told, and is no password.
     let nowhere = vault.reference("nowhere");
     for (name, value, says) in [

@@ -1,8 +1,10 @@
 //! What the tests share: a server process, a client, spans in every encoding, a second opinion on their graph.
 
+pub(crate) mod admin;
 pub(crate) mod client;
 pub(crate) mod encode;
 pub(crate) mod events;
+pub(crate) mod fields;
 pub(crate) mod grpc;
 pub(crate) mod home;
 #[cfg(feature = "azure")]
