@@ -24,8 +24,7 @@ const MAX_AHEAD: Duration = Duration::from_hours(1);
 /// How far an invalidation has reached when it is acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
-    /// The shared tier took the message for all nodes, or there is no other. One that is cut off from the tier learns within
-    /// [`Cache::staleness_bound`].
+    /// Every node was told, by the shared tier; or there is no other.
     Cluster,
     /// This one. Others learn within [`Cache::staleness_bound`].
     Node,
