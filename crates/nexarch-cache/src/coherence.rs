@@ -24,7 +24,8 @@ const MAX_AHEAD: Duration = Duration::from_hours(1);
 /// How far an invalidation has reached when it is acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
-    /// Every node was told, by the shared tier; or there is no other.
+    /// The shared tier took the message for all nodes, or there is no other. One that is cut off from the tier learns within
+    /// [`Cache::staleness_bound`].
     Cluster,
     /// This one. Others learn within [`Cache::staleness_bound`].
     Node,

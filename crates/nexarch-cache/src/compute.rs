@@ -110,7 +110,10 @@ impl Inner {
         let fence = needed.fence;
         let computed = AssertUnwindSafe(async move { compute(fence).await }).catch_unwind();
         let computed = tokio::time::timeout(plan.hard_timeout, computed).await;
-        let cost = self.clock.boot().since(began);
+        let mut cost = self.clock.boot().since(began);
+        if let Ok(Ok(Ok(Computed { took: Some(took), .. }))) = &computed {
+            cost = cost.min(*took);
+        }
         let computed = match computed {
             Ok(Ok(Ok(computed))) => label(plan, &fence, &computed).map(|label| (computed, label)),
             Ok(Ok(Err(error))) => Err(Error::Compute(Arc::from(error))),

@@ -9,6 +9,7 @@ use crate::entry::Entry;
 use crate::key::EntryKey;
 use crate::memory::{Inserted, Ring};
 use crate::sync::lock;
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 #[derive(Debug)]
@@ -24,8 +25,11 @@ pub(crate) struct Budget {
 #[derive(Debug, Default)]
 struct Holdings {
     total: u64,
-    /// Bytes by [`Account`], apart from the rings so that looking for the largest reads one array.
+    /// Bytes by [`Account`].
     bytes: Vec<u64>,
+    /// The same in order, without those that hold nothing: making room for one large value may take thousands of small ones
+    /// from as many scopes.
+    by_size: BTreeSet<(u64, usize)>,
     rings: Vec<Option<Arc<Ring>>>,
     free: Vec<usize>,
 }
@@ -70,13 +74,10 @@ impl Budget {
             return at;
         }
         // Among equals the newcomer itself, so that nobody loses to somebody who holds as much.
-        let mut largest = at;
-        for (other, &bytes) in holdings.bytes.iter().enumerate() {
-            if bytes > holdings.bytes[largest] {
-                largest = other;
-            }
+        match holdings.by_size.last() {
+            Some(&(bytes, largest)) if bytes > holdings.bytes[at] => largest,
+            _ => at,
         }
-        largest
     }
 }
 
@@ -142,7 +143,14 @@ impl Drop for Account {
 
 impl Holdings {
     fn change(&mut self, at: usize, less: u64, more: u64) {
+        let (before, after) = (self.bytes[at], self.bytes[at] - less + more);
         self.total = self.total - less + more;
-        self.bytes[at] = self.bytes[at] - less + more;
+        self.bytes[at] = after;
+        if before != after {
+            self.by_size.remove(&(before, at));
+            if after > 0 {
+                self.by_size.insert((after, at));
+            }
+        }
     }
 }

@@ -19,8 +19,8 @@ pub(crate) enum Arrival<H> {
     Lead(Ticket<H>),
     /// Compute when the running flight has ended: `finish` hands out the handle to be woken.
     Wait(Ticket<H>),
-    /// Wait for the result of the flight with this handle.
-    Join(H),
+    /// Wait for the result of this flight; who hangs up before it is there says so by [`Flights::leave`].
+    Join(Ticket<H>),
     /// The flight that fits has its full number of waiters: compute for yourself.
     Alone,
 }
@@ -71,7 +71,7 @@ struct Inner<K, H> {
 }
 
 impl<K: Eq + Hash, H: Clone> Flights<K, H> {
-    /// `max_waiters` bounds those who join one flight.
+    /// `max_waiters` bounds those who wait for one flight.
     pub(crate) fn new(max_waiters: usize) -> Self {
         Self { max_waiters, inner: Mutex::new(Inner { last_id: 0, slots: HashMap::new() }) }
     }
@@ -135,6 +135,16 @@ impl<K: Eq + Hash, H: Clone> Flights<K, H> {
     pub(crate) fn compute_under(&self, key: &K, id: u64, fence: Fence) {
         if let Some(running) = lock(&self.inner).running(key, id) {
             running.stage = Stage::Under(fence);
+        }
+    }
+
+    /// Somebody who joined flight `id` does not wait for it any more: there is room for another.
+    pub(crate) fn leave(&self, key: &K, id: u64) {
+        let mut inner = lock(&self.inner);
+        let Some(slot) = inner.slots.get_mut(key) else { return };
+        let flights = [Some(&mut slot.running), slot.waiting.as_mut()];
+        if let Some(flight) = flights.into_iter().flatten().find(|flight| flight.id == id) {
+            flight.waiters = flight.waiters.saturating_sub(1);
         }
     }
 
@@ -217,6 +227,6 @@ impl<H: Clone> Flight<H> {
         }
         self.waiters += 1;
         self.fresh |= fresh;
-        Arrival::Join(self.handle.clone())
+        Arrival::Join(self.ticket())
     }
 }

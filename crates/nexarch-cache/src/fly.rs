@@ -81,6 +81,26 @@ impl Flight {
     }
 }
 
+/// One of those who wait for a flight that another one leads; no longer when dropped.
+struct Joined<'a> {
+    tenant: &'a Tenant,
+    key: &'a FlightKey,
+    id: u64,
+}
+
+impl Drop for Joined<'_> {
+    fn drop(&mut self) {
+        self.tenant.flights.leave(self.key, self.id);
+    }
+}
+
+impl Tenant {
+    async fn joined(&self, key: &FlightKey, ticket: &Ticket<Arc<Handle>>) -> Option<Result<Landing, Error>> {
+        let _joined = Joined { tenant: self, key, id: ticket.id };
+        ticket.handle.landed().await
+    }
+}
+
 impl Drop for Flight {
     fn drop(&mut self) {
         // Out of the way before anybody is told: who tries again does not meet it again.
@@ -123,7 +143,7 @@ impl Inner {
                     let flight = Flight { tenant, key, ticket, waits: true, by_caller: false };
                     return self.lead(flight, plan, needed, compute).await;
                 }
-                Arrival::Join(handle) => match handle.landed().await {
+                Arrival::Join(ticket) => match tenant.joined(&key, &ticket).await {
                     // Whoever led it hung up: then it is ours to lead, or that of another who joined.
                     None => {}
                     // The one who computed is gone, with its runtime perhaps; this one is here.

@@ -90,6 +90,7 @@ pub struct Computed<T = Bytes> {
     pub(crate) body: T,
     pub(crate) data_version: Option<u64>,
     pub(crate) negative: bool,
+    pub(crate) took: Option<Duration>,
 }
 
 impl Computed {
@@ -102,7 +103,7 @@ impl Computed {
 impl<T> Computed<T> {
     /// As [`Computed::new`], for a value of a type.
     pub fn of(value: T) -> Self {
-        Self { body: value, data_version: None, negative: false }
+        Self { body: value, data_version: None, negative: false, took: None }
     }
 
     /// The value.
@@ -115,6 +116,14 @@ impl<T> Computed<T> {
     #[must_use]
     pub fn negative(mut self) -> Self {
         self.negative = true;
+        self
+    }
+
+    /// What computing it took, where the closure waited for something else, too, as for its turn: statistics, early
+    /// refreshes and leases of the cluster go by this. Without it, it is the time of the closure.
+    #[must_use]
+    pub fn took(mut self, time: Duration) -> Self {
+        self.took = Some(time);
         self
     }
 

@@ -64,9 +64,9 @@ impl Cache {
         let encoded = move |fence| {
             let computed = compute(fence);
             async move {
-                let Computed { body, data_version, negative } = computed.await?;
+                let Computed { body, data_version, negative, took } = computed.await?;
                 let body = postcard::to_stdvec(&body)?.into();
-                Ok(Computed { body, data_version, negative })
+                Ok(Computed { body, data_version, negative, took })
             }
         };
         let of_type = xxh3_64_with_seed(std::any::type_name::<T>().as_bytes(), size_of::<T>() as u64);

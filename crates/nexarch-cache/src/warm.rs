@@ -1,7 +1,7 @@
 //! Warming: computing a value before anybody asks for it, by the very path of a read.
 
-use crate::cache::Cache;
-use crate::compute::{Origin, Plan};
+use crate::cache::{Cache, Inner};
+use crate::compute::{Landing, Origin, Plan};
 use crate::entry::Entry;
 use crate::error::{BoxError, Error};
 use crate::fence::Fence;
@@ -86,15 +86,26 @@ impl Cache {
         let needed = tenant.mirror.certain(plan.operation.index(), plan.follows_data);
         tenant.touch(self.inner.clock.boot());
         let terms = Terms { fresh: true, look_first: false };
-        let landing = self.inner.fly(&tenant, &plan, needed, terms, compute).await?;
+        let inner = Arc::clone(&self.inner);
+        // On a task of its own: when the caller hangs up, what others joined is still to reach the shared tier.
+        let warmed = async move {
+            let landing = inner.fly(&tenant, &plan, needed, terms, compute).await?;
+            Ok(inner.store_warmed(&tenant, &plan, landing).await)
+        };
+        self.inner.tracker.spawn(warmed).await.unwrap_or(Err(Error::Dropped))
+    }
+}
+
+impl Inner {
+    async fn store_warmed(self: &Arc<Self>, tenant: &Arc<Tenant>, plan: &Plan, landing: Landing) -> Warmed {
         let memory = match landing.origin {
             Origin::Computed { stored } => stored,
-            Origin::Shared | Origin::Fetched | Origin::Awaited => keeps(&tenant, &plan, &landing.entry),
+            Origin::Shared | Origin::Fetched | Origin::Awaited => keeps(tenant, plan, &landing.entry),
         };
         let (compute_time, bytes) = (landing.entry.cost, landing.entry.body.len());
         let version = landing.entry.contains;
-        let redis = self.inner.write_through(&tenant, &plan, &landing.entry).await;
-        Ok(Warmed { compute_time, bytes, memory, redis, version })
+        let redis = self.write_through(tenant, plan, &landing.entry).await;
+        Warmed { compute_time, bytes, memory, redis, version }
     }
 }
 

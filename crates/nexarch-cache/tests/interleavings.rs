@@ -209,7 +209,7 @@ impl Miniature {
         let needed = self.certain();
         let asked = if self.mistake == Mistake::JoinBlindly { Fence { data: 0, ..needed } } else { needed };
         match self.flights.arrive(0, &asked, false, Arc::default) {
-            Arrival::Join(landing) => landing.value.wait(),
+            Arrival::Join(ticket) => ticket.handle.value.wait(),
             Arrival::Lead(ticket) => self.fly(ticket.id, &ticket.handle, Some(needed)),
             Arrival::Wait(ticket) => self.take_turn(&ticket, needed),
             Arrival::Alone => self.compute(needed),
@@ -374,6 +374,31 @@ fn a_flight_suits_all_who_join_it_while_its_turn_comes() {
     }
 }
 
+/// Who hangs up makes room, in the running flight and in the waiting one, and only in the one that it had joined.
+#[test]
+fn who_leaves_a_flight_makes_room_in_it() {
+    let check = || {
+        let flights: Flights<u8, ()> = Flights::new(1);
+        let need = |data| Fence { epoch: EPOCH, tenant: 0, operation: 0, data };
+        let arrive = |data| flights.arrive(0, &need(data), false, || ());
+        let Arrival::Lead(running) = arrive(0) else { panic!("leads") };
+        let Arrival::Wait(waiting) = arrive(1) else { panic!("waits") };
+        for (data, flight) in [(0, &running), (1, &waiting)] {
+            let Arrival::Join(joined) = arrive(data) else { panic!("joins") };
+            assert_eq!(joined.id, flight.id);
+            assert!(matches!(arrive(data), Arrival::Alone));
+            flights.leave(&0, waiting.id + running.id + 1);
+            assert!(matches!(arrive(data), Arrival::Alone), "of another flight");
+            flights.leave(&0, joined.id);
+            assert!(matches!(arrive(data), Arrival::Join(_)));
+        }
+        assert!(flights.finish(&0, running.id).is_some());
+        flights.leave(&0, running.id);
+        assert!(matches!(arrive(1), Arrival::Alone), "of one that has ended");
+    };
+    shuttle::check_random(check, 1);
+}
+
 /// Between closing and computing nobody joins; what he needs may be more than is being taken.
 #[test]
 fn nobody_joins_a_flight_that_takes_its_fence() {
@@ -383,15 +408,15 @@ fn nobody_joins_a_flight_that_takes_its_fence() {
         let arrive = |data| flights.arrive(0, &need(data), false, || ());
         let Arrival::Lead(first) = arrive(0) else { panic!("leads") };
         let Arrival::Wait(second) = arrive(1) else { panic!("waits") };
-        assert!(matches!(arrive(1), Arrival::Join(())));
-        assert!(matches!(arrive(0), Arrival::Join(())), "the running one");
+        assert!(matches!(arrive(1), Arrival::Join(_)));
+        assert!(matches!(arrive(0), Arrival::Join(_)), "the running one");
         assert!(flights.finish(&0, first.id).is_some());
-        assert!(matches!(arrive(1), Arrival::Join(())), "it has not begun");
+        assert!(matches!(arrive(1), Arrival::Join(_)), "it has not begun");
         flights.begin(&0, second.id);
         let Arrival::Wait(third) = arrive(1) else { panic!("waits for the next") };
         flights.compute_under(&0, second.id, need(2));
-        assert!(matches!(arrive(2), Arrival::Join(())), "the running one");
-        assert!(matches!(arrive(3), Arrival::Join(())), "the waiting one");
+        assert!(matches!(arrive(2), Arrival::Join(_)), "the running one");
+        assert!(matches!(arrive(3), Arrival::Join(_)), "the waiting one");
         assert!(flights.finish(&0, third.id).is_none(), "dropped before its turn");
         assert!(flights.finish(&0, second.id).is_none());
         assert_eq!(flights.len(), 0);

@@ -27,6 +27,10 @@ use tokio::sync::oneshot;
 /// would only wait for its deadline.
 const MAX_WAITING: usize = 16 << 10;
 
+/// Bytes of commands that wait for the socket. The call that goes beyond is the last one taken. The cache itself sends much
+/// less at once.
+const MAX_UNWRITTEN: usize = 64 << 20;
+
 /// A command, and how its answer is taken.
 #[derive(Clone, Copy)]
 pub(super) struct Request<'a> {
@@ -80,8 +84,9 @@ struct Shared {
 struct Queue {
     commands: Vec<u8>,
     waiting: Vec<Waiting>,
-    /// Those that the driver took.
+    /// Those that the driver took, and bytes of their commands that the socket did not take yet.
     in_flight: usize,
+    unwritten: usize,
     /// Whether the driver has to be woken.
     asleep: bool,
     ended: Option<RedisError>,
@@ -95,6 +100,8 @@ struct Waiting {
     most: usize,
     /// Answers to come before its own.
     skip: u8,
+    /// Bytes of its command.
+    len: usize,
 }
 
 impl<'a> Request<'a> {
@@ -167,17 +174,21 @@ impl Wire {
         limit: Option<Duration>,
     ) -> Result<Value, Unanswered> {
         let (caller, answer) = oneshot::channel();
-        let waiting =
-            Waiting { caller: Some(caller), limit, most: request.most, skip: u8::from(request.asking) };
+        let skip = u8::from(request.asking);
+        let mut waiting = Waiting { caller: Some(caller), limit, most: request.most, skip, len: 0 };
         let wake = {
             let mut queue = lock(&self.shared.queue);
             if let Some(error) = &queue.ended {
                 return Err(Unanswered::Gone(error.clone()));
             }
-            if queue.waiting.len() + queue.in_flight >= MAX_WAITING {
+            let before = queue.commands.len();
+            if queue.waiting.len() + queue.in_flight >= MAX_WAITING
+                || before + queue.unwritten > MAX_UNWRITTEN
+            {
                 return Err(Unanswered::Full);
             }
             request.write(&mut queue.commands);
+            waiting.len = queue.commands.len() - before;
             queue.waiting.push(waiting);
             std::mem::take(&mut queue.asleep)
         };

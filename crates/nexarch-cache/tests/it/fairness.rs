@@ -122,3 +122,23 @@ async fn a_value_that_nothing_makes_room_for_is_served_only() {
     assert!(matches!(outcome, Outcome::Miss { stored: None }), "it would cost one who holds less its place");
     assert!(bytes(&world, &other) > 0);
 }
+
+/// One large value takes the room of many small ones, all from who holds the most, whoever else is there.
+#[tokio::test]
+async fn room_for_one_large_value_comes_from_the_largest() {
+    const LARGE: usize = 256 << 10;
+    let world = budget(100);
+    let scopes: Vec<_> = (0..300).map(|n| scope(&format!("s{n}"))).collect();
+    for scope in &scopes {
+        store_of(&world, scope, 0, 400).await;
+    }
+    for n in 0..2000 {
+        store_of(&world, &world.acme, n, 400).await;
+    }
+    assert!(world.cache.memory_bytes() > BUDGET * 98 / 100);
+    let before = world.cache.stats(&world.acme).memory.evictions;
+    let outcome = store_of(&world, &scope("large"), 0, LARGE).await;
+    assert!(matches!(outcome, Outcome::Miss { stored: Some(_) }), "{outcome:?}");
+    assert!(world.cache.stats(&world.acme).memory.evictions - before > 200);
+    assert!(scopes.iter().all(|scope| world.cache.stats(scope).memory.entries == 1));
+}

@@ -156,6 +156,27 @@ async fn waiters_beyond_the_limit_compute_for_themselves() {
     }
 }
 
+/// Clients that time out and ask again: those who hung up are no waiters.
+#[tokio::test]
+async fn who_hangs_up_gives_its_place_to_another() {
+    let world = world_with(true, |builder| builder.max_waiters(3));
+    let gate = Gate::new(false);
+    let leader = world.start(&gate, Directives::default());
+    gate.arrivals(1).await;
+    for _ in 0..5 {
+        let joined: Vec<_> = (0..3).map(|_| world.start(&gate, Directives::default())).collect();
+        settle().await;
+        joined.iter().for_each(tokio::task::JoinHandle::abort);
+        settle().await;
+    }
+    let last = world.start(&gate, Directives::default());
+    settle().await;
+    gate.set(true);
+    assert!(matches!(last.await.unwrap().unwrap().outcome(), Outcome::Collapsed));
+    leader.await.unwrap().unwrap();
+    assert_eq!(world.computed(), 1);
+}
+
 #[derive(Debug, thiserror::Error)]
 #[error("number {0}")]
 struct Own(u32);

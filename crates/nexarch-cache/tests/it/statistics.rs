@@ -85,3 +85,25 @@ async fn scopes_are_counted_apart() {
     assert_eq!(world.cache.stats(&other).operations.len(), 3, "every operation is there");
     assert_eq!(world.cache.scopes(), std::slice::from_ref(&world.acme));
 }
+
+/// The closure waits for its turn: that is no part of what the value costs.
+#[tokio::test(start_paused = true)]
+async fn a_computation_may_say_what_it_took() {
+    let cluster = crate::cluster::cluster(1);
+    let node = &cluster.nodes[0];
+    for (said, counted) in [(None, 400), (Some(5), 5), (Some(9000), 400)] {
+        let clock = cluster.clock.clone();
+        let compute = move |_| async move {
+            clock.advance(Duration::from_millis(400));
+            let computed = Computed::new("x");
+            Ok(match said {
+                Some(ms) => computed.took(Duration::from_millis(ms)),
+                None => computed,
+            })
+        };
+        let params = format!("{said:?}");
+        let read = Read::new(node.overview, &params);
+        let answer = node.cache.get_or_compute(&cluster.acme, read, compute).await.unwrap();
+        assert_eq!(answer.compute_time(), Duration::from_millis(counted));
+    }
+}

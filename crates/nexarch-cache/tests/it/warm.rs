@@ -107,7 +107,7 @@ async fn a_failed_computation_is_told_and_keeps_what_was_there() {
     assert!(matches!(one.read().await.unwrap().outcome(), Outcome::HitMemory { .. }));
 }
 
-/// Who hangs up does not stop it: others may wait for it by then.
+/// Who hangs up does not stop it: others may wait for it by then, and other nodes.
 #[tokio::test(start_paused = true)]
 async fn it_goes_on_when_the_caller_hangs_up() {
     let cluster = cluster(1);
@@ -130,4 +130,5 @@ async fn it_goes_on_when_the_caller_hangs_up() {
     let compute = |_| async { Err(BoxError::from("not computed again")) };
     let read = Read::new(id, "other").directives(only);
     assert!(one.cache.get_or_compute(&cluster.acme, read, compute).await.is_ok());
+    assert_eq!(cluster.entries().len(), 1, "Redis has it, too");
 }

@@ -249,7 +249,7 @@ impl World {
         let (stage, ticket) = match arrival {
             Arrival::Lead(ticket) => (Stage::Flies { refused: false }, ticket.id),
             Arrival::Wait(ticket) => (Stage::Queued, ticket.id),
-            Arrival::Join(owner) => (Stage::Joined(owner), 0),
+            Arrival::Join(ticket) => (Stage::Joined(ticket.handle), 0),
             Arrival::Alone => return Err("more waiters than readers".into()),
         };
         let fresh = stage == Stage::Flies { refused: false } && flights.begin(&(), ticket);

@@ -91,8 +91,8 @@ pub(super) struct Invalidated {
     scope: &'static str,
     /// What was in scope.
     operations: Vec<String>,
-    /// `cluster`: every node was told, or there is no other; `node`: this one serves nothing older from now on, others
-    /// will learn of it within the staleness bound.
+    /// `cluster`: Redis took the message for all nodes, or there is no other; `node`: it did not. This node serves nothing
+    /// older from now on; a node that no message reaches learns of it within the staleness bound.
     reach: &'static str,
     /// The version that reads from now on contain.
     version: u64,

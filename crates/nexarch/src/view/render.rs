@@ -20,6 +20,7 @@ use nexarch_core::{
 };
 use nexarch_store::{Error as StoreError, Snapshot, Store};
 use serde::Serialize;
+use tokio::time::Instant;
 
 use super::{LONGEST_CELL, View, ViewError, Windows};
 
@@ -33,6 +34,8 @@ pub async fn compute(
     view: &View,
     objective: Duration,
 ) -> Result<Computed, BoxError> {
+    // Who called may have waited for a turn before.
+    let began = Instant::now();
     let mut snapshot = store.snapshot(tenant).await.map_err(ViewError::from)?;
     let version = snapshot.data_version();
     let asked = view.range().window.range(snapshot.newest_ns());
@@ -61,7 +64,7 @@ pub async fn compute(
     let body = tokio::task::spawn_blocking(render)
         .await
         .map_err(|error| ViewError::Internal(error.to_string()))??;
-    Ok(Computed::new(body).with_data_version(version))
+    Ok(Computed::new(body).with_data_version(version).took(began.elapsed()))
 }
 
 /// The cells of what a window is compared with.

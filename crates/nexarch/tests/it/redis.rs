@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use nexarch_testkit::{Certificates, FaultProxy, RedisServer};
+use nexarch_testkit::{Certificates, FaultProxy, RedisCluster, RedisServer};
 use serde_json::Value;
 
 use crate::support::{
@@ -253,4 +253,55 @@ fn a_deleted_tenant_leaves_nothing_in_redis() {
         home.command(["tenant", "delete", "kept", "--yes"]).env("REDIS_URL", &url).output().unwrap();
     assert!(deleted.status.success(), "{deleted:?}");
     assert!(String::from_utf8_lossy(&deleted.stderr).contains("until it expires"), "{deleted:?}");
+}
+
+/// Redis is away when the tenant is deleted: the server goes on until it is back.
+#[test]
+fn a_tenant_deleted_while_redis_is_away_leaves_nothing_in_it() {
+    let redis = RedisServer::start();
+    let proxy = FaultProxy::start(redis.address());
+    let url = format!("redis://{}", proxy.address());
+    let home = Home::new();
+    let key = home.tenant("gone");
+    let server = home.serve_with(&[("REDIS_URL", &url)]);
+    let client = server.client(&key);
+    until_health(&client, "redis", "connected");
+    client.batch(&native(&call(1))).expect(202);
+    client.get(OVERVIEW).expect(200);
+    let pattern = "nexarch:gone:*";
+    until_stored(&redis, pattern);
+    proxy.refuse();
+    until_health(&client, "memory", "degraded");
+    assert!(home.output(["tenant", "delete", "gone", "--yes"]).status.success());
+    wait::until("the end of its key", || (client.get(OVERVIEW).status == 401).then_some(()));
+    assert!(redis.cli(&["--scan", "--pattern", pattern]).contains("gone"), "out of reach");
+    proxy.pass();
+    wait::until("the end of its values", || {
+        (!redis.cli(&["--scan", "--pattern", pattern]).contains("gone")).then_some(())
+    });
+}
+
+/// A command has just begun to connect when the first node of a cluster answers.
+#[test]
+fn a_command_clears_every_node_of_a_cluster() {
+    let cluster = RedisCluster::start();
+    let home = Home::new();
+    home.tenant("gone");
+    let ca = cluster.certificates().ca_file();
+    let url = format!("rediss://:{}@localhost:{}", cluster.password(), cluster.port());
+    let keys: Vec<_> = (0..60).map(|n| format!("nexarch:gone:overview:{n}")).collect();
+    let mut on = [0; 3];
+    for key in &keys {
+        let holder = RedisCluster::holder(cluster.slot(key));
+        on[holder] += 1;
+        assert_eq!(cluster.node(holder).cli(&["SET", key, "value"]), "OK");
+    }
+    assert!(on.iter().all(|keys| *keys > 0), "{on:?}");
+    let settings = [("REDIS_URL", url.as_str()), ("REDIS_CA_FILE", ca.to_str().unwrap())];
+    let deleted = home.command(["tenant", "delete", "gone", "--yes"]).envs(settings).output().unwrap();
+    let said = String::from_utf8_lossy(&deleted.stderr);
+    assert!(deleted.status.success() && !said.contains("until it expires"), "{deleted:?}");
+    for node in 0..3 {
+        assert_eq!(cluster.node(node).cli(&["DBSIZE"]), "0", "node {node}");
+    }
 }

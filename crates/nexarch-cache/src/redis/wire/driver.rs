@@ -1,5 +1,8 @@
 //! The end of a connection that has the socket.
 
+#[cfg(test)]
+mod pressure;
+
 use super::inbox::{Inbox, MAX_REPLY, Malformed, Reply};
 use super::{Shared, Unanswered, Waiting, closed};
 use crate::redis::socket::Stream;
@@ -25,11 +28,21 @@ pub(super) struct Driver {
     /// Commands that were taken, and how many bytes of them were written.
     outbox: Vec<u8>,
     written: usize,
+    /// Bytes that were written since the beginning, and at which of them the last command ends that was taken.
+    sent: u64,
+    taken: u64,
     /// Whether everything that was written has left, for streams that keep some.
     flushed: bool,
-    in_flight: VecDeque<(Waiting, Option<Instant>)>,
+    in_flight: VecDeque<InFlight>,
     /// No deadline of those in flight is before it.
     alarm: Option<Pin<Box<Sleep>>>,
+}
+
+struct InFlight {
+    waiting: Waiting,
+    deadline: Option<Instant>,
+    /// The byte at which its command ends.
+    ends: u64,
 }
 
 impl Drop for Driver {
@@ -50,6 +63,8 @@ impl Driver {
             inbox: Inbox::new(),
             outbox: Vec::new(),
             written: 0,
+            sent: 0,
+            taken: 0,
             flushed: true,
             in_flight: VecDeque::new(),
             alarm: None,
@@ -85,6 +100,7 @@ impl Driver {
         }
         let mut queue = lock(&self.shared.queue);
         queue.in_flight = self.in_flight.len();
+        queue.unwritten = self.outbox.len() - self.written;
         queue.asleep = queue.waiting.is_empty();
         if queue.asleep { Poll::Pending } else { Poll::Ready(Ok(())) }
     }
@@ -94,7 +110,10 @@ impl Driver {
             let rest = &self.outbox[self.written..];
             match ready!(Pin::new(&mut self.stream).poll_write(cx, rest))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                count => self.written += count,
+                count => {
+                    self.written += count;
+                    self.sent += count as u64;
+                }
             }
         }
         if !self.flushed {
@@ -125,7 +144,7 @@ impl Driver {
     fn deliver(&mut self) -> Result<bool, RedisError> {
         let mut answered = false;
         loop {
-            let most = self.in_flight.front().map_or(MAX_REPLY, |(waiting, _)| waiting.most);
+            let most = self.in_flight.front().map_or(MAX_REPLY, |first| first.waiting.most);
             let next = self.inbox.next(most);
             let next = next.map_err(|Malformed| (ErrorKind::Parse, "an answer that makes no sense"))?;
             let reply = match next {
@@ -134,12 +153,16 @@ impl Driver {
                 Some(Reply::Value(Value::Push { .. })) => continue,
                 Some(reply) => reply,
             };
-            let Some((first, _)) = self.in_flight.front_mut() else { return Err(unasked(reply)) };
+            let first = match self.in_flight.front_mut() {
+                // To a command that is not out yet nobody can have the answer.
+                Some(first) if first.ends <= self.sent => &mut first.waiting,
+                _ => return Err(unasked(reply)),
+            };
             if first.skip > 0 {
                 first.skip -= 1;
                 continue;
             }
-            let caller = self.in_flight.pop_front().and_then(|(waiting, _)| waiting.caller);
+            let caller = self.in_flight.pop_front().and_then(|first| first.waiting.caller);
             if let Some(caller) = caller {
                 // Who hung up does not mind.
                 let _ = caller.send(match reply {
@@ -159,6 +182,11 @@ impl Driver {
             if self.outbox.capacity() > KEPT {
                 self.outbox = Vec::new();
             }
+        } else if self.written > KEPT.max(self.outbox.len() / 2) {
+            // A peer that reads slowly, always behind: what it has read is dropped as soon as it is the larger part, so
+            // that no byte is moved more than once.
+            self.outbox.drain(..self.written);
+            self.written = 0;
         }
         let mut earliest: Option<Instant> = None;
         let mut queue = lock(&self.shared.queue);
@@ -175,9 +203,11 @@ impl Driver {
         for waiting in queue.waiting.drain(..) {
             let deadline = waiting.limit.map(|limit| now + limit);
             earliest = earliest.into_iter().chain(deadline).min();
-            self.in_flight.push_back((waiting, deadline));
+            self.taken += waiting.len as u64;
+            self.in_flight.push_back(InFlight { waiting, deadline, ends: self.taken });
         }
         queue.in_flight = self.in_flight.len();
+        queue.unwritten = self.outbox.len() - self.written;
         drop(queue);
         if let Some(earliest) = earliest
             && self.alarm.as_ref().is_none_or(|alarm| earliest < alarm.deadline())
@@ -195,7 +225,7 @@ impl Driver {
             }
             let now = Instant::now();
             let mut next: Option<Instant> = None;
-            for (waiting, deadline) in &mut self.in_flight {
+            for InFlight { waiting, deadline, .. } in &mut self.in_flight {
                 let Some(deadline) = *deadline else { continue };
                 if deadline > now {
                     if waiting.caller.is_some() {
