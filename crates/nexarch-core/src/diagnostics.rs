@@ -112,7 +112,7 @@ mod tests {
             let wanted = server("", id, 0).span_id;
             whole().into_iter().map(|span| if span.span_id == wanted { change(span) } else { span }).collect()
         };
-        let named = with(2, &|span| Facts { address: "pay.example".into(), ..span });
+        let named = with(2, &|span| span.with(|it| it.address = "pay.example".into()));
         let cases: [(&str, Vec<Facts>, Missing); 7] = [
             (
                 "the client half is missing",
@@ -136,7 +136,7 @@ mod tests {
             ),
             (
                 "nobody named the service",
-                with(3, &|span| Facts { service: "unknown_service:java".into(), ..span }),
+                with(3, &|span| span.with(|it| it.service = "unknown_service:java".into())),
                 Missing { no_service_name: 1, ..good },
             ),
             (

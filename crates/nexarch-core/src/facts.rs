@@ -4,14 +4,16 @@ mod address;
 mod content;
 mod extra;
 mod extract;
+mod pattern;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::{ops::Deref, sync::Arc};
 
 use rustc_hash::FxHashMap;
 
 pub use extra::{Extra, GenAiRole, MAX_NEAR_LINKS, Messaging};
+pub use pattern::{Pattern, Patterns};
 
 use crate::{
     Text,
@@ -50,36 +52,20 @@ pub struct Facts {
     pub duration_ns: Option<u64>,
     /// Sampling weight in 1/256: how many spans this one stands for (rule R11).
     pub weight: u32,
-    /// Operation.
-    pub name: Text,
-    /// `service.name`, or `unknown_service`.
-    pub service: Text,
-    /// `service.namespace`, or empty.
-    pub namespace: Text,
-    /// `deployment.environment.name`, or empty.
-    pub environment: Text,
-    /// Hash of the instance or host that sent it; part of the identity of R1. 0 when unknown.
-    /// The first of `service.instance.id`, `k8s.pod.name`, `host.id`, `host.name` of the resource.
-    pub instance: u64,
-    /// Name of the remote service as the sender knows it: `service.peer.name`, `peer.service`. Empty when unknown.
-    pub peer: Text,
-    /// Host of the remote side: lower case, without port, brackets or scheme. Empty when unknown.
-    /// To a SERVER span that is its caller, to all others whom they call.
-    pub address: Text,
-    /// What is spoken: a database system, a messaging system, the provider of a model, an RPC system (`grpc`), `http`,
-    /// or empty; of several the first of this list.
-    pub protocol: Text,
-    /// What kind of remote part the attributes name.
-    pub remote_kind: RemoteKind,
-    /// Database namespace, messaging destination (a template where there is one; temporary and anonymous ones are all
-    /// `(temporary)`), or model; empty otherwise.
-    pub target: Text,
-    /// What the span does with messages, as its sender says.
-    pub messaging: Messaging,
+    /// What it says like many others. Its fields can be read as if they were fields of this.
+    pub pattern: Arc<Pattern>,
     /// What few spans have; `None` when it would be empty.
     pub extra: Option<Arc<Extra>>,
     /// Hash over the whole span; tells a re-send from an update.
     pub content: u64,
+}
+
+impl Deref for Facts {
+    type Target = Pattern;
+
+    fn deref(&self) -> &Pattern {
+        &self.pattern
+    }
 }
 
 /// What the attributes say the other side is.
@@ -117,6 +103,13 @@ pub struct Identity {
 }
 
 impl Facts {
+    /// The same with another pattern.
+    #[must_use]
+    pub fn with(mut self, change: impl FnOnce(&mut Pattern)) -> Self {
+        change(Arc::make_mut(&mut self.pattern));
+        self
+    }
+
     /// The identity by rule R1.
     pub fn identity(&self) -> Identity {
         Identity {
@@ -145,7 +138,7 @@ impl Facts {
 impl From<&Span> for Facts {
     fn from(span: &Span) -> Self {
         let (sender, scope) = (extract::Sender::of(&span.resource), content::hash_scope(&span.scope));
-        extract::extract(span, &sender, scope, &mut Vec::new())
+        extract::extract(span, &sender, scope, &mut extract::Kept::default())
     }
 }
 
@@ -153,17 +146,24 @@ impl Facts {
     /// The facts of many spans, in their order: the same as `Facts::from` of each, but a resource or scope that spans
     /// share is read once. (Else a large resource with many spans would cost the product of the two.)
     pub fn of_all(spans: &[Span]) -> Vec<Self> {
+        Self::of_all_with(spans, &mut Patterns::default())
+    }
+
+    /// As [`Self::of_all`], with the patterns that were kept of other spans.
+    pub fn of_all_with(spans: &[Span], patterns: &mut Patterns) -> Vec<Self> {
         let mut senders = FxHashMap::default();
         let mut scopes = FxHashMap::default();
-        let mut buffer = Vec::new();
+        let mut kept = extract::Kept { patterns: std::mem::take(patterns), buffer: Vec::new() };
         let facts = |span: &Span| {
             let sender = senders
                 .entry(Arc::as_ptr(&span.resource))
                 .or_insert_with(|| extract::Sender::of(&span.resource));
             let scope =
                 *scopes.entry(Arc::as_ptr(&span.scope)).or_insert_with(|| content::hash_scope(&span.scope));
-            extract::extract(span, sender, scope, &mut buffer)
+            extract::extract(span, sender, scope, &mut kept)
         };
-        spans.iter().map(facts).collect()
+        let all = spans.iter().map(facts).collect();
+        *patterns = kept.patterns;
+        all
     }
 }

@@ -1,6 +1,6 @@
 //! Identifiers as types: a tenant, a trace, a span. Parsed once, at the edge.
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{cmp::Ordering, fmt, str::FromStr, sync::Arc};
 
 /// A tenant: 1 to 63 bytes of `[a-z0-9][a-z0-9_-]*`.
 ///
@@ -50,10 +50,23 @@ impl fmt::Debug for TenantId {
 }
 
 macro_rules! hex_id {
-    ($(#[$doc:meta])* $name:ident, $len:literal) => {
+    ($(#[$doc:meta])* $name:ident, $len:literal, $number:ty) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(Clone, Copy, PartialEq, Eq, Hash)]
         pub struct $name([u8; $len]);
+
+        // In the order of the bytes. Derived, each comparison would be a call of `memcmp`, and traces are sorted by these.
+        impl Ord for $name {
+            fn cmp(&self, other: &Self) -> Ordering {
+                <$number>::from_be_bytes(self.0).cmp(&<$number>::from_be_bytes(other.0))
+            }
+        }
+
+        impl PartialOrd for $name {
+            fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+                Some(self.cmp(other))
+            }
+        }
 
         impl $name {
             /// Takes raw bytes; `None` when all are zero, which OpenTelemetry calls invalid.
@@ -108,12 +121,14 @@ macro_rules! hex_id {
 hex_id!(
     /// A trace id: 16 bytes, never all zero; shown as 32 lower-case hex digits.
     TraceId,
-    16
+    16,
+    u128
 );
 hex_id!(
     /// A span id: 8 bytes, never all zero; shown as 16 lower-case hex digits.
     SpanId,
-    8
+    8,
+    u64
 );
 
 impl TraceId {
@@ -141,4 +156,24 @@ pub enum IdError {
     /// Not a tenant id.
     #[error("a tenant id is 1 to 63 characters of a-z, 0-9, '_' and '-', and starts with a letter or digit")]
     Tenant,
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{SpanId, TraceId};
+
+    proptest! {
+        #[test]
+        fn ids_are_ordered_as_their_bytes(a in any::<[u8; 16]>(), b in any::<[u8; 16]>(), same in 0..16_usize) {
+            let mut b = b;
+            b[..same].copy_from_slice(&a[..same]);
+            let (Some(one), Some(other)) = (TraceId::from_bytes(a), TraceId::from_bytes(b)) else { return Ok(()) };
+            prop_assert_eq!(one.cmp(&other), a.cmp(&b));
+            let (a, b) = (&a[8..], &b[8..]);
+            let (Some(one), Some(other)) = (SpanId::from_slice(a), SpanId::from_slice(b)) else { return Ok(()) };
+            prop_assert_eq!(one.cmp(&other), a.cmp(b));
+        }
+    }
 }

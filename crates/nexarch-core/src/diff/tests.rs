@@ -12,11 +12,9 @@ use crate::{
 
 /// So many requests of a service, each a trace, with one duration in milliseconds; the first ones fail.
 fn requests(service: &str, count: u64, failing: u64, ms: impl Fn(u64) -> u64) -> Vec<Facts> {
-    let request = |at| Facts {
-        error: at < failing,
-        duration_ns: Some(ms(at) * 1_000_000),
-        name: "GET /cart".into(),
-        ..local(service, at + 1, 0)
+    let request = |at| {
+        Facts { error: at < failing, duration_ns: Some(ms(at) * 1_000_000), ..local(service, at + 1, 0) }
+            .with(|it| it.name = "GET /cart".into())
     };
     (0..count).map(request).collect()
 }

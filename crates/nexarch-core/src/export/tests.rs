@@ -15,9 +15,9 @@ fn shop() -> ArchitectureMap {
     let failing = Facts { error: true, ..server("pay", 3, 2) };
     let trace = [
         local("shop", 1, 0),
-        Facts { protocol: "http".into(), ..client("shop", 2, 1) },
+        client("shop", 2, 1).with(|it| it.protocol = "http".into()),
         failing,
-        Facts { target: "orders".into(), ..query("shop", 4, 1, "db.internal") },
+        query("shop", 4, 1, "db.internal").with(|it| it.target = "orders".into()),
     ];
     architecture_map(&rollup(&[&trace]), &context())
 }

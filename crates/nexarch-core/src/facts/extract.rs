@@ -2,7 +2,9 @@
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{Facts, MAX_FACT_BYTES, RemoteKind, SAMPLING_KNOWN, address::host, content, extra};
+use super::{
+    Facts, MAX_FACT_BYTES, Pattern, Patterns, RemoteKind, SAMPLING_KNOWN, address::host, content, extra,
+};
 use crate::{
     Text,
     attributes::{Known, Slots, UNKNOWN_SERVICE},
@@ -48,22 +50,19 @@ fn instance(slots: &Slots<'_>) -> u64 {
         .map_or(0, |text| xxh3_64(text.as_bytes()).max(1))
 }
 
-/// The facts of one span of this sender; `scope` is the hash of its scope, `buffer` only saves making one. Namespace and environment are looked for in the span's own attributes, too:
+/// What goes from span to span, to save work.
+#[derive(Default)]
+pub(super) struct Kept {
+    pub(super) patterns: Patterns,
+    pub(super) buffer: Vec<u8>,
+}
+
+/// The facts of one span of this sender; `scope` is the hash of its scope. Namespace and environment are looked for in the span's own attributes, too:
 /// the native format has no resource.
-pub(super) fn extract(span: &Span, sender: &Sender, scope: u64, buffer: &mut Vec<u8>) -> Facts {
+pub(super) fn extract(span: &Span, sender: &Sender, scope: u64, kept: &mut Kept) -> Facts {
     let slots = Slots::read(&span.attributes);
     let Remote { kind: remote_kind, protocol, target } = remote(&slots);
-    Facts {
-        trace_id: span.trace_id,
-        span_id: span.span_id,
-        parent_span_id: span.parent_span_id,
-        remote: ((span.flags >> 8) & 0b11) as u8
-            | if weight::threshold(&span.trace_state).is_some() { SAMPLING_KNOWN } else { 0 },
-        kind: span.kind,
-        error: span.status == Status::Error,
-        start_ns: span.start_ns,
-        duration_ns: span.end_ns.map(|end| end.saturating_sub(span.start_ns)),
-        weight: weight::weight(&span.trace_state),
+    let pattern = Pattern {
         name: short(span.name.clone()),
         service: sender.service.clone(),
         namespace: sender.namespace.clone().or_else(|| namespace(&slots)).unwrap_or_default(),
@@ -75,8 +74,21 @@ pub(super) fn extract(span: &Span, sender: &Sender, scope: u64, buffer: &mut Vec
         remote_kind,
         target: short(target),
         messaging: extra::messaging(&slots, span.kind, remote_kind),
+    };
+    Facts {
+        trace_id: span.trace_id,
+        span_id: span.span_id,
+        parent_span_id: span.parent_span_id,
+        remote: ((span.flags >> 8) & 0b11) as u8
+            | if weight::threshold(&span.trace_state).is_some() { SAMPLING_KNOWN } else { 0 },
+        kind: span.kind,
+        error: span.status == Status::Error,
+        start_ns: span.start_ns,
+        duration_ns: span.end_ns.map(|end| end.saturating_sub(span.start_ns)),
+        weight: weight::weight(&span.trace_state),
+        pattern: kept.patterns.keep(pattern),
         extra: extra::extra(span, &slots, remote_kind),
-        content: content::hash_span(span, sender.hash, scope, buffer),
+        content: content::hash_span(span, sender.hash, scope, &mut kept.buffer),
     }
 }
 

@@ -123,7 +123,7 @@ fn addresses_of_the_called_in_the_order_of_rule_r4() {
 #[test]
 fn addresses_of_the_caller() {
     let own = ("server.address", "me");
-    let of = |pairs: &[(&str, &str)]| Facts::from(&span(Kind::Server, list(pairs))).address;
+    let of = |pairs: &[(&str, &str)]| Facts::from(&span(Kind::Server, list(pairs))).address.clone();
     assert_eq!(of(&[own, ("http.url", "http://me/"), ("http.host", "me"), ("client.address", "you")]), "you");
     assert_eq!(of(&[own, ("net.peer.ip", "10.0.0.9")]), "10.0.0.9");
     assert_eq!(of(&[own]), "");

@@ -54,19 +54,19 @@ fn edges_of(traces: &[&[Facts]]) -> Vec<String> {
 }
 
 fn to(address: &str, span: Facts) -> Facts {
-    Facts { address: address.into(), ..span }
+    span.with(|it| it.address = address.into())
 }
 
 fn peer(peer: &str, span: Facts) -> Facts {
-    Facts { peer: peer.into(), ..span }
+    span.with(|it| it.peer = peer.into())
 }
 
 fn within(environment: &str, span: Facts) -> Facts {
-    Facts { environment: environment.into(), ..span }
+    span.with(|it| it.environment = environment.into())
 }
 
 fn of(namespace: &str, span: Facts) -> Facts {
-    Facts { namespace: namespace.into(), ..span }
+    span.with(|it| it.namespace = namespace.into())
 }
 
 #[test]
@@ -257,7 +257,7 @@ fn the_busiest_externals_stay_and_the_rest_is_one_node() {
 fn the_map_has_the_fields_of_the_contract() {
     let trace = [
         server("shop", 1, 0),
-        Facts { protocol: "http".into(), ..client("shop", 2, 1) },
+        client("shop", 2, 1).with(|it| it.protocol = "http".into()),
         Facts { error: true, ..server("pay", 3, 2) },
     ];
     let map = serde_json::to_value(architecture_map(&rollup(&[&trace]), &context())).unwrap();
@@ -366,12 +366,13 @@ fn any_call() -> impl Strategy<Value = Facts> {
     let remote =
         select(vec![RemoteKind::Service, RemoteKind::Database, RemoteKind::Queue, RemoteKind::Model]);
     ((names(), names(), names()), (kinds, remote, names()), 1u64..30, 0u64..30).prop_map(
-        |((service, peer, address), (kind, remote_kind, namespace), id, parent)| Facts {
-            peer: peer.into(),
-            address: address.into(),
-            namespace: namespace.into(),
-            remote_kind,
-            ..span(if service.is_empty() { "s" } else { service }, kind, id, parent)
+        |((service, peer, address), (kind, remote_kind, namespace), id, parent)| {
+            span(if service.is_empty() { "s" } else { service }, kind, id, parent).with(|it| {
+                it.peer = peer.into();
+                it.address = address.into();
+                it.namespace = namespace.into();
+                it.remote_kind = remote_kind;
+            })
         },
     )
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     Text,
-    facts::{Extra, Facts, GenAiRole, Messaging, RemoteKind},
+    facts::{Extra, Facts, GenAiRole, Messaging, Pattern, RemoteKind},
     ids::{SpanId, TraceId},
     rollup::{Cell, Class, Delta, Key, Table},
     span::Kind,
@@ -25,17 +25,11 @@ pub(crate) fn span(service: &str, kind: Kind, id: u64, parent: u64) -> Facts {
         start_ns: START_NS + id * 1000,
         duration_ns: Some(1_000_000),
         weight: 256,
-        name: Text::from(format!("op{id}")),
-        service: service.into(),
-        namespace: Text::new(),
-        environment: Text::new(),
-        instance: 0,
-        peer: Text::new(),
-        address: Text::new(),
-        protocol: Text::new(),
-        remote_kind: RemoteKind::Service,
-        target: Text::new(),
-        messaging: Messaging::Unstated,
+        pattern: Arc::new(Pattern {
+            name: Text::from(format!("op{id}")),
+            service: service.into(),
+            ..Pattern::default()
+        }),
         extra: None,
         content: id,
     }
@@ -63,28 +57,26 @@ pub(crate) fn bare(service: &str, id: u64, parent: u64) -> Facts {
 
 /// A CLIENT span of a database.
 pub(crate) fn query(service: &str, id: u64, parent: u64, address: &str) -> Facts {
-    Facts {
-        remote_kind: RemoteKind::Database,
-        protocol: "postgresql".into(),
-        target: "shop".into(),
-        address: address.into(),
-        ..client(service, id, parent)
-    }
+    client(service, id, parent).with(|it| {
+        it.remote_kind = RemoteKind::Database;
+        it.protocol = "postgresql".into();
+        it.target = "shop".into();
+        it.address = address.into();
+    })
 }
 
 /// A span that names a kafka topic.
 pub(crate) fn message(service: &str, kind: Kind, id: u64, parent: u64, topic: &str) -> Facts {
-    Facts {
-        remote_kind: RemoteKind::Queue,
-        protocol: "kafka".into(),
-        target: topic.into(),
-        ..span(service, kind, id, parent)
-    }
+    span(service, kind, id, parent).with(|it| {
+        it.remote_kind = RemoteKind::Queue;
+        it.protocol = "kafka".into();
+        it.target = topic.into();
+    })
 }
 
 /// A span that states what it does with messages.
 pub(crate) fn does(messaging: Messaging, span: Facts) -> Facts {
-    Facts { messaging, ..span }
+    span.with(|it| it.messaging = messaging)
 }
 
 /// A span with links to others of the trace, and so many into other traces.
@@ -106,13 +98,11 @@ pub(crate) fn batch(messages: u32, span: Facts) -> Facts {
 /// A call of a model.
 pub(crate) fn chat(service: &str, id: u64, parent: u64, tokens: (u32, u32)) -> Facts {
     let extra = Extra { input_tokens: Some(tokens.0), output_tokens: Some(tokens.1), ..Extra::default() };
-    Facts {
-        remote_kind: RemoteKind::Model,
-        protocol: "openai".into(),
-        target: "gpt".into(),
-        extra: Some(Arc::new(extra)),
-        ..client(service, id, parent)
-    }
+    Facts { extra: Some(Arc::new(extra)), ..client(service, id, parent) }.with(|it| {
+        it.remote_kind = RemoteKind::Model;
+        it.protocol = "openai".into();
+        it.target = "gpt".into();
+    })
 }
 
 /// A span that runs an agent.

@@ -4,6 +4,8 @@
 //! any depth and a trace of any size take time in proportion (times a logarithm for sorting and for looking up
 //! ids, which, unlike hashing, nobody can steer into collisions).
 
+use std::sync::Arc;
+
 use super::{family::Family, genai::role};
 use crate::{
     facts::{Facts, GenAiRole, Messaging, RemoteKind},
@@ -148,10 +150,11 @@ pub(super) fn canonical(span: &Facts) -> (SpanId, &str, Side, u64, u64) {
 /// Each identity once, the superseding copy, in canonical order.
 fn distinct(facts: &[Facts]) -> Vec<&Facts> {
     let mut spans: Vec<&Facts> = facts.iter().collect();
-    spans.sort_unstable_by(|a, b| canonical(a).cmp(&canonical(b)));
+    // Nearly all ids are different, and the rest stands elsewhere in memory.
+    spans.sort_unstable_by(|a, b| a.span_id.cmp(&b.span_id).then_with(|| canonical(a).cmp(&canonical(b))));
     // Equal in all that `supersedes` looks at, and yet different: then any fixed order will do.
     spans.dedup_by(|next, kept| {
-        let same = canonical(next) == canonical(kept);
+        let same = next.span_id == kept.span_id && canonical(next) == canonical(kept);
         if same && (next.supersedes(kept) || (!kept.supersedes(next) && *next > *kept)) {
             *kept = *next;
         }
@@ -168,7 +171,8 @@ const REMEMBERED: usize = 16;
 fn services(spans: &[&Facts], table: &mut Table) -> Vec<u32> {
     let mut known: Vec<(&Facts, u32)> = Vec::with_capacity(REMEMBERED);
     let same = |a: &Facts, b: &Facts| {
-        a.service == b.service && a.namespace == b.namespace && a.environment == b.environment
+        Arc::ptr_eq(&a.pattern, &b.pattern)
+            || a.service == b.service && a.namespace == b.namespace && a.environment == b.environment
     };
     spans
         .iter()

@@ -59,7 +59,7 @@ fn nothing_is_null_and_says_where_something_is() {
 
 #[test]
 fn an_environment_counts_its_own() {
-    let at = |environment: &str, span: Facts| Facts { environment: environment.into(), ..span };
+    let at = |environment: &str, span: Facts| span.with(|it| it.environment = environment.into());
     let rollup =
         rollup(&[&[at("prod", server("a", 1, 0))], &[at("test", server("a", 2, 0))], &[server("a", 3, 0)]]);
     let of = |environment| overview(&rollup, &Context { environment, ..context() });

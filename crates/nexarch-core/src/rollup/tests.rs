@@ -12,7 +12,10 @@ use crate::{
 fn shop() -> Delta {
     let mut delta = contribution(&[
         server("shop", 1, 0),
-        Facts { address: "pay.svc".into(), protocol: "http".into(), ..client("shop", 2, 1) },
+        client("shop", 2, 1).with(|it| {
+            it.address = "pay.svc".into();
+            it.protocol = "http".into();
+        }),
         Facts { error: true, weight: 1000, duration_ns: Some(77_000_000), ..server("pay", 3, 2) },
         query("pay", 4, 3, "orders-db"),
         server("late", 5, 99),
@@ -92,7 +95,7 @@ fn bytes_are_stable() {
 #[test]
 fn long_texts_are_cut_at_a_character() {
     let long = "é".repeat(200);
-    let delta = contribution(&[Facts { name: long.as_str().into(), ..server("a", 1, 0) }]);
+    let delta = contribution(&[server("a", 1, 0).with(|it| it.name = long.as_str().into())]);
     let (_, blob) = delta.encode().swap_remove(0);
     let rollup = fold(&blob).unwrap();
     let names = rollup.cells().filter_map(|(key, _)| match key {

@@ -6,7 +6,7 @@ use crate::{
 };
 
 fn called(name: &str, ms: u64, span: Facts) -> Facts {
-    Facts { name: name.into(), duration_ns: Some(ms * 1_000_000), ..span }
+    Facts { duration_ns: Some(ms * 1_000_000), ..span }.with(|it| it.name = name.into())
 }
 
 #[test]
@@ -41,10 +41,11 @@ fn a_service_in_detail() {
 
 #[test]
 fn all_environments_of_a_name_are_together_unless_one_is_asked_for() {
-    let at = |environment: &str, span: Facts| Facts {
-        environment: environment.into(),
-        namespace: "n".into(),
-        ..span
+    let at = |environment: &str, span: Facts| {
+        span.with(|it| {
+            it.environment = environment.into();
+            it.namespace = "n".into();
+        })
     };
     let rollup =
         rollup(&[&[at("prod", server("a", 1, 0))], &[at("test", server("a", 2, 0)), server("a", 3, 0)]]);

@@ -44,7 +44,7 @@ fn a_service_without_requests_is_unknown_not_healthy() {
 
 #[test]
 fn an_environment_lists_its_own() {
-    let at = |environment: &str, span: Facts| Facts { environment: environment.into(), ..span };
+    let at = |environment: &str, span: Facts| span.with(|it| it.environment = environment.into());
     let trace = [at("prod", client("a", 1, 0)), at("test", server("b", 2, 1))];
     let rollup = rollup(&[&trace]);
     let names = |environment| -> Vec<String> {

@@ -54,7 +54,7 @@ impl Excerpt {
             error_count: spans.iter().filter(|span| span.status == Status::Error).count() as u64,
             start_ns,
             end_ns: facts.iter().map(Facts::end_ns).max().unwrap_or(start_ns),
-            services: facts.into_iter().map(|facts| facts.service).collect(),
+            services: facts.iter().map(|facts| facts.service.clone()).collect(),
             spans: Vec::new(),
         };
         spans.sort_by_key(|span| (span.start_ns, span.span_id, span.kind));

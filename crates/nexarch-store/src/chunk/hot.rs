@@ -8,7 +8,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use nexarch_core::{
     Text,
-    facts::{Facts, RemoteKind},
+    facts::{Facts, Pattern, RemoteKind},
     ids::{SpanId, TraceId},
     span::Kind,
 };
@@ -32,13 +32,15 @@ const MESSAGING: u32 = 2;
 /// What many spans have in common, with texts by number:
 /// name, service, namespace, environment, peer, address, protocol, target; instance; kind, remote kind, remote,
 /// error, and what the bits above say; weight.
-type Pattern = ([u64; 8], u64, [u8; 5], u32);
+type Numbered = ([u64; 8], u64, [u8; 5], u32);
 
 /// Columns as they grow.
 #[derive(Default)]
 struct Columns<'a> {
     texts: Texts<'a>,
-    patterns: HashMap<Pattern, u64, Seeded>,
+    patterns: HashMap<Numbered, u64, Seeded>,
+    /// By address, with what else makes a pattern here: mostly one pattern is one object, and no text need be looked at.
+    by_address: HashMap<(usize, [u8; 5], u32), u64, Seeded>,
     pattern_rows: Vec<u8>,
     traces: Vec<u8>,
     trace_count: usize,
@@ -107,9 +109,6 @@ impl<'a> Columns<'a> {
     }
 
     fn pattern(&mut self, facts: &'a Facts) -> u64 {
-        let Facts { name, service, namespace, environment, peer, address, protocol, target, .. } = facts;
-        let words = [name, service, namespace, environment, peer, address, protocol, target];
-        let words = words.map(|text| self.texts.id(text));
         let small = [
             facts.kind as u8,
             facts.remote_kind as u8,
@@ -119,10 +118,18 @@ impl<'a> Columns<'a> {
                 | if facts.extra.is_some() { HAS_EXTRA } else { 0 }
                 | (facts.messaging as u8) << MESSAGING,
         ];
+        let address = (Arc::as_ptr(&facts.pattern).addr(), small, facts.weight);
+        if let Some(id) = self.by_address.get(&address) {
+            return *id;
+        }
+        let Pattern { name, service, namespace, environment, peer, address: host, protocol, target, .. } =
+            &*facts.pattern;
+        let words = [name, service, namespace, environment, peer, host, protocol, target];
+        let words = words.map(|text| self.texts.id(text));
         let pattern = (words, facts.instance, small, facts.weight);
         let next = self.patterns.len() as u64;
         let rows = &mut self.pattern_rows;
-        *self.patterns.entry(pattern).or_insert_with(|| {
+        let id = *self.patterns.entry(pattern).or_insert_with(|| {
             for word in words {
                 put_varint(rows, word);
             }
@@ -130,7 +137,9 @@ impl<'a> Columns<'a> {
             rows.extend_from_slice(&small);
             put_varint(rows, u64::from(facts.weight));
             next
-        })
+        });
+        self.by_address.insert(address, id);
+        id
     }
 
     fn join(self, count: usize) -> Vec<u8> {
@@ -291,17 +300,19 @@ fn read_pattern(reader: &mut Reader<'_>, texts: &[Text]) -> Result<Facts, Corrup
         start_ns: 0,
         duration_ns: (bits & HAS_DURATION != 0).then_some(0),
         weight: reader.varint32()?,
-        name,
-        service,
-        namespace,
-        environment,
-        instance,
-        peer,
-        address,
-        protocol,
-        remote_kind: read_remote_kind(remote_kind)?,
-        target,
-        messaging: extra::read_messaging(bits >> MESSAGING)?,
+        pattern: Arc::new(Pattern {
+            name,
+            service,
+            namespace,
+            environment,
+            instance,
+            peer,
+            address,
+            protocol,
+            remote_kind: read_remote_kind(remote_kind)?,
+            target,
+            messaging: extra::read_messaging(bits >> MESSAGING)?,
+        }),
         extra: (bits & HAS_EXTRA != 0).then(Arc::default),
         content: 0,
     })

@@ -32,6 +32,15 @@ impl Distinct {
     /// Leaves each identity once, and puts all of them into `index`; there is room for `more`.
     pub(super) fn tell_apart(&mut self, index: &mut Index, more: usize) {
         index.clear();
+        if self.told_apart == self.facts.len() {
+            for (at, facts) in self.facts.iter().enumerate() {
+                if let Place::Free(key) = index.find(&self.facts, facts) {
+                    index.put(key, at);
+                }
+            }
+            self.facts.reserve(more);
+            return;
+        }
         let versions = std::mem::take(&mut self.facts);
         let facts = &mut self.facts;
         facts.reserve(versions.len() + more);

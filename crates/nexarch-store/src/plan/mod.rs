@@ -24,7 +24,6 @@ mod decide;
 mod distinct;
 mod identity;
 mod index;
-mod intern;
 mod known;
 mod limits;
 mod pack;
@@ -34,7 +33,12 @@ mod worth;
 
 use std::{collections::HashMap, sync::Arc};
 
-use nexarch_core::{facts::Facts, ids::TraceId, rollup::Delta, span::Span};
+use nexarch_core::{
+    facts::{Facts, Patterns},
+    ids::TraceId,
+    rollup::Delta,
+    span::Span,
+};
 
 use crate::{
     Error,
@@ -44,7 +48,6 @@ use crate::{
 pub(crate) use decide::{Terms, Versions, decide};
 pub(crate) use distinct::Distinct;
 pub(crate) use identity::{Key, Stamp};
-pub(crate) use intern::{Interner, Last};
 pub(crate) use known::Known;
 pub(crate) use limits::Limits;
 pub(crate) use pack::{Chunk, pack};
@@ -88,10 +91,9 @@ pub(crate) struct Tally {
 
 impl Incoming {
     /// Derives the facts and gathers traces; `batches` are those of one tenant, with their place in the group.
-    pub(crate) fn prepare(batches: Vec<(usize, Vec<Span>)>, interner: &mut Interner) -> Self {
+    pub(crate) fn prepare(batches: Vec<(usize, Vec<Span>)>, patterns: &mut Patterns) -> Self {
         let mut this = Self { spans: Vec::new(), traces: Vec::new(), batches: Vec::new() };
         let mut index: HashMap<TraceId, usize, Seeded> = HashMap::default();
-        let mut last = Last::default();
         this.spans.reserve(batches.iter().map(|(_, spans)| spans.len()).sum());
         for (place, spans) in batches {
             let batch = this.batches.len();
@@ -102,9 +104,8 @@ impl Incoming {
                 continue;
             };
             this.batches.push((place, Ok(Tally::default())));
-            let facts = Facts::of_all(&spans);
-            for ((span, mut facts), weight) in spans.into_iter().zip(facts).zip(weights) {
-                interner.intern(&mut facts, &mut last);
+            let facts = Facts::of_all_with(&spans, patterns);
+            for ((span, facts), weight) in spans.into_iter().zip(facts).zip(weights) {
                 let trace = *index.entry(facts.trace_id).or_insert_with(|| {
                     this.traces.push((facts.trace_id, Vec::new()));
                     this.traces.len() - 1

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use nexarch_core::{
+    facts::Patterns,
     rollup::Delta,
     span::{Resource, Scope, Span, Value},
 };
 
 use super::{
-    Chunk, Distinct, Gain, HOUR_NS, Incoming, Interner, Known, Last, Limits, Stored, Terms, Touched,
-    Versions, decide,
+    Chunk, Distinct, Gain, HOUR_NS, Incoming, Known, Limits, Stored, Terms, Touched, Versions, decide,
 };
 use crate::{
     chunk::{MAX_SPANS, MAX_WEIGHT, decode_facts},
@@ -17,7 +17,7 @@ use crate::{
 };
 
 fn gain_of(spans: Vec<Span>) -> (Incoming, Gain) {
-    let mut incoming = Incoming::prepare(vec![(0, spans)], &mut Interner::default());
+    let mut incoming = Incoming::prepare(vec![(0, spans)], &mut Patterns::default());
     let nothing = || Stored::All { facts: Distinct::default(), infer: true };
     let touched = |(trace, members)| Touched { trace, members, stored: nothing() };
     let wave = std::mem::take(&mut incoming.traces).into_iter().map(touched).collect();
@@ -120,26 +120,4 @@ fn remembered_facts_are_bounded_and_recent() {
     let left = (0..2_000).filter(|number| known.take(1, spans::trace_id(*number)).is_some()).count();
     assert!((300..700).contains(&left), "{left} of 2,000 traces");
     assert!(known.take(1, spans::trace_id(1_999)).is_none());
-}
-
-#[test]
-fn remembered_texts_do_not_keep_the_request() {
-    let body = bytes::Bytes::from("shop GET /cart ".repeat(1_000));
-    let mut facts = nexarch_core::facts::Facts::from(&spans::span(1, 1, 0));
-    facts.service = body.slice(0..4).try_into().unwrap();
-    facts.name = body.slice(5..14).try_into().unwrap();
-    let before = facts.clone();
-    let mut interner = Interner::default();
-    let mut last = Last::default();
-    interner.intern(&mut facts, &mut last);
-    assert_eq!(facts, before);
-    let inside = |text: &str| body.as_ptr_range().contains(&text.as_ptr());
-    assert!(inside(&before.service) && !inside(&facts.service) && !inside(&facts.name));
-    // Again, and after other texts: the same copies.
-    let mut other = nexarch_core::facts::Facts::from(&spans::trace(1, 3)[2]);
-    interner.intern(&mut other, &mut last);
-    let mut again = before;
-    interner.intern(&mut again, &mut last);
-    assert_eq!((again.service.as_ptr(), again.name.as_ptr()), (facts.service.as_ptr(), facts.name.as_ptr()));
-    assert_eq!(again, facts);
 }

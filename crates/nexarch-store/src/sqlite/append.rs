@@ -87,11 +87,11 @@ impl Sqlite {
         for (place, Batch { tenant, spans }) in batches.into_iter().enumerate() {
             groups.entry(tenant).or_default().push((place, spans));
         }
-        let interner = Arc::clone(&self.interner);
+        let patterns = Arc::clone(&self.patterns);
         let prepared = compute(move || {
             // It holds nothing that a panic could leave half done.
-            let mut interner = interner.lock().unwrap_or_else(PoisonError::into_inner);
-            let prepare = |(tenant, batches)| (tenant, Incoming::prepare(batches, &mut interner));
+            let mut patterns = patterns.lock().unwrap_or_else(PoisonError::into_inner);
+            let prepare = |(tenant, batches)| (tenant, Incoming::prepare(batches, &mut patterns));
             Ok(groups.into_iter().map(prepare).collect::<Vec<_>>())
         })
         .await?;

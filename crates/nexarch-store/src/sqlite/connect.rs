@@ -85,7 +85,7 @@ pub(super) async fn connect(rest: &str, options: Options) -> Result<Sqlite, Open
         owner: options.role == Role::Owner,
         older: outdated && options.role == Role::Observer,
         options,
-        interner: Arc::default(),
+        patterns: Arc::default(),
         lock: std::sync::Mutex::new(lock),
         seed,
         turn: AtomicI64::new(i64::MIN),

@@ -44,12 +44,12 @@ use std::{
     sync::{Arc, atomic::AtomicI64},
 };
 
-use nexarch_core::ids::TraceId;
+use nexarch_core::{facts::Patterns, ids::TraceId};
 use sqlx::{SqlitePool, sqlite::SqliteConnectOptions};
 use tokio::sync::Mutex;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::{Error, Options, plan::Interner};
+use crate::{Error, Options};
 use watch::Watch;
 use writer::Writer;
 
@@ -64,7 +64,7 @@ pub(crate) struct Sqlite {
     /// For a connection of its own, to copy from.
     plain: SqliteConnectOptions,
     options: Options,
-    interner: Arc<std::sync::Mutex<Interner>>,
+    patterns: Arc<std::sync::Mutex<Patterns>>,
     /// Held until the store is closed or dropped.
     lock: std::sync::Mutex<Option<File>>,
     owner: bool,

@@ -38,13 +38,15 @@ impl Shot {
     }
 
     fn add(&mut self, span: Facts, name: &str, from: u64, ms: u64) -> u64 {
-        self.spans.push(Facts {
-            trace_id: TraceId::from_bytes((self.number as u128 + 1).to_be_bytes()).unwrap(),
-            name: name.into(),
-            start_ns: START_NS + from * 1_000_000,
-            duration_ns: Some(ms * 1_000_000),
-            ..span
-        });
+        self.spans.push(
+            Facts {
+                trace_id: TraceId::from_bytes((self.number as u128 + 1).to_be_bytes()).unwrap(),
+                start_ns: START_NS + from * 1_000_000,
+                duration_ns: Some(ms * 1_000_000),
+                ..span
+            }
+            .with(|it| it.name = name.into()),
+        );
         self.next() - 1
     }
 

@@ -50,14 +50,16 @@ fn any_span() -> impl Strategy<Value = Facts> {
     )
         .prop_map(|((service, name, address), kind, remote_kind, (id, parent), (start, ms), error)| {
             Facts {
-                name: name.into(),
-                address: address.into(),
-                remote_kind,
                 start_ns: START_NS + start * 1_000_000,
                 duration_ns: Some(ms * 1_000_000),
                 error,
                 ..span(service, kind, id, parent)
             }
+            .with(|it| {
+                it.name = name.into();
+                it.address = address.into();
+                it.remote_kind = remote_kind;
+            })
         })
 }
 
@@ -104,7 +106,12 @@ fn hostile_traces_take_linear_time() {
             duration_ns: Some(0),
             ..span("a", Kind::Client, id, u64::from(id > 1))
         })
-        .map(|span| Facts { address: "h".into(), name: "same".into(), ..span })
+        .map(|span| {
+            span.with(|it| {
+                it.address = "h".into();
+                it.name = "same".into();
+            })
+        })
         .collect();
     let small = std::thread::Builder::new().stack_size(512 << 10);
     let run = move || {

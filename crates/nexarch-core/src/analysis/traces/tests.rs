@@ -167,8 +167,7 @@ fn quantiles_are_values() {
 #[test]
 fn a_sample_is_of_the_set() {
     let trace = |id: u8, error: bool| {
-        let mut span = Facts { error, ..server("a", 1, 0) };
-        span.name = "GET /".into();
+        let mut span = Facts { error, ..server("a", 1, 0) }.with(|it| it.name = "GET /".into());
         span.trace_id = crate::ids::TraceId::from_bytes([id.max(1); 16]).unwrap();
         // A hash of the id alone decides; the high bits differ.
         vec![span]

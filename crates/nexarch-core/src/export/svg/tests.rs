@@ -26,8 +26,8 @@ fn hostile_map() -> ArchitectureMap {
     let mut trace = Vec::new();
     for (name, id) in HOSTILE.iter().zip((1u64..).step_by(3)) {
         trace.push(server(name, id, if id == 1 { 0 } else { id - 3 }));
-        trace.push(Facts { address: format!("{name}.x").into(), ..client(name, id + 1, id) });
-        trace.push(Facts { target: (*name).into(), ..query(name, id + 2, id, name) });
+        trace.push(client(name, id + 1, id).with(|it| it.address = format!("{name}.x").into()));
+        trace.push(query(name, id + 2, id, name).with(|it| it.target = (*name).into()));
     }
     architecture_map(&rollup(&[&trace]), &context())
 }

@@ -93,7 +93,7 @@ fn a_call_to_oneself_is_no_edge() {
 
 #[test]
 fn one_name_in_two_environments_is_two_services() {
-    let staged = |span: Facts| Facts { environment: "test".into(), ..span };
+    let staged = |span: Facts| span.with(|it| it.environment = "test".into());
     let trace = [client("a", 1, 0), staged(server("a", 2, 1))];
     assert_eq!(edges(&contribution(&trace)), ["call pair a -> a@test 1", "client pair a -> a@test 1"]);
 }
@@ -179,7 +179,7 @@ fn an_entry_span_below_a_shared_id_hangs_under_the_client() {
 fn five_consumers_of_one_broadcast_share_an_id_and_all_count() {
     let mut trace = vec![message("a", Kind::Producer, 1, 0, "news")];
     for host in 1..=5 {
-        trace.push(Facts { instance: host, ..message("b", Kind::Consumer, 2, 1, "news") });
+        trace.push(message("b", Kind::Consumer, 2, 1, "news").with(|it| it.instance = host));
     }
     let delta = contribution(&trace);
     assert_eq!(

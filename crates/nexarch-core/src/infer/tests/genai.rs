@@ -27,7 +27,10 @@ fn a_model_inside_of_the_process_is_called_by_an_internal_span() {
 
 #[test]
 fn the_http_request_of_a_model_or_of_an_agent_far_away_is_that_call() {
-    let request = Facts { address: "api.provider".into(), protocol: "http".into(), ..client("a", 3, 2) };
+    let request = client("a", 3, 2).with(|it| {
+        it.address = "api.provider".into();
+        it.protocol = "http".into();
+    });
     let trace = [chat("a", 1, 0, (1, 1)), local("a", 2, 1), request.clone()];
     assert_eq!(edges(&contribution(&trace)), ["client out a -> model:gpt/openai [openai] 1"]);
     let remote = [agent("planner", client("a", 2, 0)), request];
@@ -125,8 +128,10 @@ fn both_halves_of_an_agent_or_a_tool_are_one_run() {
 
 #[test]
 fn a_tool_whose_host_is_named_has_both_edges() {
-    let remote =
-        Facts { address: "mcp.example".into(), protocol: "http".into(), ..tool("search", client("a", 1, 0)) };
+    let remote = tool("search", client("a", 1, 0)).with(|it| {
+        it.address = "mcp.example".into();
+        it.protocol = "http".into();
+    });
     assert_eq!(
         edges(&contribution(&[remote])),
         ["client out a -> host:mcp.example [http] 1", "client out a -> tool:search 1"]
@@ -137,11 +142,10 @@ fn a_tool_whose_host_is_named_has_both_edges() {
 
 #[test]
 fn a_model_that_nobody_names_is_no_model() {
-    let nothing = Facts {
-        remote_kind: RemoteKind::Model,
-        target: "".into(),
-        protocol: "".into(),
-        ..chat("a", 1, 0, (1, 1))
-    };
+    let nothing = chat("a", 1, 0, (1, 1)).with(|it| {
+        it.remote_kind = RemoteKind::Model;
+        it.target = "".into();
+        it.protocol = "".into();
+    });
     assert_eq!(edges(&contribution(&[nothing])), Vec::<String>::new());
 }

@@ -15,8 +15,14 @@ fn links_of_all_to_all_take_linear_time() {
     // One id for all, and each links to it and to 63 others.
     let links: Vec<u64> = (1..=64).collect();
     let base = linked(does(Messaging::Process, message("a", Kind::Consumer, 1, 0, "q")), &links, 9);
-    let trace: Vec<Facts> =
-        (0..MANY).map(|at| Facts { instance: at, name: "op".into(), ..base.clone() }).collect();
+    let trace: Vec<Facts> = (0..MANY)
+        .map(|at| {
+            base.clone().with(|it| {
+                it.instance = at;
+                it.name = "op".into();
+            })
+        })
+        .collect();
     let delta = contribution(&trace);
     assert_eq!(count(&delta, "call in queue:q/kafka -> a [kafka]"), i64::try_from(MANY).unwrap());
 }
@@ -24,9 +30,9 @@ fn links_of_all_to_all_take_linear_time() {
 #[test]
 fn deep_chains_of_deliveries_and_of_agents_take_linear_time() {
     let deliveries: Vec<Facts> = (1..=MANY)
-        .map(|id| Facts {
-            name: "op".into(),
-            ..does(Messaging::Receive, message("a", Kind::Client, id, id - 1, "q"))
+        .map(|id| {
+            does(Messaging::Receive, message("a", Kind::Client, id, id - 1, "q"))
+                .with(|it| it.name = "op".into())
         })
         .collect();
     assert_eq!(
@@ -35,9 +41,9 @@ fn deep_chains_of_deliveries_and_of_agents_take_linear_time() {
         "only the innermost of all layers"
     );
     let agents: Vec<Facts> = (1..=MANY)
-        .map(|id| Facts {
-            name: "op".into(),
-            ..agent(if id % 2 == 0 { "x" } else { "y" }, local("a", id, id - 1))
+        .map(|id| {
+            agent(if id % 2 == 0 { "x" } else { "y" }, local("a", id, id - 1))
+                .with(|it| it.name = "op".into())
         })
         .collect();
     let delta = contribution(&agents);
@@ -88,8 +94,9 @@ fn spans_of_1970_and_2200_have_minutes_of_their_own() {
 
 #[test]
 fn fifty_thousand_services_of_one_trace_are_a_bounded_map() {
-    let trace: Vec<Facts> =
-        (1..=50_000).map(|id| Facts { name: "op".into(), ..server(&format!("s{id}"), id, id / 2) }).collect();
+    let trace: Vec<Facts> = (1..=50_000)
+        .map(|id| server(&format!("s{id}"), id, id / 2).with(|it| it.name = "op".into()))
+        .collect();
     let mut delta = contribution(&trace);
     delta.bound();
     let blobs = delta.encode();

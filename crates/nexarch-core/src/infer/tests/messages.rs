@@ -235,14 +235,17 @@ fn the_time_in_the_queue_is_from_the_end_of_sending_to_the_begin_of_processing()
 
 #[test]
 fn a_queue_over_http_is_the_queue() {
-    let carrier = Facts { address: "sqs.example".into(), protocol: "http".into(), ..client("a", 2, 1) };
+    let carrier = client("a", 2, 1).with(|it| {
+        it.address = "sqs.example".into();
+        it.protocol = "http".into();
+    });
     for operation in [Send, Receive, Settle] {
         let trace = [does(operation, message("a", Client, 1, 0, "q")), carrier.clone()];
         let hosts = edges(&contribution(&trace)).iter().filter(|edge| edge.contains("host:")).count();
         assert_eq!(hosts, 0, "{operation:?}");
     }
-    let elsewhere = Facts { address: "api.example".into(), ..carrier };
-    let sending = Facts { address: "kafka-0".into(), ..message("a", Client, 1, 0, "q") };
+    let elsewhere = carrier.with(|it| it.address = "api.example".into());
+    let sending = message("a", Client, 1, 0, "q").with(|it| it.address = "kafka-0".into());
     assert_eq!(edges(&contribution(&[sending, elsewhere])).len(), 2, "another host is another call");
 }
 
@@ -269,7 +272,7 @@ fn messages_weigh_what_their_receiver_weighs() {
 
 #[test]
 fn what_names_no_queue_settles_nothing_and_is_an_ordinary_call() {
-    let plain = Facts { remote_kind: RemoteKind::Service, ..span("a", Client, 1, 0) };
+    let plain = span("a", Client, 1, 0).with(|it| it.remote_kind = RemoteKind::Service);
     assert_eq!(edges(&contribution(&[plain, server("b", 2, 1)])).len(), 2);
     assert_eq!(edges(&contribution(&[does(Settle, span("a", Producer, 1, 0))])), none());
 }

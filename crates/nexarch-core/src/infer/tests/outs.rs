@@ -7,12 +7,15 @@ use crate::{
 };
 
 fn to(address: &str, span: Facts) -> Facts {
-    Facts { address: address.into(), protocol: "http".into(), ..span }
+    span.with(|it| {
+        it.address = address.into();
+        it.protocol = "http".into();
+    })
 }
 
 #[test]
 fn a_call_without_server_names_peer_then_host() {
-    let peer = Facts { peer: "pay".into(), ..to("10.0.0.9", client("a", 1, 0)) };
+    let peer = to("10.0.0.9", client("a", 1, 0)).with(|it| it.peer = "pay".into());
     assert_eq!(edges(&contribution(&[peer])), ["client out a -> peer:pay [http] 1"]);
     let host = to("api.stripe.com", client("a", 1, 0));
     assert_eq!(edges(&contribution(&[host])), ["client out a -> host:api.stripe.com [http] 1"]);
@@ -78,8 +81,11 @@ fn nested_calls_to_one_target_count_once_at_the_innermost() {
 fn a_wrapper_of_an_answered_call_is_not_counted_again() {
     let inner = [to("b.svc", client("a", 1, 0)), to("b.svc", client("a", 2, 1)), server("b", 3, 2)];
     assert_eq!(edges(&contribution(&inner)), ["call pair a -> b [http] 1", "client pair a -> b [http] 1"]);
-    let by_name =
-        [Facts { peer: "b".into(), ..client("a", 1, 0) }, to("b.svc", client("a", 2, 1)), server("b", 3, 2)];
+    let by_name = [
+        client("a", 1, 0).with(|it| it.peer = "b".into()),
+        to("b.svc", client("a", 2, 1)),
+        server("b", 3, 2),
+    ];
     assert_eq!(edges(&contribution(&by_name)).len(), 2, "the wrapper names the service that answered inside");
     let outer = [to("b.svc", client("a", 1, 0)), to("b.svc", client("a", 2, 1)), server("b", 3, 1)];
     assert_eq!(edges(&contribution(&outer)), ["call pair a -> b [http] 1", "client pair a -> b [http] 1"]);
@@ -89,14 +95,13 @@ fn a_wrapper_of_an_answered_call_is_not_counted_again() {
 fn a_database_is_system_address_and_namespace() {
     let delta = contribution(&[query("a", 1, 0, "orders-db")]);
     assert_eq!(edges(&delta), ["client out a -> database:orders-db/postgresql/shop [postgresql] 1"]);
-    let cache = Facts {
-        remote_kind: RemoteKind::Cache,
-        protocol: "redis".into(),
-        address: "r1".into(),
-        ..client("a", 1, 0)
-    };
+    let cache = client("a", 1, 0).with(|it| {
+        it.remote_kind = RemoteKind::Cache;
+        it.protocol = "redis".into();
+        it.address = "r1".into();
+    });
     assert_eq!(edges(&contribution(&[cache])), ["client out a -> cache:r1/redis [redis] 1"]);
-    let by_peer = Facts { peer: "orders".into(), ..query("a", 1, 0, "") };
+    let by_peer = query("a", 1, 0, "").with(|it| it.peer = "orders".into());
     assert_eq!(
         edges(&contribution(&[by_peer])),
         ["client out a -> database:orders/postgresql/shop [postgresql] 1"]
@@ -149,12 +154,11 @@ fn an_orm_over_a_driver_counts_the_driver() {
 fn a_database_over_http_is_the_database() {
     let trace = [query("a", 1, 0, "es"), to("es", client("a", 2, 1))];
     assert_eq!(edges(&contribution(&trace)), ["client out a -> database:es/postgresql/shop [postgresql] 1"]);
-    let model = Facts {
-        remote_kind: RemoteKind::Model,
-        protocol: "openai".into(),
-        target: "gpt".into(),
-        ..client("a", 1, 0)
-    };
+    let model = client("a", 1, 0).with(|it| {
+        it.remote_kind = RemoteKind::Model;
+        it.protocol = "openai".into();
+        it.target = "gpt".into();
+    });
     assert_eq!(
         edges(&contribution(&[model, to("api.openai.com", client("a", 2, 1))])),
         ["client out a -> model:gpt/openai [openai] 1"]
@@ -165,7 +169,7 @@ fn a_database_over_http_is_the_database() {
 fn a_sender_keeps_its_queue_and_a_broker_named_as_peer_is_one() {
     let lone = contribution(&[message("a", Kind::Producer, 1, 0, "q")]);
     assert_eq!(edges(&lone), ["client out a -> queue:q/kafka [kafka] 1"]);
-    let zipkin = Facts { peer: "kafka".into(), ..span("a", Kind::Producer, 1, 0) };
+    let zipkin = span("a", Kind::Producer, 1, 0).with(|it| it.peer = "kafka".into());
     assert_eq!(edges(&contribution(&[zipkin])), ["client out a -> queue:kafka 1"]);
     let layers = [message("a", Kind::Producer, 1, 0, "q"), message("a", Kind::Client, 2, 1, "q")];
     assert_eq!(edges(&contribution(&layers)), ["client out a -> queue:q/kafka [kafka] 1"], "create and send");

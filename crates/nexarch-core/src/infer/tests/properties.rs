@@ -33,17 +33,29 @@ fn special() -> impl Strategy<Value = Facts> {
                 0 => agent(["x", "y"][links.len() % 2], span),
                 1 => tool("t", span),
                 2 => Facts {
-                    service: span.service.clone(),
                     content: span.content,
                     ..chat("", 1 + u64::from(far), links.first().copied().unwrap_or(0), (far, 7))
-                },
+                }
+                .with(|it| it.service = span.service.clone()),
                 3 => linked(does(messaging, span), &links, far),
                 4 => batch(
                     far,
-                    does(messaging, Facts { remote_kind: RemoteKind::Queue, target: "q".into(), ..span }),
+                    does(
+                        messaging,
+                        span.with(|it| {
+                            it.remote_kind = RemoteKind::Queue;
+                            it.target = "q".into();
+                        }),
+                    ),
                 ),
                 5 => linked(
-                    does(messaging, Facts { remote_kind: RemoteKind::Queue, target: "q".into(), ..span }),
+                    does(
+                        messaging,
+                        span.with(|it| {
+                            it.remote_kind = RemoteKind::Queue;
+                            it.target = "q".into();
+                        }),
+                    ),
                     &links,
                     far,
                 ),
@@ -68,17 +80,21 @@ fn any_plain_span() -> impl Strategy<Value = Facts> {
         (names.clone(), names, remote, any::<bool>()),
         0u64..4,
     )
-        .prop_map(|((service, kind, id, parent), (peer, address, remote_kind, error), vary)| Facts {
-            peer: if vary == 1 { peer.into() } else { "".into() },
-            address: address.into(),
-            remote_kind,
-            error,
-            instance: vary / 2,
-            duration_ns: (vary != 3).then_some(1_000_000 * (id + vary)),
-            content: vary,
-            weight: 256 * u32::try_from(1 + vary).unwrap(),
-            environment: if id == 13 { "prod".into() } else { "".into() },
-            ..span(service, kind, id, parent)
+        .prop_map(|((service, kind, id, parent), (peer, address, remote_kind, error), vary)| {
+            Facts {
+                error,
+                duration_ns: (vary != 3).then_some(1_000_000 * (id + vary)),
+                content: vary,
+                weight: 256 * u32::try_from(1 + vary).unwrap(),
+                ..span(service, kind, id, parent)
+            }
+            .with(|it| {
+                it.peer = if vary == 1 { peer.into() } else { "".into() };
+                it.address = address.into();
+                it.remote_kind = remote_kind;
+                it.instance = vary / 2;
+                it.environment = if id == 13 { "prod".into() } else { "".into() };
+            })
         })
 }
 
@@ -159,7 +175,7 @@ proptest! {
     #[test]
     fn calls_into_a_service_are_its_entries_with_an_upstream(trace in plain_trace()) {
         let trace: Vec<Facts> =
-            trace.into_iter().map(|span| Facts { remote_kind: RemoteKind::Service, peer: "".into(), ..span }).collect();
+            trace.into_iter().map(|span| span.with(|it| { it.remote_kind = RemoteKind::Service; it.peer = "".into(); })).collect();
         let all = cells(&contribution(&trace));
         let sum = |pick: &dyn Fn(&str) -> bool| -> i64 { all.iter().filter(|(k, _)| pick(k)).map(|(_, c)| c.count).sum() };
         let calls = sum(&|key| key.starts_with("call ") && !key.contains("user:"));
@@ -199,7 +215,7 @@ proptest! {
     fn no_kind_is_needed_for_an_edge_between_a_parent_and_a_child(trace in plain_trace()) {
         // Queues stand between services on purpose (R7).
         let trace: Vec<Facts> =
-            trace.into_iter().map(|span| Facts { remote_kind: RemoteKind::Service, peer: "".into(), ..span }).collect();
+            trace.into_iter().map(|span| span.with(|it| { it.remote_kind = RemoteKind::Service; it.peer = "".into(); })).collect();
         let name = |span: &Facts| match &*span.environment {
             "" => span.service.to_string(),
             environment => format!("{}@{environment}", span.service),

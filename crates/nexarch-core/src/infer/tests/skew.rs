@@ -13,7 +13,7 @@ const MS: u64 = 1_000_000;
 /// A span on a host, from and to so many milliseconds after the start of the tests.
 fn at(host: u64, from: u64, to: u64, span: Facts) -> Facts {
     let start_ns = START_NS + from * MS;
-    Facts { instance: host, start_ns, duration_ns: Some((to - from) * MS), ..span }
+    Facts { start_ns, duration_ns: Some((to - from) * MS), ..span }.with(|it| it.instance = host)
 }
 
 fn shifts(trace: &[Facts]) -> Vec<i64> {
@@ -89,9 +89,9 @@ fn absent_parents_ambiguous_ids_and_impossible_clocks_move_nothing() {
 #[test]
 fn extremes_and_cycles_end() {
     let extreme = [
-        Facts { start_ns: u64::MAX, instance: 1, ..client("a", 1, 2) },
-        Facts { start_ns: 0, instance: 2, ..server("b", 2, 1) },
-        Facts { start_ns: 0, duration_ns: Some(u64::MAX), instance: 3, ..server("b", 3, 2) },
+        Facts { start_ns: u64::MAX, ..client("a", 1, 2) }.with(|it| it.instance = 1),
+        Facts { start_ns: 0, ..server("b", 2, 1) }.with(|it| it.instance = 2),
+        Facts { start_ns: 0, duration_ns: Some(u64::MAX), ..server("b", 3, 2) }.with(|it| it.instance = 3),
     ];
     assert_eq!(shifts(&extreme), [0; 3]);
 }

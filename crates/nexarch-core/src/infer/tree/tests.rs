@@ -39,7 +39,7 @@ fn one_call_for_each_way_to_see_it() {
     assert_eq!(calls(&[client("a", 1, 0), local("a", 2, 1), server("b", 3, 2)]), ["a -> b"]);
     let sent = message("a", Kind::Producer, 1, 0, "orders");
     assert_eq!(calls(&[sent, message("b", Kind::Consumer, 2, 1, "orders")]), ["a -> b later"]);
-    let over_http = Facts { address: "db".into(), ..client("a", 3, 2) };
+    let over_http = client("a", 3, 2).with(|it| it.address = "db".into());
     assert_eq!(calls(&[server("a", 1, 0), query("a", 2, 1, "db"), over_http]), ["a -> db"]);
 }
 

@@ -9,7 +9,7 @@ fn at(from: u64, to: u64, span: Facts) -> Facts {
 }
 
 fn named(name: &str, span: Facts) -> Facts {
-    Facts { name: name.to_owned().into(), ..span }
+    span.with(|it| it.name = name.to_owned().into())
 }
 
 fn waterfall(facts: &[Facts]) -> Waterfall {
