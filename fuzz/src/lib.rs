@@ -44,6 +44,13 @@ pub fn cache_message(data: &[u8]) {
     nexarch_cache::testing::read_message(data);
 }
 
+/// A value of a type that contains itself, as the shared tier may have it.
+pub fn cache_typed(data: &[u8]) {
+    // One part for each byte, or for each of those that take none.
+    let parts = nexarch_cache::testing::read_typed(data).unwrap_or(0);
+    assert!(parts <= 3 * data.len() + (1 << 16), "{parts}");
+}
+
 /// What a Redis answers, by the limit of its first byte.
 pub fn redis_replies(data: &[u8]) {
     let Some((most, replies)) = data.split_first() else { return };

@@ -8,7 +8,8 @@ use crate::workspace::{command, run};
 const TARGETS: [&str; 4] = ["otlp_protobuf", "otlp_json", "zipkin", "jaeger"];
 
 /// Those of the cache. Without `cargo fuzz` their seeds are made, damaged and read by a test of the cache itself.
-const CACHE_TARGETS: [&str; 4] = ["cache_envelope", "cache_message", "redis_replies", "redis_url"];
+const CACHE_TARGETS: [&str; 5] =
+    ["cache_envelope", "cache_message", "cache_typed", "redis_replies", "redis_url"];
 
 /// How long each runs (seconds): long enough for a million inputs of most formats, short enough to be run before a change lands.
 const SECONDS: &str = "60";

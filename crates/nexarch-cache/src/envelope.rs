@@ -158,7 +158,7 @@ fn beside(key: &str, header: &[u8]) -> Vec<u8> {
 }
 
 /// Of all parts in a row.
-fn checksum(parts: &[&[u8]]) -> [u8; TAG] {
+pub(crate) fn checksum(parts: &[&[u8]]) -> [u8; TAG] {
     let mut hash = Xxh3::new();
     for part in parts {
         hash.update(part);

@@ -296,6 +296,8 @@ mod tests {
             watch.changed().await.unwrap();
             let first = watch.borrow_and_update().clone().unwrap();
             watch.changed().await.unwrap();
+            let second = watch.borrow_and_update().clone().unwrap();
+            assert_ne!(second.secret, first.secret, "the same one is no news");
             assert!(
                 now() + BEFORE < first.expires,
                 "{:?} before the end",

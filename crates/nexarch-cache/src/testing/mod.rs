@@ -12,7 +12,7 @@ pub use faults::Faults;
 pub use faulty::FaultyRemote;
 #[cfg(feature = "redis")]
 pub use fuzz::read_replies;
-pub use fuzz::{message, read_envelope, read_message};
+pub use fuzz::{message, read_envelope, read_message, read_typed};
 pub use hub::Hub;
 pub use rng::Rng;
 pub use virtual_clock::VirtualClock;

@@ -1,9 +1,9 @@
 //! Popular entries are refreshed before they expire, behind a hit, once.
 
 use crate::cluster::{Cluster, Node, cluster};
-use crate::support::{Gate, TTL, settle, world};
+use crate::support::{Gate, TTL, render, settle, text, world};
 use nexarch_cache::testing::Faults;
-use nexarch_cache::{Answer, BoxError, Clock, Computed, Error, Outcome, Read};
+use nexarch_cache::{Answer, BoxError, Cause, Clock, Computed, Error, Invalidation, Outcome, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -147,5 +147,53 @@ async fn who_comes_while_a_refresh_looks_around_gets_a_value() {
         gate.set(true);
         let answer = late.await.unwrap().expect("a value");
         assert!(matches!(answer.outcome(), Outcome::HitRedis { .. }), "{done}: {:?}", answer.outcome());
+    }
+}
+
+/// A refresh saw the data as they were when it began: whoever comes after a change that it did not see does not join it.
+#[tokio::test(start_paused = true)]
+async fn a_refresh_that_was_overtaken_is_joined_by_nobody() {
+    for manual in [false, true] {
+        let cluster = cluster(1);
+        let one = &cluster.nodes[0];
+        let start = |gate: &Arc<Gate>| {
+            let (cache, clock, acme) = (one.cache.clone(), cluster.clock.clone(), cluster.acme.clone());
+            let (db, gate) = (cluster.db.clone(), gate.clone());
+            TaskTracker::new().spawn(async move {
+                let scope = acme.clone();
+                let compute = |_| async move {
+                    let seen = db.versions(&scope);
+                    gate.pass().await;
+                    clock.advance(COST);
+                    Ok(Computed::new(render(&seen)).with_data_version(seen.data))
+                };
+                cache.get_or_compute(&acme, Read::new(cache.operation("services")?, "p"), compute).await
+            })
+        };
+        let open = Gate::new(true);
+        let first = start(&open).await.unwrap().unwrap();
+        // So near its end that the next hit refreshes it.
+        cluster.clock.advance(first.ttl().saturating_sub(Duration::from_micros(1)));
+        one.cache.refresh().await.unwrap();
+        let gate = Gate::new(false);
+        let hit = start(&gate).await.unwrap().unwrap();
+        assert!(matches!(hit.outcome(), Outcome::HitMemory { .. }), "{:?}", hit.outcome());
+        gate.arrivals(1).await;
+        if manual {
+            one.cache.invalidate(&cluster.acme, Invalidation::All, Cause::Manual).await.unwrap();
+        } else {
+            one.ingest();
+        }
+        let late = start(&open);
+        settle().await;
+        assert!(!late.is_finished(), "it waits for its turn");
+        gate.set(true);
+        let answer = late.await.unwrap().unwrap();
+        assert_eq!(text(&answer), cluster.now());
+        assert_eq!(
+            text(&start(&open).await.unwrap().unwrap()),
+            cluster.now(),
+            "what the refresh brought is not served"
+        );
     }
 }

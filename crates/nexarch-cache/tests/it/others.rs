@@ -161,6 +161,27 @@ async fn who_waits_for_one_failure_after_the_other_waits_no_longer_in_all() {
     assert!(waited > Duration::from_millis(700) && waited <= Duration::from_secs(1), "{waited:?}");
 }
 
+/// As somebody may leave it there, who can write to the tier: it looks given up each time, and is never free.
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_stays_empty_costs_no_more_than_one_whose_node_died() {
+    let cluster = cluster(1);
+    let one = &cluster.nodes[0];
+    let gate = Gate::new(false);
+    let failing = start_with(&cluster, one, &gate, || Err("no luck".into()));
+    gate.arrivals(1).await;
+    let lease = cluster.hub.keys().into_iter().find(|key| key.contains(":lease:")).unwrap();
+    gate.set(true);
+    failing.await.unwrap().unwrap_err();
+    given_up(&cluster, 0).await;
+    cluster.hub.plant(&lease, "".into(), Duration::from_mins(1));
+    let (began, looks) = (Instant::now(), one.remote.heads());
+    let read = tokio::time::timeout(Duration::from_secs(20), one.read()).await.expect("a read that ends");
+    assert!(matches!(read.unwrap().outcome(), Outcome::Miss { .. }));
+    let waited = began.elapsed();
+    assert!(waited > Duration::from_millis(700) && waited <= Duration::from_millis(1010), "{waited:?}");
+    assert!(one.remote.heads() - looks < 40, "{} looks", one.remote.heads() - looks);
+}
+
 /// A lease that has lapsed and is another's is not taken from him.
 #[tokio::test(start_paused = true)]
 async fn nobody_gives_up_what_is_not_his() {

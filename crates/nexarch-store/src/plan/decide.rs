@@ -72,7 +72,7 @@ pub(crate) fn decide(
         match growing {
             Growing::Small(small) => small.finish(trace, &incoming.spans, gain),
             Growing::Large(changes, versions) => {
-                changes.finish(trace, versions, (&incoming.spans, gain), terms)
+                changes.finish(trace, versions, (&incoming.spans, gain), terms);
             }
         }
     }

@@ -1,6 +1,12 @@
 use super::*;
+use crate::redis::config::RedisConfig;
+use crate::redis::tls::Tls;
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use nexarch_testkit::Certificates;
 use redis::cmd;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use socket2::SockRef;
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -136,7 +142,8 @@ async fn those_who_wait_for_answers_are_counted_too() {
         first = calls.next() => panic!("{first:?}"),
         () = sent => {}
     }
-    assert!(matches!(wire.call(Request::head("a", 10), None).await, Err(Unanswered::Full)));
+    let turned_away = timeout(PATIENCE, wire.call(Request::head("a", 10), None)).await.expect("at once");
+    assert!(matches!(turned_away, Err(Unanswered::Full)), "{turned_away:?}");
     peer.write_all(b"$1\r\nv\r\n").await.unwrap();
     assert_eq!(timeout(PATIENCE, calls.next()).await.unwrap().unwrap().unwrap(), value("v"));
     let again = get(&wire, "a", None);
@@ -174,6 +181,44 @@ async fn each_call_ends_by_its_own_deadline() {
     assert!(!patient.is_finished());
     peer.write_all(b"$1\r\n1\r\n$1\r\n2\r\n$1\r\n3\r\n").await.unwrap();
     assert_eq!(patient.await.unwrap().unwrap(), value("1"));
+}
+
+/// What TLS keeps back when the socket is full leaves when there is room, though nobody asks for anything more.
+#[tokio::test]
+async fn what_a_stream_keeps_back_leaves_in_the_end() {
+    let certificates = Certificates::new(&["localhost"]);
+    let (certificate, key) = certificates.server_files();
+    let chain = CertificateDer::pem_file_iter(certificate).unwrap().collect::<Result<Vec<_>, _>>().unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let server = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let server = server.unwrap().with_no_client_auth();
+    let server = server.with_single_cert(chain, PrivateKeyDer::from_pem_file(key).unwrap()).unwrap();
+    let config = RedisConfig::new("localhost").tls(true).ca_pem(certificates.ca_pem());
+    let tls = Tls::new(&config).unwrap().unwrap();
+
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let (peer, _) = listener.accept().await.unwrap();
+    // The least there is: far less than TLS takes at once.
+    SockRef::from(&stream).set_send_buffer_size(1).unwrap();
+    SockRef::from(&peer).set_recv_buffer_size(1).unwrap();
+    let accept = tokio_rustls::TlsAcceptor::from(Arc::new(server)).accept(peer);
+    let (peer, stream) = tokio::join!(accept, tls.connect("localhost", stream));
+    let (Ok(mut peer), Ok(stream)) = (peer, stream) else { panic!("no TLS") };
+    let (wire, driver) = Wire::new(Either::Right(stream));
+    TaskTracker::new().spawn(driver);
+
+    let value = vec![7; 50 << 10];
+    let mut set = cmd("SET");
+    set.arg("k").arg(&value);
+    let arrives = async {
+        let mut bytes = vec![0; set.get_packed_command().len()];
+        timeout(PATIENCE, peer.read_exact(&mut bytes)).await.expect("all of it").unwrap();
+        assert_eq!(bytes, set.get_packed_command());
+        peer.write_all(b"+OK\r\n").await.unwrap();
+    };
+    let (answer, ()) = tokio::join!(wire.call(Request::of(&set), None), arrives);
+    assert_eq!(answer.unwrap(), Value::Okay);
 }
 
 /// Many callers at once, each with a key of its own, and answers that come in pieces: everybody gets his own.

@@ -54,6 +54,7 @@ pub(super) struct Conflict(Problem);
 #[expect(dead_code, reason = "only its shape is read, by the document")]
 pub(super) struct PageParams {
     /// Most items of a page, 1 to 1000. Default 100.
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
     /// `next_cursor` of the page before.
     cursor: Option<String>,

@@ -60,12 +60,15 @@ impl From<ScopeName> for Scope {
 pub(in crate::http) struct NewKey {
     /// What it may do; `ingest` and `read` when left out.
     #[serde(default)]
+    #[schema(min_items = 1)]
     scopes: Option<Vec<ScopeName>>,
     /// Display name, at most 200 characters.
     #[serde(default)]
+    #[schema(max_length = 200, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     name: Option<String>,
     /// Its life, such as `90d`, `12h` or `30m`, or the RFC 3339 time of its end; without it, it does not end.
     #[serde(default)]
+    #[schema(pattern = "^([0-9]+[dhms]|[0-9]{4}-[0-9]{2}-[0-9]{2}T.*)$")]
     expires: Option<String>,
 }
 
@@ -74,9 +77,11 @@ pub(in crate::http) struct NewKey {
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct NewSecret {
     /// How long the secret that is replaced stays good, such as `24h`; `0`: not at all. No earlier one outlives it.
+    #[schema(pattern = "^(0|[0-9]+[dhms])$")]
     grace: String,
     /// A new end of the key, as when it is created; without it, its end stays.
     #[serde(default)]
+    #[schema(pattern = "^([0-9]+[dhms]|[0-9]{4}-[0-9]{2}-[0-9]{2}T.*)$")]
     expires: Option<String>,
 }
 

@@ -41,9 +41,11 @@ pub(in crate::http) struct TenantPage {
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct NewTenant {
     /// `[a-z0-9][a-z0-9_-]{0,62}`.
+    #[schema(pattern = "^[a-z0-9][a-z0-9_-]{0,62}$")]
     id: String,
     /// Display name, at most 200 characters; the id when left out.
     #[serde(default)]
+    #[schema(max_length = 200, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     name: Option<String>,
 }
 
@@ -53,11 +55,11 @@ pub(in crate::http) struct NewTenant {
 pub(in crate::http) struct TenantPatch {
     /// Its display name.
     #[serde(default, deserialize_with = "present")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = String, required = false, max_length = 200, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     name: Option<String>,
     /// Whether it may read and write. Disabling takes effect before the answer here, and within a second elsewhere.
     #[serde(default, deserialize_with = "present")]
-    #[schema(value_type = Option<bool>)]
+    #[schema(value_type = bool, required = false)]
     enabled: Option<bool>,
 }
 
