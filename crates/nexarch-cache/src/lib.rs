@@ -90,4 +90,4 @@ pub use stats::{
 };
 pub use status::{Backend, Condition, Mode, Status};
 pub use typed::Typed;
-pub use warm::{StoredIn, Warmed};
+pub use warm::{Ensured, Held, StoredIn, Warmed};

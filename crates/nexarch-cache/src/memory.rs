@@ -82,6 +82,13 @@ impl Ring {
         Some(Arc::clone(&slot.entry))
     }
 
+    /// As [`Ring::get`], for who only looks: it counts as no use.
+    pub(crate) fn peek(&self, key: &EntryKey, params: &str) -> Option<Arc<Entry>> {
+        let inner = self.read();
+        let entry = &inner.index.get(key)?.entry;
+        (*entry.params == *params).then(|| Arc::clone(entry))
+    }
+
     /// Stores `entry`, unless the one there outranks it.
     pub(super) fn insert(&self, key: EntryKey, entry: Arc<Entry>) -> Inserted {
         let mut inner = self.write();

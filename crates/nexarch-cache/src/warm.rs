@@ -6,9 +6,10 @@ use crate::entry::Entry;
 use crate::error::{BoxError, Error};
 use crate::fence::Fence;
 use crate::fly::Terms;
-use crate::key::Scope;
+use crate::key::{EntryKey, Scope};
 use crate::read::{Computed, Read};
 use crate::tenants::Tenant;
+use bytes::Bytes;
 use serde::Serialize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,6 +37,26 @@ pub enum StoredIn {
     Memory,
     /// The tier that nodes share.
     Redis,
+}
+
+/// A value that is there, whether or not it had to be computed.
+#[derive(Clone, Debug)]
+pub struct Ensured {
+    /// The value.
+    pub body: Bytes,
+    /// What computing it did; `None` when somebody had done so.
+    pub warmed: Option<Warmed>,
+}
+
+/// What memory has of a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Held {
+    /// As far as is known here, a read would be answered with it.
+    Fresh,
+    /// It lives, but something was changed or invalidated since it was computed.
+    Overtaken,
+    /// Nothing, or what expired.
+    Absent,
 }
 
 impl Warmed {
@@ -94,9 +115,93 @@ impl Cache {
         };
         self.inner.tracker.spawn(warmed).await.unwrap_or(Err(Error::Dropped))
     }
+
+    /// Sees to it that `read` would be a hit: computes it only if neither memory nor the shared tier has a value that may
+    /// be served, and stores it in every tier then. It counts as no request.
+    ///
+    /// # Errors
+    /// As [`Cache::warm`].
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), nexarch_cache::Error> {
+    /// use nexarch_cache::{Cache, Computed, Held, LocalAuthority, Operation, Read, Scope};
+    /// use std::{sync::Arc, time::Duration};
+    /// use tokio_util::task::TaskTracker;
+    ///
+    /// let cache = Cache::builder(Arc::new(LocalAuthority::default()))
+    ///     .operations([Operation::new("report", Duration::from_secs(60))])
+    ///     .build(TaskTracker::new())?;
+    /// let (acme, read) = (Scope::new("acme")?, Read::new(cache.operation("report")?, "year=2025"));
+    /// let compute = |_| async { Ok(Computed::new("42")) };
+    /// assert!(cache.ensure(&acme, read, compute).await?.warmed.is_some());
+    /// assert!(cache.ensure(&acme, read, compute).await?.warmed.is_none());
+    /// assert_eq!(cache.held(&acme, read), Held::Fresh);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn ensure<F, Fut>(&self, scope: &Scope, read: Read<'_>, compute: F) -> Result<Ensured, Error>
+    where
+        F: FnOnce(Fence) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<Computed, BoxError>> + Send + 'static,
+    {
+        let operation = self.inner.operations.get(read.operation)?;
+        if !self.is_enabled() {
+            return Err(Error::Disabled);
+        }
+        let plan = Plan { behind: false, ..Plan::new(scope, operation, &read) };
+        let tenant = self.inner.current(scope, 0).await?;
+        let needed = tenant.mirror.certain(plan.operation.index(), plan.follows_data);
+        let held = tenant.memory.ring().peek(&plan.key(&tenant), &plan.params);
+        if let Some(entry) = held.filter(|held| self.inner.serves(held, &needed.fence)) {
+            return Ok(Ensured { body: entry.body.clone(), warmed: None });
+        }
+        let terms = Terms { fresh: false, look_first: false };
+        let inner = Arc::clone(&self.inner);
+        let ensured = async move {
+            let landing = inner.fly(&tenant, &plan, needed, terms, compute).await?;
+            let body = landing.entry.body.clone();
+            let warmed = match landing.origin {
+                Origin::Computed { .. } => Some(inner.store_warmed(&tenant, &plan, landing).await),
+                Origin::Shared | Origin::Fetched | Origin::Awaited => None,
+            };
+            Ok(Ensured { body, warmed })
+        };
+        self.inner.tracker.spawn(ensured).await.unwrap_or(Err(Error::Dropped))
+    }
+
+    /// What memory has of the value of `read`, as far as is known without asking anybody. It counts as no request and as no
+    /// use, and promises nothing: a hint for who wonders whether to warm.
+    pub fn held(&self, scope: &Scope, read: Read<'_>) -> Held {
+        let (Ok(operation), Some(tenant)) =
+            (self.inner.operations.get(read.operation), self.inner.tenants.get(scope))
+        else {
+            return Held::Absent;
+        };
+        let follows_data = read.depends_on_data.unwrap_or(operation.depends_on_data);
+        let needed = tenant.mirror.need(read.operation.index(), follows_data).fence;
+        let key = EntryKey::new(needed.epoch, read.operation, read.params, read.of_type);
+        match tenant.memory.ring().peek(&key, read.params) {
+            Some(entry) if !entry.fresh(self.inner.clock.boot()) => Held::Absent,
+            Some(entry) if entry.label.covers(&needed) => Held::Fresh,
+            Some(_) => Held::Overtaken,
+            None => Held::Absent,
+        }
+    }
+
+    /// The newest version of `scope` that this node knows without asking anybody; `None` for a scope it has not met. It
+    /// moves with every change.
+    pub fn known_version(&self, scope: &Scope) -> Option<u64> {
+        self.inner.tenants.get(scope).map(|tenant| tenant.mirror.known())
+    }
 }
 
 impl Inner {
+    fn serves(&self, entry: &Entry, needed: &Fence) -> bool {
+        entry.fresh(self.clock.boot()) && entry.label.covers(needed)
+    }
+
+    /// Writes what landed to the shared tier, and tells what is kept where.
     async fn store_warmed(self: &Arc<Self>, tenant: &Arc<Tenant>, plan: &Plan, landing: Landing) -> Warmed {
         let memory = match landing.origin {
             Origin::Computed { stored } => stored,

@@ -13,10 +13,11 @@ mod sqlite;
 #[cfg(any(test, feature = "suite"))]
 pub mod suite;
 mod tenant;
+mod turn;
 mod upkeep;
 mod versions;
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use nexarch_core::{
@@ -32,6 +33,7 @@ pub use search::{FactsFit, Found, FoundTrace, Place as SearchPlace, Search, Span
 pub use settling::{DROPPED_UPDATES, Diagnostics, LATE, Settling, UNREADABLE};
 pub use sqlite::PAGE_BYTES;
 pub use tenant::{FoundKey, Key, NewKey, Rotation, Scope, Tenant, TenantChange};
+pub use turn::Turn;
 pub use upkeep::{Cells, GRAINS, Place, Retention, Step};
 pub use versions::{Truth, Versions};
 
@@ -162,6 +164,12 @@ pub trait Store: Send + Sync + 'static {
     async fn note_uses(&self, uses: &[(String, u64)]) -> Result<(), Error>;
     /// The key with this hash, of its secret or of a replaced one, and its tenant.
     async fn find_key(&self, hash: &[u8; 32]) -> Result<Option<FoundKey>, Error>;
+
+    /// Asks for a turn, or renews its lease. It is given to one owner at a time, and for each due time until one ended
+    /// it: an owner whose lease ran out before is taken for gone. False: somebody else has it, or it was done.
+    async fn take_turn(&self, turn: &Turn<'_>, lease: Duration) -> Result<bool, Error>;
+    /// The turn was done. Of an owner that lost it meanwhile it is none of its business any more.
+    async fn end_turn(&self, turn: &Turn<'_>) -> Result<(), Error>;
 
     /// Can the database answer?
     async fn ping(&self) -> Result<(), Error>;

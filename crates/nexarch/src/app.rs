@@ -34,7 +34,8 @@ use crate::{
     lifecycle::{self, Lifecycle},
     limit::{Limits, Shares},
     noted::Noted,
-    operation, redis, redis_info, retention, settle, stream,
+    open_views::OpenViews,
+    operation, redis, redis_info, retention, rewarm, scheduled, settle, stream,
 };
 
 /// Bodies above this are decoded on a blocking thread; below it the hop costs more than the decoding.
@@ -74,6 +75,8 @@ pub struct App {
     pub retention: Retention,
     /// What senders did wrong, until the store keeps it.
     pub(crate) noted: Noted,
+    /// What people look at.
+    pub(crate) open_views: OpenViews,
     rejected: Mutex<HashMap<TenantId, u64>>,
     /// Which tenants there are, as last seen.
     pub(crate) tenants: gone::Followed,
@@ -142,6 +145,7 @@ impl App {
             node: node_name(),
             retention: Retention { spans: config.retention, rollups: config.rollup_retention },
             noted: Noted::default(),
+            open_views: OpenViews::default(),
             rejected: Mutex::default(),
             tenants: gone::Followed::default(),
             unnoticed: AtomicBool::new(false),
@@ -192,6 +196,11 @@ impl App {
     /// Waits for a turn to do something heavy; 503 when the server stays too busy.
     pub async fn turn(&self) -> Result<OwnedSemaphorePermit, StoreError> {
         turn(&self.heavy).await
+    }
+
+    /// Could somebody else do something heavy at once, if we did now?
+    pub(crate) fn has_room(&self) -> bool {
+        self.heavy.available_permits() > 1
     }
 
     /// Acknowledges an ingest that stored nothing: reads the tenant's versions and, before they are answered, tells the
@@ -280,6 +289,12 @@ impl Server {
         lifecycle.spawn_essential("uses", auth::tell_uses(Arc::clone(&app)));
         lifecycle.spawn_essential("settle", settle::run(Arc::clone(&app)));
         lifecycle.spawn_essential("upkeep", retention::run(Arc::clone(&app)));
+        if config.cache.enabled {
+            lifecycle.spawn_essential("rewarm", rewarm::run(Arc::clone(&app)));
+            if let Some(schedule) = config.cache.warm_schedule.clone() {
+                lifecycle.spawn_essential("schedule", scheduled::run(Arc::clone(&app), schedule));
+            }
+        }
         let (otlp_grpc_addr, otlp_http_addr) =
             (grpc.as_ref().map(|(_, at)| *at), http.as_ref().map(|(_, at)| *at));
         let mut doors = vec![Door::new(listener, http::router(Arc::clone(&app)), tls.clone())];

@@ -14,6 +14,8 @@ pub(crate) const TARGET: &str = "audit";
 pub(crate) enum By<'a> {
     /// Who holds the API key with this public id.
     Key(&'a str),
+    /// Nobody: it was due (`CACHE_WARM_SCHEDULE`).
+    Schedule,
 }
 
 /// A change that was made.
@@ -55,6 +57,7 @@ impl By<'_> {
     pub(crate) fn as_str(&self) -> &str {
         match self {
             Self::Key(id) => id,
+            Self::Schedule => "schedule",
         }
     }
 }

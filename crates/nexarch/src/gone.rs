@@ -54,6 +54,7 @@ fn forget_gone(app: &App, before: &Known, now: &Known) -> Vec<(TenantId, Leaving
     for tenant in &gone {
         app.forget_counts(tenant);
         app.streams.forget(tenant);
+        app.open_views.forget(tenant);
     }
     for scope in app.cache.scopes() {
         let Ok(tenant) = scope.as_str().parse::<TenantId>() else { continue };

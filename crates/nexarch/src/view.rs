@@ -29,8 +29,8 @@ const LONGEST_CELL: u32 = 60;
 /// as its cells.
 const SHORT: u32 = 120;
 
-/// Which span of time, and which environment.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Which span of time, and which environment; by default what a read without parameters gets.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Range {
     window: Window,
     environment: Option<String>,

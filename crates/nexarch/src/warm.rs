@@ -1,9 +1,9 @@
 //! Computing what people will open next: the routes of an operation, by the code that a read uses.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
-use nexarch_cache::{BoxError, Read, Scope, StoredIn, Warmed};
+use nexarch_cache::{BoxError, Computed, Fence, Read, Scope, StoredIn, Warmed};
 use nexarch_core::{export::Format, ids::TenantId};
 use serde::Serialize;
 
@@ -60,6 +60,15 @@ pub(crate) fn note(app: &App, tenant: &TenantId, by: By<'_>, reports: &[Report])
     audit::record(&app.streams, &made);
 }
 
+/// Which values are computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    /// All of them.
+    Anew,
+    /// Those that no tier has, or that something changed since.
+    UnlessFresh,
+}
+
 /// Computes every route of an operation for a range, and stores the values in every tier.
 pub async fn operation(
     app: &Arc<App>,
@@ -67,12 +76,13 @@ pub async fn operation(
     scope: &Scope,
     operation: Op,
     range: &Range,
+    how: How,
 ) -> Result<Report, nexarch_cache::Error> {
     let views = match operation {
-        Op::ServiceDetail => details(app, tenant, range).await.map_err(failed)?,
+        Op::ServiceDetail => details(app, tenant, scope, range, how).await?,
         _ => routes(operation, range),
     };
-    let warm = |view: View| one(app, tenant, scope, view);
+    let warm = |view: View| one(app, tenant, scope, view, how);
     let warmed: Vec<Option<Warmed>> =
         stream::iter(views).map(warm).buffer_unordered(AT_ONCE).try_collect().await?;
     let warmed: Vec<Warmed> = warmed.into_iter().flatten().collect();
@@ -89,33 +99,46 @@ pub async fn operation(
     })
 }
 
-/// One value; `None` when there is nothing of the kind any more.
-async fn one(
+/// One value; `None` when it needed no computation, or there is nothing of the kind any more.
+pub(crate) async fn one(
     app: &Arc<App>,
     tenant: &TenantId,
     scope: &Scope,
     view: View,
+    how: How,
 ) -> Result<Option<Warmed>, nexarch_cache::Error> {
     let (key, max_ttl) = (view.key(), view.max_ttl());
     let read = Read::new(app.operations.get(view.operation()), &key).max_ttl(max_ttl);
-    let (app_, tenant) = (Arc::clone(app), tenant.clone());
-    let compute = move |_fence| async move {
-        let _turn = app_.turn().await?;
-        view::compute(&*app_.store, &tenant, &view, app_.latency_objective).await
+    let compute = computation(app, tenant, view);
+    let warmed = match how {
+        How::Anew => app.cache.warm(scope, read, compute).await.map(Some),
+        How::UnlessFresh => app.cache.ensure(scope, read, compute).await.map(|ensured| ensured.warmed),
     };
-    match app.cache.warm(scope, read, compute).await {
-        Ok(warmed) => Ok(Some(warmed)),
+    match warmed {
         Err(nexarch_cache::Error::Compute(error)) if is_gone(&*error) => Ok(None),
-        Err(error) => Err(error),
+        other => other,
+    }
+}
+
+type Computing = Pin<Box<dyn Future<Output = Result<Computed, BoxError>> + Send>>;
+
+/// As a read computes it.
+fn computation(
+    app: &Arc<App>,
+    tenant: &TenantId,
+    view: View,
+) -> impl FnOnce(Fence) -> Computing + Send + 'static {
+    let (app, tenant) = (Arc::clone(app), tenant.clone());
+    move |_fence| {
+        Box::pin(async move {
+            let _turn = app.turn().await?;
+            view::compute(&*app.store, &tenant, &view, app.latency_objective).await
+        })
     }
 }
 
 fn is_gone(error: &(dyn std::error::Error + 'static)) -> bool {
     matches!(error.downcast_ref::<ViewError>(), Some(ViewError::NotFound(_)))
-}
-
-fn failed(error: BoxError) -> nexarch_cache::Error {
-    nexarch_cache::Error::Compute(Arc::from(error))
 }
 
 /// The routes of an operation that need no name.
@@ -142,16 +165,33 @@ fn routes(operation: Op, range: &Range) -> Vec<View> {
 }
 
 /// Detail and metrics of the busiest services.
-async fn details(app: &Arc<App>, tenant: &TenantId, range: &Range) -> Result<Vec<View>, BoxError> {
+async fn details(
+    app: &Arc<App>,
+    tenant: &TenantId,
+    scope: &Scope,
+    range: &Range,
+    how: How,
+) -> Result<Vec<View>, nexarch_cache::Error> {
     #[derive(serde::Deserialize)]
     struct Service {
         name: String,
         request_count: u64,
     }
-    let _turn = app.turn().await?;
-    let all =
-        view::compute(&*app.store, tenant, &View::Services(range.clone()), app.latency_objective).await?;
-    let mut all: Vec<Service> = serde_json::from_slice(all.body())?;
+    let list = View::Services(range.clone());
+    let body = match how {
+        // Its own value is another operation's business.
+        How::Anew => {
+            let failed = |error: BoxError| nexarch_cache::Error::Compute(Arc::from(error));
+            computation(app, tenant, list)(Fence::default()).await.map_err(failed)?.body().clone()
+        }
+        How::UnlessFresh => {
+            let (key, max_ttl) = (list.key(), list.max_ttl());
+            let read = Read::new(app.operations.get(list.operation()), &key).max_ttl(max_ttl);
+            app.cache.ensure(scope, read, computation(app, tenant, list)).await?.body
+        }
+    };
+    let failed = |error| nexarch_cache::Error::Compute(Arc::new(error));
+    let mut all: Vec<Service> = serde_json::from_slice(&body).map_err(failed)?;
     all.sort_by(|a, b| b.request_count.cmp(&a.request_count).then_with(|| a.name.cmp(&b.name)));
     // A name that occurs in several environments is one route.
     let mut names: Vec<String> = Vec::new();

@@ -4,7 +4,7 @@ use crate::support::{Db, Gate, TTL, render, scope, settle};
 use nexarch_cache::testing::{FaultyRemote, Hub};
 use nexarch_cache::{
     Answer, Authority, BoxError, Builder, Cache, Cause, Changed, Commit, Computed, Directives, Error,
-    ManualClock, Operation, OperationId, Read, Scope, ScopeVersions, Warmed,
+    ManualClock, Operation, OperationId, Read, Scope, ScopeVersions, StoredIn, Warmed,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -129,6 +129,18 @@ impl Node {
             Ok(Computed::new(render(&seen)).with_data_version(seen.data))
         };
         self.cache.warm(&self.acme, Read::new(self.overview, "window=24h"), compute).await
+    }
+
+    /// Makes sure of what [`Self::read`] reads; where it was stored, if it had to be computed.
+    pub(crate) async fn ensure(&self) -> Result<Option<Vec<StoredIn>>, Error> {
+        let (db, count, scope) = (self.db.clone(), self.computations.clone(), self.acme.clone());
+        let compute = move |_| async move {
+            count.fetch_add(1, Ordering::SeqCst);
+            let seen = db.versions(&scope);
+            Ok(Computed::new(render(&seen)).with_data_version(seen.data))
+        };
+        let ensured = self.cache.ensure(&self.acme, Read::new(self.overview, "window=24h"), compute).await?;
+        Ok(ensured.warmed.map(|warmed| warmed.stored()))
     }
 
     pub(crate) async fn fail(&self) -> Result<Answer, Error> {

@@ -3,7 +3,7 @@
 use crate::cluster::{Cluster, cluster};
 use crate::support::{Gate, settle, text};
 use nexarch_cache::testing::Faults;
-use nexarch_cache::{BoxError, Cause, Error, Invalidation, Outcome, Read, Reason, StoredIn};
+use nexarch_cache::{BoxError, Cause, Error, Held, Invalidation, Outcome, Read, Reason, StoredIn};
 use tokio_util::task::TaskTracker;
 
 const BOTH: [StoredIn; 2] = [StoredIn::Memory, StoredIn::Redis];
@@ -131,4 +131,43 @@ async fn it_goes_on_when_the_caller_hangs_up() {
     let read = Read::new(id, "other").directives(only);
     assert!(one.cache.get_or_compute(&cluster.acme, read, compute).await.is_ok());
     assert_eq!(cluster.entries().len(), 1, "Redis has it, too");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_there_is_not_computed_to_be_sure_of_it() {
+    let cluster = cluster(2);
+    let [one, other] = &cluster.nodes[..] else { panic!() };
+    assert_eq!(one.ensure().await.unwrap(), Some(BOTH.to_vec()));
+    assert_eq!(one.ensure().await.unwrap(), None, "memory has it");
+    assert_eq!(other.ensure().await.unwrap(), None, "the shared tier has it");
+    assert_eq!(cluster.computed(), 1);
+    assert_eq!((overview(&cluster, 0), overview(&cluster, 1)), ((0, 0, 0), (0, 0, 0)), "nobody asked");
+    assert!(matches!(other.read().await.unwrap().outcome(), Outcome::HitMemory { .. }), "it was copied");
+    one.ingest();
+    assert_eq!(one.ensure().await.unwrap(), Some(BOTH.to_vec()), "overtaken");
+    assert_eq!(text(&one.read().await.unwrap()), cluster.now());
+    one.cache.set_enabled(false);
+    assert!(matches!(one.ensure().await, Err(Error::Disabled)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn looking_tells_fresh_from_overtaken_from_absent_and_counts_nothing() {
+    let cluster = cluster(1);
+    let (one, acme) = (&cluster.nodes[0], &cluster.acme);
+    let held = || one.cache.held(acme, Read::new(one.overview, "window=24h"));
+    assert_eq!((held(), one.cache.known_version(acme)), (Held::Absent, None));
+    one.read().await.unwrap();
+    let before = one.cache.known_version(acme);
+    assert_eq!(held(), Held::Fresh);
+    let versions = one.ingest();
+    assert_eq!(held(), Held::Overtaken);
+    assert!(before < one.cache.known_version(acme) && one.cache.known_version(acme) == Some(versions.clock));
+    one.ensure().await.unwrap();
+    assert_eq!(held(), Held::Fresh);
+    one.cache.invalidate(acme, Invalidation::All, Cause::Manual).await.unwrap();
+    assert_eq!(held(), Held::Overtaken);
+    one.read().await.unwrap();
+    cluster.clock.advance(crate::support::TTL);
+    assert_eq!(held(), Held::Absent, "expired");
+    assert_eq!(overview(&cluster, 0), (2, 2, 0));
 }

@@ -29,6 +29,7 @@ mod tenants;
 #[cfg(test)]
 mod tests;
 mod trace;
+mod turns;
 mod usage;
 mod versions;
 mod watch;

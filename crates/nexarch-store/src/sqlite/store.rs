@@ -1,6 +1,6 @@
 //! The backend behind the trait.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use async_trait::async_trait;
 use nexarch_core::ids::TenantId;
@@ -9,7 +9,7 @@ use sqlx::{AssertSqlSafe, Connection, Row, raw_sql};
 use super::{Sqlite, connect, errors::failed};
 use crate::{
     Appended, Batch, Error, FoundKey, Key, NewKey, Place, Retention, Rotation, Settling, Snapshot, Step,
-    Store, Tenant, TenantChange, Truth, Versions,
+    Store, Tenant, TenantChange, Truth, Turn, Versions,
 };
 
 /// Settings of the writing connection that durability and disk depend on.
@@ -137,6 +137,14 @@ impl Store for Sqlite {
 
     async fn find_key(&self, hash: &[u8; 32]) -> Result<Option<FoundKey>, Error> {
         self.key_by_hash(hash).await
+    }
+
+    async fn take_turn(&self, turn: &Turn<'_>, lease: Duration) -> Result<bool, Error> {
+        self.take(turn, lease).await
+    }
+
+    async fn end_turn(&self, turn: &Turn<'_>) -> Result<(), Error> {
+        self.end(turn).await
     }
 
     async fn ping(&self) -> Result<(), Error> {

@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 pub use source::{Found, Sources};
 pub use variable::{VARIABLES, Variable};
 
-use crate::{door::tls, limit::Rates, operation};
+use crate::{cron::Schedule, door::tls, limit::Rates, operation};
 
 /// A whole, valid configuration.
 #[derive(Clone)]
@@ -78,6 +78,8 @@ pub struct CacheConfig {
     pub tenant_max_redis_bytes: u64,
     /// Seals values there.
     pub encryption_key: Option<SecretKey>,
+    /// When every operation of every active tenant is computed ahead.
+    pub warm_schedule: Option<Schedule>,
     /// The policy table with the configured TTLs.
     pub operations: Vec<Operation>,
 }
@@ -203,6 +205,10 @@ pub fn load(sources: &Sources) -> Result<Config, Problems> {
     let redis = redis::read(&mut reader, &namespace);
     let tenant_max_redis = reader.value("CACHE_TENANT_MAX_REDIS_MB", parse::megabytes);
     let encryption_key = reader.value("CACHE_ENCRYPTION_KEY", parse::encryption_key);
+    let warm_schedule = reader.value("CACHE_WARM_SCHEDULE", parse::schedule);
+    if !enabled && warm_schedule.is_some() {
+        reader.warn("CACHE_WARM_SCHEDULE has no effect: CACHE_ENABLED is off".to_owned());
+    }
     let (shown, mut warnings) = reader.finish()?;
     let operations = operation::table(default_ttl, &ttls);
     if certificate.is_none() && !parse::is_loopback(&host) {
@@ -225,6 +231,7 @@ pub fn load(sources: &Sources) -> Result<Config, Problems> {
             redis,
             tenant_max_redis_bytes: tenant_max_redis as u64,
             encryption_key: encryption_key.map(SecretKey),
+            warm_schedule,
             operations,
         },
         retention,

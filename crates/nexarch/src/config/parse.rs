@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use tracing_subscriber::filter::Targets;
 
 use super::{Listener, Problems, Sources, variable};
-use crate::{door::tls, operation};
+use crate::{cron::Schedule, door::tls, operation};
 
 /// Largest TTL that makes sense: a day.
 const MAX_TTL_SECONDS: u64 = 86_400;
@@ -296,6 +296,11 @@ pub(super) fn admin_secret(text: &str) -> Result<Option<[u8; 32]>, String> {
         return Err("must hold no control characters, and no spaces at its ends".to_owned());
     }
     Ok(Some(Sha256::digest(text.as_bytes()).into()))
+}
+
+/// A cron expression.
+pub(super) fn schedule(text: &str) -> Result<Option<Schedule>, String> {
+    text.parse().map(Some)
 }
 
 pub(super) fn seconds(text: &str) -> Result<Duration, String> {

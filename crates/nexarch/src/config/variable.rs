@@ -76,7 +76,7 @@ pub const VARIABLES: &[Variable] = &[
     plain("AZURE_FEDERATED_TOKEN_FILE", ""),
     plain("CACHE_TENANT_MAX_REDIS_MB", "256"),
     secret("CACHE_ENCRYPTION_KEY"),
-    later("CACHE_WARM_SCHEDULE"),
+    plain("CACHE_WARM_SCHEDULE", ""),
     secret("ADMIN_SECRET_KEY"),
     later("AVAILABILITY_OBJECTIVE"),
     later("CORS_ORIGINS"),

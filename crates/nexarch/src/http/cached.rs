@@ -70,6 +70,9 @@ pub(super) async fn read(
     let operation = view.operation();
     let (key, max_ttl) = (view.key(), view.max_ttl());
     let terms = Read::new(app.operations.get(operation), &key).max_ttl(max_ttl).directives(directives);
+    if app.cache.is_enabled() {
+        app.open_views.note(&caller.tenant, &caller.scope, &view, &key, tokio::time::Instant::now());
+    }
     let (computing, by) = (Arc::clone(app), Arc::clone(caller));
     let compute = move |_fence| async move {
         let _turn = computing.turn().await?;

@@ -23,7 +23,7 @@ use crate::{
     auth::Caller,
     operation::Op,
     view::Range,
-    warm::{self, Report},
+    warm::{self, How, Report},
 };
 
 const ROUTE: &str = "/api/v1/cache/warm/";
@@ -85,7 +85,7 @@ pub(super) async fn operation(
 }
 
 async fn one(app: &Arc<App>, caller: &Arc<Caller>, operation: Op, range: &Range) -> Result<Report, ApiError> {
-    let report = warm::operation(app, &caller.tenant, &caller.scope, operation, range).await;
+    let report = warm::operation(app, &caller.tenant, &caller.scope, operation, range, How::Anew).await;
     report.map_err(|error| match error {
         CacheError::Disabled => ApiError::new(
             StatusCode::CONFLICT,

@@ -43,6 +43,7 @@ mod python_sdk;
 mod readme;
 mod redis;
 mod refusals;
+mod rewarm;
 mod search;
 mod senders;
 mod stream;
