@@ -32,7 +32,7 @@ const MAX_JITTER: Duration = Duration::from_secs(30);
 const JITTER_PARTS: u64 = 10;
 /// The wall clock is looked at this often: it may be set.
 const LOOK: Duration = Duration::from_secs(10);
-/// A tenant whose newest data are older, and of which no key was used since, is not active.
+/// A tenant is active when its newest data came, or a key of it was used, within this time.
 const ACTIVE: Duration = Duration::from_hours(24);
 
 /// Warms when it is due, until the server stops.
@@ -106,14 +106,17 @@ async fn turn(app: &Arc<App>, owner: &str, due_us: u64) {
     }
 }
 
-/// Renews the lease, and ends when it is another one's. A database that does not answer takes nothing away yet.
+/// Renews the lease, and ends when it is another one's, or may be: a database that does not answer may answer others.
 async fn until_lost(app: &App, turn: &Turn<'_>) {
-    loop {
+    let mut asked = tokio::time::Instant::now();
+    while asked.elapsed() < LEASE {
         tokio::time::sleep(RENEW).await;
-        match app.store.take_turn(turn, LEASE).await {
-            Ok(true) => {}
-            Ok(false) => return,
-            Err(error) => tracing::debug!(%error, "the lease of warming is not renewed"),
+        let now = tokio::time::Instant::now();
+        match tokio::time::timeout(RENEW, app.store.take_turn(turn, LEASE)).await {
+            Ok(Ok(true)) => asked = now,
+            Ok(Ok(false)) => return,
+            Ok(Err(error)) => tracing::debug!(%error, "the lease of warming is not renewed"),
+            Err(_elapsed) => tracing::debug!("the lease of warming is not renewed in time"),
         }
     }
 }
@@ -148,13 +151,20 @@ async fn every_operation(app: &Arc<App>, tenant: &TenantId, scope: &Scope) -> Ve
     reports
 }
 
-/// Did it get data lately?
+/// Did it get data lately, or was a key of it used?
 async fn is_active(app: &App, tenant: &TenantId, now_us: u64) -> Result<bool, StoreError> {
-    let active_us = u64::try_from(ACTIVE.as_micros()).unwrap_or(u64::MAX);
-    match app.store.snapshot(tenant).await {
-        Ok(snapshot) => Ok(snapshot.updated_us() > now_us.saturating_sub(active_us)),
+    let since_us = now_us.saturating_sub(u64::try_from(ACTIVE.as_micros()).unwrap_or(u64::MAX));
+    let look = async {
+        if app.store.snapshot(tenant).await?.updated_us() > since_us {
+            return Ok(true);
+        }
+        let keys = app.store.keys(tenant).await?;
+        Ok(keys.iter().any(|key| key.last_used_us > Some(since_us)))
+    };
+    match look.await {
+        // It was deleted meanwhile.
         Err(StoreError::NotFound(_)) => Ok(false),
-        Err(error) => Err(error),
+        other => other,
     }
 }
 

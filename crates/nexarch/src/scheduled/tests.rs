@@ -7,11 +7,11 @@ use std::sync::{
 
 use nexarch_cache::{Held, Read};
 use nexarch_core::native;
-use nexarch_store::{Batch, Options, Role, Store};
+use nexarch_store::{Batch, Options, Role, Scope as Scopes, Store};
 use tokio::time::Instant;
 
 use super::*;
-use crate::{app::Server, config, http::Params, lifecycle::Lifecycle, view::View};
+use crate::{app::Server, auth, config, http::Params, lifecycle::Lifecycle, view::View};
 
 const MINUTE_US: u64 = 60_000_000;
 
@@ -147,6 +147,12 @@ async fn every_operation_of_active_tenants_is_warmed_and_nobody_asked() {
     assert!(is_active(app, &tenant("acme"), now).await.unwrap());
     assert!(!is_active(app, &tenant("acme"), now + 25 * 60 * MINUTE_US).await.unwrap(), "a day without data");
     assert!(!is_active(app, &tenant("nobody"), now).await.unwrap());
+    let empty = tenant("empty");
+    let (key, _) = auth::create_key(&*app.store, &empty, "", &[Scopes::Read], None).await.unwrap();
+    assert!(!is_active(app, &empty, now).await.unwrap(), "no data, and nobody asked");
+    app.store.note_uses(&[(key.id, now)]).await.unwrap();
+    assert!(is_active(app, &empty, now).await.unwrap(), "somebody asked");
+    assert!(!is_active(app, &empty, now + 25 * 60 * MINUTE_US).await.unwrap());
     node.end().await;
 }
 

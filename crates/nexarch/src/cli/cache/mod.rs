@@ -2,6 +2,7 @@
 
 mod answers;
 mod api;
+mod picture;
 mod reports;
 mod screen;
 mod watch;
