@@ -185,12 +185,16 @@ async fn look(app: &App, missed: bool, epoch: &mut Option<u128>) -> Result<(), B
 }
 
 /// Takes notice of a change of tenants or keys that this process committed, before it is answered: whose rights ended
-/// is refused from here on. The others learn of it as of any change of another process.
-pub(crate) async fn notice(app: &App) -> Result<Vec<(TenantId, gone::Leaving)>, StoreError> {
+/// is refused from here on. The others learn of it as of any change of another process. Whether there are other tenants
+/// than before is looked at only after a change `of_tenants`: they may be many.
+pub(crate) async fn notice(
+    app: &App,
+    of_tenants: bool,
+) -> Result<Vec<(TenantId, gone::Leaving)>, StoreError> {
     let noticed = async {
         let auth_version = app.store.versions(&[]).await?.auth_version;
         app.auth.observe(auth_version);
-        gone::follow(app, auth_version).await
+        if of_tenants { gone::follow(app, auth_version).await } else { Ok(Vec::new()) }
     };
     let outcome = noticed.await;
     if outcome.is_err() {

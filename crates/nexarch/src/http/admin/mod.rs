@@ -205,7 +205,7 @@ async fn done(
     what: &'static str,
 ) -> Vec<(TenantId, gone::Leaving)> {
     audit::administered(&Administered { tenant, key, what });
-    authority::notice(app).await.unwrap_or_else(|error| {
+    authority::notice(app, key.is_none()).await.unwrap_or_else(|error| {
         tracing::warn!(%error, "a change of tenants or keys is taken notice of later");
         Vec::new()
     })
