@@ -31,7 +31,8 @@ async fn a_failover_may_lose_writes_and_nothing_else() {
 async fn a_demoted_primary_is_left_for_the_one_that_the_name_leads_to() {
     let (old, new) = (RedisServer::start(), RedisServer::start());
     let proxy = FaultProxy::start(old.address());
-    let rig = connected(&config(proxy.port())).await;
+    // A busy machine is not what is looked at.
+    let rig = connected(&config(proxy.port()).command_timeout(PATIENCE)).await;
     old.replicate(&new);
     proxy.redirect(new.address());
     let refused = loop {
