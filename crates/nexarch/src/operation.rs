@@ -1,15 +1,10 @@
-//! The cache policy of every cached read, as ONE table.
+//! The cache policy of every cached read, as ONE table: [`TABLE`]. `docs/cache.md` shows it; a test compares both.
 //!
-//! | operation | default TTL | refreshed by new data |
-//! |---|---|---|
-//! | `dashboard_overview` | 120 s | yes |
-//! | `architecture_map`, `services`, `service_detail`, `metrics`, `graph_analysis` | `CACHE_TTL_SECONDS` (300 s) | yes |
-//!
-//! The effective TTL of an entry is the smaller of this and a sixtieth of its window.
+//! The effective TTL of an entry is the smaller of that of its operation and a sixtieth of its window.
 
 use std::{collections::BTreeMap, time::Duration};
 
-use nexarch_cache::{Cache, Operation, OperationId};
+use nexarch_cache::{Cache, Cause, Operation, OperationId};
 
 /// A cached kind of read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,18 +45,50 @@ impl Op {
     pub fn name(self) -> &'static str {
         NAMES[self as usize]
     }
+
+    /// Its line of the table.
+    pub fn policy(self) -> &'static Policy {
+        &TABLE[self as usize]
+    }
 }
+
+/// How an operation is kept, and what makes its values old.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// The operation.
+    pub operation: Op,
+    /// Its own TTL; `None` = `CACHE_TTL_SECONDS`.
+    pub ttl: Option<Duration>,
+    /// What makes its values old before their TTL. A restored database does so with everything, whatever stands here.
+    pub refreshed_by: &'static [Cause],
+}
+
+/// What follows the data of a tenant, and can be invalidated by hand.
+const BY_DATA: &[Cause] = &[Cause::Ingest, Cause::Settle, Cause::Retention, Cause::Manual];
+
+/// The table, in the order of [`Op`].
+pub const TABLE: [Policy; NAMES.len()] = [
+    Policy { operation: Op::DashboardOverview, ttl: Some(OVERVIEW_TTL), refreshed_by: BY_DATA },
+    Policy { operation: Op::ArchitectureMap, ttl: None, refreshed_by: BY_DATA },
+    Policy { operation: Op::Services, ttl: None, refreshed_by: BY_DATA },
+    Policy { operation: Op::ServiceDetail, ttl: None, refreshed_by: BY_DATA },
+    Policy { operation: Op::Metrics, ttl: None, refreshed_by: BY_DATA },
+    Policy { operation: Op::GraphAnalysis, ttl: None, refreshed_by: BY_DATA },
+];
 
 /// The overview is what people keep open: two minutes of a dead cache cost nothing, an hour of it would.
 const OVERVIEW_TTL: Duration = Duration::from_mins(2);
 
-/// The table with the configured TTLs.
+/// The operations of a cache, with the configured TTLs.
 pub fn table(default_ttl: Duration, own: &BTreeMap<String, Duration>) -> Vec<Operation> {
-    let ttl = |name: &str| {
-        let usual = if name == Op::DashboardOverview.name() { OVERVIEW_TTL } else { default_ttl };
-        own.get(name).copied().unwrap_or(usual)
+    let operation = |policy: &Policy| {
+        let name = policy.operation.name();
+        let ttl = own.get(name).copied().or(policy.ttl).unwrap_or(default_ttl);
+        let operation = Operation::new(name, ttl);
+        let follows_data = policy.refreshed_by.contains(&Cause::Ingest);
+        if follows_data { operation } else { operation.independent_of_data() }
     };
-    NAMES.iter().map(|name| Operation::new(name, ttl(name))).collect()
+    TABLE.iter().map(operation).collect()
 }
 
 /// The operations as a cache knows them, looked up once.
@@ -82,5 +109,62 @@ impl Ids {
     /// The id of an operation.
     pub fn get(&self, operation: Op) -> OperationId {
         self.0[operation as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The table in the words of the documentation.
+    fn markdown() -> String {
+        let causes = [Cause::Ingest, Cause::Settle, Cause::Retention, Cause::Manual, Cause::Workflow];
+        let word = |cause: &Cause| serde_json::to_value(cause).unwrap().as_str().unwrap().to_owned();
+        let mut lines = vec![
+            format!(
+                "| operation | TTL | {} |",
+                causes.iter().map(|c| format!("`{}`", word(c))).collect::<Vec<_>>().join(" | ")
+            ),
+            format!("|---|---|{}", "---|".repeat(causes.len())),
+        ];
+        for policy in &TABLE {
+            let ttl =
+                policy.ttl.map_or("`CACHE_TTL_SECONDS`".to_owned(), |ttl| format!("{} s", ttl.as_secs()));
+            let cells =
+                causes.iter().map(|cause| if policy.refreshed_by.contains(cause) { "yes" } else { "no" });
+            let cells: Vec<_> = cells.collect();
+            lines.push(format!("| `{}` | {ttl} | {} |", policy.operation.name(), cells.join(" | ")));
+        }
+        lines.join("\n")
+    }
+
+    #[test]
+    fn the_documentation_shows_the_table() {
+        let page = include_str!("../../../docs/cache.md");
+        let table = markdown();
+        assert!(page.contains(&format!("\n{table}\n\n")), "docs/cache.md does not have:\n{table}");
+    }
+
+    #[test]
+    fn every_operation_has_its_line_and_the_cache_follows_it() {
+        let operations =
+            table(Duration::from_secs(9), &BTreeMap::from([("metrics".to_owned(), Duration::from_secs(5))]));
+        for (op, operation) in Op::ALL.into_iter().zip(&operations) {
+            assert_eq!((op.policy().operation, &*operation.name), (op, op.name()));
+            assert_eq!(
+                operation.depends_on_data,
+                op.policy().refreshed_by.contains(&Cause::Ingest),
+                "{op:?}"
+            );
+            // A change of data is one version, whatever its cause: it cannot pass by some of these operations.
+            let by_data = [Cause::Ingest, Cause::Settle, Cause::Retention]
+                .map(|cause| op.policy().refreshed_by.contains(&cause));
+            assert!(by_data.iter().all(|is| *is == by_data[0]), "{op:?}");
+            assert!(op.policy().refreshed_by.contains(&Cause::Manual), "{op:?}");
+        }
+        assert_eq!(
+            operations.iter().map(|operation| operation.ttl.as_secs()).collect::<Vec<_>>(),
+            [120, 9, 9, 9, 5, 9]
+        );
     }
 }
