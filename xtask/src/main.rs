@@ -1,5 +1,6 @@
 //! Development commands of the workspace: `cargo xtask help` lists them.
 
+mod api;
 mod bench;
 mod cargo;
 mod fuzz;
@@ -24,7 +25,8 @@ Development commands. Each exits 0 when every step passed and 1 when one failed.
                                   fuzz (the readers of foreign bytes against damaged files, a minute each), cache (its
                                   model, schedules, real servers and nodes; prints what was explored)
   cargo xtask bench [NAME]        the numbers of docs/performance.md, all or one (build: only by its name)
-  cargo xtask ci                  fmt, clippy, deny, docs, test: what .ci/run calls
+  cargo xtask ci                  fmt, clippy, deny, docs, test, api: what .ci/run calls
+  cargo xtask api                 the server against its OpenAPI document, by schemathesis; about two minutes
   cargo xtask fmt                 formatting, checked only
   cargo xtask clippy              lints of all targets; a warning fails
   cargo xtask deny [--advisories] licences, bans and sources of dependencies; advisories need the network
@@ -63,6 +65,11 @@ fn run(args: &[String]) -> Result<bool> {
             report.step("deny", || tools::deny(&tools::OFFLINE_CHECKS));
             report.step("docs", cargo::docs);
             test(&mut report, &[]);
+            api(&mut report);
+        }
+        ["api"] => {
+            report.step("packages", packages::ensure);
+            api(&mut report);
         }
         ["proof"] => {
             report.step("properties", cargo::properties);
@@ -88,6 +95,13 @@ fn cache_proof(report: &mut Report) {
     report.step("packages", packages::ensure);
     if report.all_passed_since("packages") {
         proof::cache(report);
+    }
+}
+
+/// Without its packages it would only fail less clearly.
+fn api(report: &mut Report) {
+    if report.all_passed_since("packages") {
+        report.step("api", api::check);
     }
 }
 

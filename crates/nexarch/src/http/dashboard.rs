@@ -44,6 +44,16 @@ pub(super) async fn map(
     ranged(&app, &headers, &uri, View::Map).await
 }
 
+/// The architecture as a graph with positions, under its other name.
+#[utoipa::path(get, path = "/api/v1/architecture/current", tag = "dashboard", params(super::openapi::RangeParams), responses((status = 200, body = nexarch_core::graph::ArchitectureMap)))]
+pub(super) async fn current(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, ApiError> {
+    ranged(&app, &headers, &uri, View::Map).await
+}
+
 /// The architecture as a file: `format` is `json`, `svg`, `mermaid`, `dot` or `html`.
 #[utoipa::path(get, path = "/api/v1/architecture/export", tag = "dashboard", params(("format" = String, Query), super::openapi::RangeParams), responses(
     (status = 200, content(

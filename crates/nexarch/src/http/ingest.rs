@@ -129,7 +129,7 @@ pub(super) struct Queue {
 }
 
 /// Takes one span.
-#[utoipa::path(post, path = "/api/v1/ingest", tag = "ingest", responses((status = 202, body = Accepted), (status = 422)))]
+#[utoipa::path(post, path = "/api/v1/ingest", tag = "ingest", request_body(content = super::openapi::NativeSpan, content_type = "application/json"), responses((status = 202, body = Accepted), (status = 422)))]
 pub(super) async fn one(State(app): State<Arc<App>>, request: Request<Body>) -> Result<Response, ApiError> {
     let (caller, bytes, held) = receive(&app, request).await?;
     let rules = app.rules(lifecycle::now_ns());
@@ -151,7 +151,7 @@ pub(super) async fn one(State(app): State<Arc<App>>, request: Request<Body>) -> 
 }
 
 /// Takes an array of spans; one bad span never costs the good ones.
-#[utoipa::path(post, path = "/api/v1/ingest/batch", tag = "ingest", responses((status = 202, body = BatchAccepted), (status = 400), (status = 422)))]
+#[utoipa::path(post, path = "/api/v1/ingest/batch", tag = "ingest", request_body(content = Vec<super::openapi::NativeSpan>, content_type = "application/json"), responses((status = 202, body = BatchAccepted), (status = 400), (status = 422, body = BatchRejected, content_type = "application/problem+json")))]
 pub(super) async fn batch(State(app): State<Arc<App>>, request: Request<Body>) -> Result<Response, ApiError> {
     let (caller, bytes, held) = receive(&app, request).await?;
     let rules = app.rules(lifecycle::now_ns());

@@ -44,7 +44,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/api/v1/ingest/diagnostics", get(diagnostics::diagnostics))
         .route("/api/v1/dashboard/overview", get(dashboard::overview))
         .route("/api/v1/dashboard/architecture-map", get(dashboard::map))
-        .route("/api/v1/architecture/current", get(dashboard::map))
+        .route("/api/v1/architecture/current", get(dashboard::current))
         .route("/api/v1/architecture/export", get(dashboard::export))
         .route("/api/v1/architecture/diff", get(dashboard::diff))
         .route("/api/v1/dashboard/services", get(dashboard::services))

@@ -1,5 +1,7 @@
 //! The OpenAPI document, made from the handlers and their types.
 
+mod answers;
+
 use axum::{
     http::{Uri, header},
     response::{IntoResponse, Response},
@@ -9,6 +11,7 @@ use utoipa::{
     openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme},
 };
 
+use self::answers::Answers;
 use super::{admin, cache, dashboard, diagnostics, health, ingest, otlp, search, stream, traces, warm};
 
 /// Which span of time, and which environment.
@@ -70,6 +73,38 @@ pub(super) struct SearchParams {
     cursor: Option<String>,
 }
 
+/// A span as senders without OpenTelemetry have it. Fields that are not listed are passed over.
+#[derive(utoipa::ToSchema)]
+#[expect(dead_code, reason = "only its shape is read, by the document")]
+pub(super) struct NativeSpan {
+    /// 32 hex digits in any case; fewer are padded on the left, dashes of a UUID are dropped.
+    trace_id: String,
+    /// 16 hex digits, or a UUID, of which the first 16 are taken.
+    span_id: String,
+    /// As `span_id`; absent for a root.
+    parent_span_id: Option<String>,
+    /// Who did it.
+    service_name: String,
+    /// What was done.
+    operation: String,
+    /// `internal`, `server`, `client`, `producer`, `consumer`; default `internal`.
+    kind: Option<String>,
+    /// RFC 3339; without a zone it is UTC.
+    start_time: String,
+    /// As `start_time`; or else `latency_ms`.
+    end_time: Option<String>,
+    /// How long it took.
+    latency_ms: Option<f64>,
+    /// Of HTTP, 100 to 599.
+    status_code: Option<i64>,
+    /// Whether it failed, or with what words.
+    error: Option<serde_json::Value>,
+    /// Whom it calls.
+    downstream: Option<String>,
+    /// Anything else, by name.
+    attributes: Option<serde_json::Map<String, serde_json::Value>>,
+}
+
 /// Which span of time.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -88,18 +123,18 @@ pub(super) struct WindowParams {
     info(title = "Nexarch", description = "Architecture intelligence from OpenTelemetry spans, served from a cache that is never stale."),
     paths(
         otlp::traces, ingest::one, ingest::batch, ingest::stats, diagnostics::diagnostics,
-        dashboard::overview, dashboard::map, dashboard::export, dashboard::diff, dashboard::services, dashboard::service, dashboard::service_metrics, dashboard::trends,
+        dashboard::overview, dashboard::map, dashboard::current, dashboard::export, dashboard::diff, dashboard::services, dashboard::service, dashboard::service_metrics, dashboard::trends,
         dashboard::bottlenecks, dashboard::dependencies, dashboard::health, dashboard::issues,
         search::search, traces::trace, traces::waterfall,
         stream::stream,
         cache::stats, cache::health, cache::invalidate, cache::invalidate_operation, warm::all, warm::operation,
-        health::health, health::ready,
+        health::health, health::ready, document,
         admin::tenants::list, admin::tenants::create, admin::tenants::one, admin::tenants::change, admin::tenants::delete,
         admin::keys::list, admin::keys::create, admin::keys::one, admin::keys::revoke, admin::keys::rotate,
         admin::stats::stats,
     ),
-    components(schemas(super::error::Problem)),
-    modifiers(&Keys),
+    components(schemas(super::error::Problem, NativeSpan, ingest::BatchRejected)),
+    modifiers(&Keys, &Answers),
     security(("key" = []), ("bearer" = []))
 )]
 struct Api;
@@ -127,7 +162,8 @@ pub fn json() -> Result<String, serde_json::Error> {
     Api::openapi().to_pretty_json()
 }
 
-/// `GET /api/v1/openapi.json`.
+/// This document.
+#[utoipa::path(get, path = "/api/v1/openapi.json", tag = "health", security(()), responses((status = 200, body = serde_json::Value)))]
 pub(super) async fn document(uri: Uri) -> Result<Response, super::ApiError> {
     super::Params::parse(&uri, &[])?;
     match json() {

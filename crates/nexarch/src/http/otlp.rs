@@ -42,7 +42,7 @@ fn media_type(format: Format) -> HeaderValue {
 }
 
 /// OTLP/HTTP: an `ExportTraceServiceRequest` as protobuf or JSON, plain, gzip or zstd.
-#[utoipa::path(post, path = "/v1/traces", tag = "ingest", request_body(content_type = "application/x-protobuf", content = Vec<u8>), responses((status = 200), (status = 400), (status = 413), (status = 415), (status = 429), (status = 503)))]
+#[utoipa::path(post, path = "/v1/traces", tag = "ingest", request_body(content((Vec<u8> = "application/x-protobuf"), (serde_json::Value = "application/json"))), responses((status = 200), (status = 400), (status = 413), (status = 415), (status = 429), (status = 503)))]
 pub(super) async fn traces(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
     let format = format_of(request.headers());
     let gzip = accepts_gzip(request.headers());
