@@ -39,6 +39,19 @@ impl Cluster {
     }
 }
 
+/// Longer than a busy machine keeps a call waiting.
+const PATIENT: std::time::Duration = std::time::Duration::from_secs(10);
+
+impl Cluster {
+    /// The same for who counts: no call is given up because the machine is busy.
+    pub(crate) async fn start_patient(redis: RedisServer) -> Self {
+        let address = redis.address();
+        let config =
+            |proxy: &FaultProxy| RedisConfig::new("127.0.0.1").port(proxy.port()).command_timeout(PATIENT);
+        Self::over(redis, &address, config).await
+    }
+}
+
 impl Cluster<RedisCluster> {
     /// Its servers announce their own addresses, so nothing is between them and the nodes.
     pub(crate) async fn start_behind_tls(redis: RedisCluster) -> Self {

@@ -9,4 +9,5 @@ mod cuts;
 mod freshness;
 mod ledger;
 mod node;
+mod script;
 mod states;

@@ -157,6 +157,26 @@ impl Node {
         self.ledger.invalidation(self.index, number);
     }
 
+    /// Computes one key before anybody asks.
+    pub(crate) async fn warm(&self, key: usize) {
+        let operation = self.cache.operation("overview").expect("an operation");
+        let params = format!("key={key}");
+        let warmed = self.cache.warm(&Self::scope(), Read::new(operation, &params), self.compute()).await;
+        let warmed = warmed.expect("a value");
+        assert!(warmed.memory && warmed.redis, "node {}: {warmed:?}", self.index);
+    }
+
+    /// Waits until it knows of a version.
+    pub(crate) async fn see(&self, version: u64) {
+        let looking = async {
+            let mut look = tokio::time::interval(Duration::from_millis(5));
+            while self.cache.version(&Self::scope()).await.expect("a version") < version {
+                look.tick().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, looking).await.expect("a version that others made");
+    }
+
     /// Waits until Redis is usable from here, or is not.
     pub(crate) async fn connected(&self, is: bool) {
         let mut status = self.remote.status();
