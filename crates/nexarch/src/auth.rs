@@ -43,8 +43,8 @@ pub struct Caller {
 }
 
 /// What proves a caller: by it the key is found again, without its text.
-#[derive(Clone, Copy)]
-struct Proof([u8; 32]);
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Proof([u8; 32]);
 
 impl fmt::Debug for Proof {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -53,6 +53,11 @@ impl fmt::Debug for Proof {
 }
 
 impl Caller {
+    /// Tells callers apart by the secret that they sent: a key may have an old one beside its new one for a while.
+    pub(crate) fn proof(&self) -> Proof {
+        self.proof
+    }
+
     /// May the key do this?
     pub fn may(&self, scope: Scope) -> bool {
         self.scopes.contains(&scope)

@@ -28,7 +28,7 @@ pub(crate) use self::{
     subscription::Subscription,
     task::{observe, run},
 };
-use crate::auth::Caller;
+use crate::auth::{Caller, Proof};
 
 /// Open streams of all tenants. Each takes a connection, or a part of one, and some kilobytes.
 const MAX_STREAMS: usize = 1_024;
@@ -176,21 +176,21 @@ impl Hub {
         self.any.store(rooms.by_tenant.len(), Ordering::Release);
     }
 
-    /// Who is in a room, once for each key.
+    /// Who is in a room, once for each secret of a key.
     fn callers(&self) -> Vec<Arc<Caller>> {
         let rooms = self.rooms();
         let inside = rooms.by_tenant.values().flat_map(|place| place.inside.values());
-        let by_key: BTreeMap<&str, &Arc<Caller>> =
-            inside.map(|ticket| (ticket.caller.key_id.as_str(), &ticket.caller)).collect();
-        by_key.into_values().cloned().collect()
+        let by_secret: BTreeMap<Proof, &Arc<Caller>> =
+            inside.map(|ticket| (ticket.caller.proof(), &ticket.caller)).collect();
+        by_secret.into_values().cloned().collect()
     }
 
-    /// Sends away who came with this key.
+    /// Sends away who came with the secret of this caller.
     fn end(&self, caller: &Caller, words: &'static str) {
         let rooms = self.rooms();
         let Some(place) = rooms.by_tenant.get(caller.scope.as_str()) else { return };
-        let of_key = place.inside.values().filter(|ticket| ticket.caller.key_id == caller.key_id);
-        of_key.for_each(|ticket| ticket.end(words));
+        let same = place.inside.values().filter(|ticket| ticket.caller.proof() == caller.proof());
+        same.for_each(|ticket| ticket.end(words));
         place.room.wake();
     }
 

@@ -27,6 +27,10 @@ impl Modify for Answers {
                 let tagged = |tag: &str| operation.tags.iter().flatten().any(|own| own == tag);
                 let takes_body = tagged("ingest") && method == HttpMethod::Post;
                 let cached = tagged(CACHED);
+                // Says all of its own.
+                if tagged("admin") {
+                    continue;
+                }
                 answer(operation, "400", "What is wrong with the request.", otlp);
                 if !open {
                     answer(operation, "401", "No API key, or one that is unknown, expired or revoked.", otlp);

@@ -1,0 +1,81 @@
+//! A server inside the test: the same parts and the same sockets, over a store that the test holds a gate of.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use nexarch::{app::Server, auth, config, lifecycle::Lifecycle};
+use nexarch_store::{Options, Role, Scope, Store};
+use tempfile::TempDir;
+use tokio::{runtime::Runtime, task::JoinHandle};
+
+use super::{
+    client::Client,
+    gated::{Gate, Gated},
+    wait::PATIENCE,
+};
+
+/// A running server.
+pub(crate) struct Inside {
+    runtime: Runtime,
+    lifecycle: Lifecycle,
+    serving: Option<JoinHandle<()>>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) gate: Arc<Gate>,
+    base: String,
+    key: String,
+    _dir: TempDir,
+}
+
+impl Inside {
+    /// A server with further settings and one tenant.
+    pub(crate) fn start(settings: &[(&str, &str)]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", dir.path().join("test.db").display());
+        let fixed =
+            [("PORT", "0"), ("OTLP_HTTP_ADDR", "off"), ("OTLP_GRPC_ADDR", "off"), ("DATABASE_URL", &url)];
+        let values: BTreeMap<String, String> = fixed
+            .iter()
+            .chain(settings)
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        let config = config::load(&config::Sources::default().layer("environment", values)).unwrap();
+        let runtime = Runtime::new().unwrap();
+        let lifecycle = Lifecycle::default();
+        let (server, store, gate, key) = runtime.block_on(async {
+            let options = Options::new(Role::Owner, nexarch::lifecycle::now_us);
+            let (store, gate) = Gated::new(nexarch_store::open(&url, options).await.unwrap());
+            let store: Arc<dyn Store> = Arc::new(store);
+            let tenant = "acme".parse().unwrap();
+            store.create_tenant(&tenant, "").await.unwrap();
+            let scopes = [Scope::Ingest, Scope::Read, Scope::Admin];
+            let (_, key) = auth::create_key(&*store, &tenant, "", &scopes, None).await.unwrap();
+            let server = Server::start(&config, Arc::clone(&store), lifecycle.clone()).await.unwrap();
+            (server, store, gate, key.expose().to_owned())
+        });
+        let base = format!("http://{}", server.addr);
+        let serving = Some(runtime.spawn(server.run()));
+        Self { runtime, lifecycle, serving, store, gate, base, key, _dir: dir }
+    }
+
+    /// A client with its own connection.
+    pub(crate) fn client(&self) -> Client {
+        Client::new(&self.base, Some(&self.key))
+    }
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        // Whatever is held goes on, or nothing would end.
+        self.gate.pass(1_000);
+        self.gate.slow(Duration::ZERO);
+        self.gate.away(false);
+        self.lifecycle.drain().cancel();
+        let serving = self.serving.take();
+        self.runtime.block_on(async {
+            if let Some(serving) = serving {
+                let _ = tokio::time::timeout(PATIENCE, serving).await;
+            }
+            self.lifecycle.finish(tokio::time::Instant::now() + PATIENCE).await;
+            self.store.close().await;
+        });
+    }
+}
