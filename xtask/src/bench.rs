@@ -31,6 +31,7 @@ const ROWS: &[Row] = &[
     Row { name: "cached", cargo: &["-p", "nexarch", "--bench", "targets", "--", "cached"] },
     Row { name: "steady", cargo: &["-p", "nexarch", "--bench", "targets", "--", "steady"] },
     Row { name: "ingest", cargo: &["-p", "nexarch", "--bench", "targets", "--", "ingest"] },
+    Row { name: "settle", cargo: &["-p", "nexarch", "--bench", "targets", "--", "settle"] },
     Row { name: "history", cargo: &["-p", "nexarch", "--bench", "targets", "--", "history"] },
     Row { name: "estate", cargo: &["-p", "nexarch", "--bench", "targets", "--", "estate"] },
     Row { name: "disk", cargo: &["-p", "nexarch", "--bench", "targets", "--", "disk"] },

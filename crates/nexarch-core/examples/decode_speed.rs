@@ -91,7 +91,11 @@ fn measure(what: &str, bytes: usize, work: impl Fn()) {
 
 fn main() {
     let spans = request();
-    let rules = Rules { now_ns: Some(1_769_860_900_000_000_000), retention_ns: Some(86_400_000_000_000) };
+    let rules = Rules {
+        now_ns: Some(1_769_860_900_000_000_000),
+        retention_ns: Some(86_400_000_000_000),
+        ..Rules::default()
+    };
     for (name, encoding, body) in [
         ("protobuf", Encoding::Protobuf, encode_protobuf(&spans)),
         ("json", Encoding::Json, encode_json(&spans)),

@@ -44,13 +44,23 @@ pub(crate) fn attributes(list: &mut Attributes) -> u64 {
             room = room.saturating_sub(1);
             kept
         });
-        list.shrink_to_fit();
         cuts += (before - list.len()) as u64;
     }
+    fit(list);
     for (key, content) in list {
         cuts += text(key, MAX_KEY_BYTES) + value(content);
     }
     cuts
+}
+
+/// Gives back the room of elements that are gone, such as repeated keys. By a new list and not by shrinking the old one: what
+/// is cut off a block is just too small for the next block of that size, and memory would grow by all of them.
+fn fit<T>(list: &mut Vec<T>) {
+    if list.capacity() > 2 * list.len() {
+        let mut fitting = Vec::with_capacity(list.len());
+        fitting.append(list);
+        *list = fitting;
+    }
 }
 
 /// Nesting is bounded by the decoders.
@@ -83,7 +93,7 @@ fn bytes(content: &mut Bytes) -> u64 {
 fn shorten<T>(list: &mut Vec<T>, most: usize) -> u64 {
     let cuts = list.len().saturating_sub(most) as u64;
     list.truncate(most);
-    list.shrink_to(most);
+    fit(list);
     cuts
 }
 

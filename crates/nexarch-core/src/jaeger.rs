@@ -93,7 +93,7 @@ impl Trace {
         };
         let spans = foreign::named("spans", foreign::elements(spans))?;
         let spans = spans.into_iter().map(|span| foreign::place(&body, span)).collect();
-        let budget = Budget::new(body.len());
+        let budget = Budget::new(body.len(), &Rules::default());
         let senders = match processes {
             Some(processes) => foreign::named("processes", process::read(&body, processes, &budget))?,
             None => BTreeMap::new(),

@@ -131,6 +131,7 @@ fn reject(flags: &mut Flags, error: &str) {
         flags.rejected_expired += 1;
     } else {
         flags.rejected_malformed += 1;
+        flags.too_many_elements += u64::from(error.contains(&Reason::TooManyElements.to_string()));
     }
 }
 
@@ -162,7 +163,7 @@ impl<'r> Reader<'r> {
             resources: BTreeMap::new(),
             scope: Arc::default(),
             flags: Flags::default(),
-            budget: Budget::new(body_len),
+            budget: Budget::new(body_len, rules),
         }
     }
 

@@ -160,7 +160,7 @@ impl App {
     /// What makes a span valid at this moment.
     pub fn rules(&self, now_ns: u64) -> otlp::Rules {
         let retention_ns = u64::try_from(self.retention.spans.as_nanos()).unwrap_or(u64::MAX);
-        otlp::Rules { now_ns: Some(now_ns), retention_ns: Some(retention_ns) }
+        otlp::Rules { now_ns: Some(now_ns), retention_ns: Some(retention_ns), max_memory: None }
     }
 
     /// Reads a request body, unless the server is stopping.
@@ -175,22 +175,44 @@ impl App {
         }
         let outcome = body::read(body, encoding, self.max_body_bytes, held).await;
         if outcome == Err(BodyError::Busy) {
-            self.ingest.note_busy();
+            self.ingest.note(held.tenant(), &IngestError::Busy);
         }
         Ok(outcome?)
     }
 
-    /// Runs a decoder where its size belongs.
+    /// Runs a decoder where its size belongs, in the room that there is: it is reserved before anything is decoded, until
+    /// the size of the spans is known ([`Ingest::store`]).
     pub async fn decode<T: Send + 'static>(
         &self,
         bytes: usize,
-        decode: impl FnOnce() -> T + Send + 'static,
+        held: &mut Held,
+        decode: impl FnOnce(&otlp::Rules) -> (T, otlp::Flags) + Send + 'static,
     ) -> Result<T, http::ApiError> {
-        if bytes <= DECODE_INLINE_BYTES {
-            return Ok(decode());
+        let turn = if bytes > DECODE_INLINE_BYTES { Some(self.turn().await?) } else { None };
+        let most = otlp::max_memory(bytes);
+        let room = held.reserve(most);
+        let rules = otlp::Rules { max_memory: Some(room), ..self.rules(lifecycle::now_ns()) };
+        let (decoded, flags) = match turn {
+            None => decode(&rules),
+            Some(_) => {
+                tokio::task::spawn_blocking(move || decode(&rules)).await.map_err(http::ApiError::internal)?
+            }
+        };
+        if room < most && flags.too_many_elements > 0 {
+            // Not a fault of the spans: there was less room than a body of this size may take.
+            let error = if held.could_be_more() { IngestError::Busy } else { IngestError::TooLarge };
+            self.ingest.note(held.tenant(), &error);
+            return Err(error.into());
         }
-        let _turn = self.turn().await?;
-        tokio::task::spawn_blocking(decode).await.map_err(http::ApiError::internal)
+        Ok(decoded)
+    }
+
+    /// Counts the spans of a batch, or refuses it; with 0 it only asks whether any batch would be let in.
+    pub fn limit_spans(&self, tenant: &TenantId, spans: usize) -> Result<(), http::ApiError> {
+        self.limits.spans(tenant, spans, Instant::now()).map_err(|limited| {
+            self.ingest.refused.note(tenant, |counts| counts.rate += 1);
+            limited.into()
+        })
     }
 
     /// Waits for a turn to do something heavy; 503 when the server stays too busy.
@@ -256,6 +278,7 @@ impl App {
     pub(crate) fn forget_counts(&self, tenant: &TenantId) {
         self.rejected.lock().unwrap_or_else(PoisonError::into_inner).remove(tenant);
         self.limits.forget(tenant);
+        self.ingest.refused.forget(tenant);
     }
 }
 

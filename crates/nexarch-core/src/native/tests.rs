@@ -253,10 +253,10 @@ fn attributes_nest_to_the_limit_and_no_further() {
 
 #[test]
 fn times_are_judged_when_a_present_is_given() {
-    let old = Rules { now_ns: Some(START + 11), retention_ns: Some(10) };
+    let old = Rules { now_ns: Some(START + 11), retention_ns: Some(10), ..Rules::default() };
     let error = decode_one(minimal().to_string().as_bytes(), &old).unwrap_err().to_string();
     assert!(error.starts_with("start_time: it is older than the retention"), "{error}");
-    let early = Rules { now_ns: Some(START - 2 * 3_600_000_000_000), retention_ns: None };
+    let early = Rules { now_ns: Some(START - 2 * 3_600_000_000_000), ..Rules::default() };
     assert!(decode_one(minimal().to_string().as_bytes(), &early).is_err());
 }
 

@@ -107,7 +107,7 @@ pub(crate) struct Gate<'r> {
 
 impl<'r> Gate<'r> {
     pub(crate) fn new(rules: &'r Rules, body_len: usize) -> Self {
-        Self { rules, decoded: Decoded::default(), budget: Budget::new(body_len) }
+        Self { rules, decoded: Decoded::default(), budget: Budget::new(body_len, rules) }
     }
 
     pub(crate) fn flags(&mut self) -> &mut Flags {

@@ -20,6 +20,7 @@ use bytes::Bytes;
 use crate::span::Span;
 pub(crate) use accept::{Draft, Gate, Parent, Sender};
 pub(crate) use budget::Budget;
+pub use budget::max_memory;
 pub use encode::{json::encode_json, protobuf::encode_protobuf};
 pub use json::decode_json;
 pub use protobuf::decode_protobuf;
@@ -57,6 +58,9 @@ pub struct Rules {
     pub now_ns: Option<u64>,
     /// Spans that started longer ago than this (nanoseconds) are rejected; needs `now_ns`.
     pub retention_ns: Option<u64>,
+    /// Room in memory (bytes), where there is less than [`max_memory`]: spans beyond it are rejected, and counted in
+    /// [`Flags::too_many_elements`].
+    pub max_memory: Option<usize>,
 }
 
 /// What a request held.
@@ -191,6 +195,8 @@ pub struct Flags {
     pub rejected_expired: u64,
     /// Spans rejected for anything else about them.
     pub rejected_malformed: u64,
+    /// Of these, those that hold more elements than there is room for.
+    pub too_many_elements: u64,
 }
 
 impl Flags {
@@ -212,6 +218,7 @@ impl Flags {
         self.rejected_future += other.rejected_future;
         self.rejected_expired += other.rejected_expired;
         self.rejected_malformed += other.rejected_malformed;
+        self.too_many_elements += other.too_many_elements;
     }
 
     /// Counts a rejected span by its reason.
@@ -220,9 +227,12 @@ impl Flags {
             Reason::TraceId | Reason::SpanId | Reason::ParentSpanId => self.rejected_id += 1,
             Reason::Future => self.rejected_future += 1,
             Reason::Expired => self.rejected_expired += 1,
-            Reason::TooDeep | Reason::TooManyElements | Reason::Field(_) | Reason::Sender { .. } => {
+            Reason::TooManyElements => {
                 self.rejected_malformed += 1;
+                self.too_many_elements += 1;
             }
+            Reason::Sender { reason, .. } => self.reject(reason),
+            Reason::TooDeep | Reason::Field(_) => self.rejected_malformed += 1,
         }
     }
 

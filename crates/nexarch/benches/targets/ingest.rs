@@ -62,7 +62,7 @@ pub(crate) async fn measure() -> anyhow::Result<()> {
         own.median() >= 200e3,
     );
     row::print(
-        "settling: inference as a share of ingest CPU",
+        "inference as a share of ingest CPU",
         &format!("{} %", Figure(shares.median())),
         &shares.spread(),
         "≤ 20 %",

@@ -1,7 +1,7 @@
-//! The targets of speed and size that concern the whole server, each beside its raw rival in one run.
+//! The targets of speed and size that concern the whole server; `cached` and `ingest` beside a raw rival in one run.
 //!
 //! `cargo xtask bench` runs them; alone: `cargo bench -p nexarch --bench targets -- NAME...`, where NAME is one of
-//! `cached`, `ingest`, `history`, `estate`, `disk`, `idle`, `steady`. Each prints rows of a Markdown table. Own server
+//! `cached`, `ingest`, `settle`, `history`, `estate`, `disk`, `idle`, `steady`. Each prints rows of a Markdown table. Own server
 //! and rival are processes of this very executable, so both are built alike.
 
 mod cached;
@@ -12,6 +12,7 @@ mod idle;
 mod ingest;
 mod rival;
 mod row;
+mod settle;
 mod share;
 mod steady;
 mod subject;
@@ -21,7 +22,7 @@ use std::process::ExitCode;
 use anyhow::bail;
 
 /// Without a name.
-const ALL: [&str; 7] = ["cached", "ingest", "history", "estate", "disk", "idle", "steady"];
+const ALL: [&str; 8] = ["cached", "ingest", "settle", "history", "estate", "disk", "idle", "steady"];
 
 fn main() -> ExitCode {
     let mut args: Vec<String> = std::env::args().skip(1).collect();
@@ -55,6 +56,7 @@ async fn measure(names: &[&str]) -> anyhow::Result<()> {
         match *name {
             "cached" => cached::measure().await?,
             "ingest" => ingest::measure().await?,
+            "settle" => settle::measure().await?,
             "history" => history::measure().await?,
             "estate" => estate::measure().await?,
             "disk" => disk::measure().await?,

@@ -34,7 +34,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
     let known = config.database_url.file().is_some_and(|file| file.exists());
     anyhow::ensure!(known, "there is no database yet; DATABASE_URL says where it is");
     let bytes = block_on(async {
-        let store = output::open_beside(&config).await?;
+        let store = output::open_to_look(&config).await?;
         let outcome = store.backup(&args.file).await;
         store.close().await;
         outcome?;

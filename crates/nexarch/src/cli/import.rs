@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use nexarch_core::{ids::TenantId, otlp::Flags, span::Span};
-use nexarch_store::{Batch, Error as StoreError, Store};
+use nexarch_store::{Batch, Error as StoreError, Settling, Store};
 use tokio::time::Instant;
 
 use super::{block_on, output};
@@ -102,7 +102,9 @@ async fn load(store: &Arc<dyn Store>, config: &Config, args: Args) -> anyhow::Re
     let (flags, offset) = match &outcome {
         Ok(summary) => (summary.flags, summary.offset),
         Err(import::Error::Store { flags, offset, .. }) => (**flags, *offset),
-        Err(_) => (Flags::default(), None),
+        Err(import::Error::Crashed { offset, .. }) => (Flags::default(), *offset),
+        // Nothing was stored.
+        Err(import::Error::Unreadable(_)) => (Flags::default(), None),
     };
     let noted = note(&**store, args.tenant, &flags).await;
     // Only now may anything be said to be done: a server beside us has seen it. Updated spans count as known and
@@ -116,22 +118,65 @@ async fn load(store: &Arc<dyn Store>, config: &Config, args: Args) -> anyhow::Re
     }
     let summary = outcome.context("the import ended early")?;
     noted.context("the spans are stored, but what was odd about them is not counted")?;
-    if !settled.context(LATER)? {
-        eprintln!("{LATER}");
-    }
+    settled.context(LATER)?.tell();
     Ok((summary, time))
 }
 
-/// Settles large traces of the tenant. A server beside us may take in more all the time, or there are very many: what is
-/// left when this took longer than reading did (but for a moment) is the server's. Says whether everything is settled.
-async fn settle(store: &dyn Store, tenant: &TenantId, reading: Duration) -> Result<bool, StoreError> {
-    let start = Instant::now();
-    while store.settle(u64::MAX, Some(tenant)).await?.more {
-        if start.elapsed() > reading.max(SETTLING) {
-            return Ok(false);
+/// How far the large traces of an import are settled.
+#[derive(Debug, Default)]
+struct Settled {
+    /// Some are left to the server.
+    later: bool,
+    /// Damaged chunks that were met.
+    unreadable: u64,
+    /// Why traces could not be settled.
+    failed: Vec<String>,
+}
+
+impl Settled {
+    fn add(&mut self, round: &Settling) {
+        self.unreadable += round.unreadable.iter().map(|(_, chunks)| chunks).sum::<u64>();
+        self.failed.extend(round.failed.iter().map(|(_, error)| error.to_string()));
+    }
+
+    /// What a person should know of it.
+    fn words(&self) -> Vec<String> {
+        let failed = self
+            .failed
+            .iter()
+            .map(|why| format!("a trace cannot be settled ({why}); the server tries again in an hour"));
+        let damaged = (self.unreadable > 0).then(|| {
+            format!(
+                "stored spans are damaged ({} chunks); what they added to the figures stays",
+                self.unreadable
+            )
+        });
+        failed.chain(damaged).chain(self.later.then(|| LATER.to_owned())).collect()
+    }
+
+    fn tell(&self) {
+        for line in self.words() {
+            eprintln!("{line}");
         }
     }
-    Ok(true)
+}
+
+/// Settles large traces of the tenant, as far as they wait by now. There may be very many: what is left when this took longer
+/// than reading did (but for a moment) is the server's.
+async fn settle(store: &dyn Store, tenant: &TenantId, reading: Duration) -> Result<Settled, StoreError> {
+    let (start, by_us) = (Instant::now(), lifecycle::now_us());
+    let mut settled = Settled::default();
+    loop {
+        let round = store.settle(by_us, Some(tenant)).await?;
+        settled.add(&round);
+        if !round.more {
+            return Ok(settled);
+        }
+        if start.elapsed() > reading.max(SETTLING) {
+            settled.later = true;
+            return Ok(settled);
+        }
+    }
 }
 
 /// Adds to what diagnostics tell of the tenant.
@@ -169,4 +214,28 @@ fn tell(summary: &Summary, time: Duration) {
         "{accepted} new, {duplicates} known, {rejected} rejected in {:.1} s: {per_second:.0} spans/s",
         time.as_secs_f64()
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_not_be_settled_is_told() {
+        let mut settled = Settled::default();
+        settled.add(&Settling::default());
+        assert_eq!(settled.words(), Vec::<String>::new());
+        let acme: TenantId = "acme".parse().unwrap();
+        let broken = StoreError::Internal("broken".to_owned());
+        let round = Settling {
+            failed: vec![(acme.clone(), broken)],
+            unreadable: vec![(acme, 2)],
+            ..Settling::default()
+        };
+        settled.add(&round);
+        settled.later = true;
+        let words = settled.words();
+        assert!(words[0].contains("broken") && words[1].contains("2 chunks"), "{words:?}");
+        assert_eq!(words[2..], [LATER]);
+    }
 }

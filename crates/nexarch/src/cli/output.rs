@@ -63,6 +63,11 @@ pub(super) async fn open_beside(config: &Config) -> anyhow::Result<Arc<dyn Store
     open(config, nexarch_store::Role::Guest).await
 }
 
+/// Opens the database, of this version or an older one, to look at it or to copy it.
+pub(super) async fn open_to_look(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
+    open(config, nexarch_store::Role::Observer).await
+}
+
 /// Opens the database as its server.
 pub(super) async fn open_as_owner(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
     open(config, nexarch_store::Role::Owner).await

@@ -183,7 +183,7 @@ pub fn load(sources: &Sources) -> Result<Config, Problems> {
     let max_memory = reader.value("CACHE_MAX_MEMORY_MB", parse::megabytes);
     let percent = reader.value("CACHE_TENANT_MAX_PERCENT", parse::percent);
     let retention = reader.value("RETENTION_DAYS", parse::days);
-    let rollup_retention = reader.value("ROLLUP_RETENTION_DAYS", parse::days);
+    let rollup_retention = reader.rollup_retention(retention);
     let quota = reader.value("QUOTA_SPANS_PER_DAY", parse::count);
     let objective = reader.value("LATENCY_OBJECTIVE_MS", parse::milliseconds);
     let max_body = reader.value("MAX_BODY_MB", parse::megabytes);

@@ -95,6 +95,24 @@ impl<'a> Reader<'a> {
             .is_some_and(|variable| matches!(self.sources.get(variable), Ok(Some(_)) | Err(_)))
     }
 
+    /// Rollups are kept at least as long as the spans that they are of: a span that came for one of which the rollup is gone
+    /// would take back what is not there.
+    pub(super) fn rollup_retention(&mut self, spans: Duration) -> Duration {
+        let (kept, asked_for) = self.with_origin("ROLLUP_RETENTION_DAYS", days);
+        if kept >= spans || kept.is_zero() {
+            return kept;
+        }
+        if asked_for {
+            self.problem("ROLLUP_RETENTION_DAYS is less than RETENTION_DAYS: rollups must be kept at least as long as spans");
+            return kept;
+        }
+        let shown = self.shown.iter_mut().find(|(name, ..)| *name == "ROLLUP_RETENTION_DAYS");
+        if let Some((_, value, _)) = shown {
+            *value = (spans.as_secs() / 86_400).to_string();
+        }
+        spans
+    }
+
     pub(super) fn listener(&mut self, name: &'static str) -> Listener {
         let (addr, asked_for) = self.with_origin(name, listener);
         Listener { addr, asked_for }

@@ -281,3 +281,21 @@ fn no_part_of_a_secret_is_printed() {
         assert!(config.print().contains("REDIS_PASSWORD=****"), "{}", config.print());
     }
 }
+
+#[test]
+fn rollups_are_kept_as_long_as_spans_at_least() {
+    let problems =
+        from_environment(&[("RETENTION_DAYS", "30"), ("ROLLUP_RETENTION_DAYS", "1"), ("LOG_FORMAT", "xml")]);
+    let Problems(problems) = problems.err().unwrap();
+    assert_eq!(problems.len(), 2, "{problems:?}");
+    assert!(problems[0].contains("ROLLUP_RETENTION_DAYS is less than RETENTION_DAYS"), "{problems:?}");
+    // What nobody asked for is as long as it must be, and shown so.
+    let config = from_environment(&[("RETENTION_DAYS", "400")]).unwrap();
+    assert_eq!(config.rollup_retention, config.retention);
+    assert!(config.print().contains("ROLLUP_RETENTION_DAYS=400"), "{}", config.print());
+    for days in ["30", "31"] {
+        let config = from_environment(&[("RETENTION_DAYS", "30"), ("ROLLUP_RETENTION_DAYS", days)]).unwrap();
+        assert!(config.rollup_retention >= config.retention);
+    }
+    assert_eq!(from_environment(&[]).unwrap().rollup_retention, Duration::from_hours(90 * 24));
+}

@@ -13,13 +13,19 @@ const ANSWER: Duration = Duration::from_secs(30);
 
 const NAME: &str = "database";
 
+const UPGRADE: &str = "The next start of the server upgrades it, and there is no way back: make a backup first (nexarch backup FILE).";
+
 pub(super) async fn check(config: &Config) -> Check {
     let began = Instant::now();
     let file = config.database_url.file().unwrap_or_default();
     // An empty file is made into a database by whoever opens it: that is left to the server.
     if fs::metadata(&file).is_ok_and(|found| found.len() > 0) {
         let (status, detail, advice) = match timeout(ANSWER, open(config, &file)).await {
-            Ok(Ok(detail)) => (Status::Ok, detail, None),
+            Ok(Ok((detail, false))) => (Status::Ok, detail, None),
+            Ok(Ok((detail, true))) => {
+                let detail = format!("{detail}, written by an older nexarch");
+                (Status::Warning, detail, Some(UPGRADE.to_owned()))
+            }
             Ok(Err(why)) => (Status::Failed, why, Some(advice_for_file(&file))),
             Err(_) => {
                 let detail = format!("{} does not answer within {ANSWER:?}", file.display());
@@ -43,10 +49,12 @@ pub(super) async fn check(config: &Config) -> Check {
     }
 }
 
-async fn open(config: &Config, file: &Path) -> Result<String, String> {
-    let options = Options::new(Role::Guest, lifecycle::now_us);
+/// What is in it, and whether an older program wrote it.
+async fn open(config: &Config, file: &Path) -> Result<(String, bool), String> {
+    let options = Options::new(Role::Observer, lifecycle::now_us);
     let store = nexarch_store::open(config.database_url.expose(), options).await;
     let store = store.map_err(|error| error.to_string())?;
+    let is_older = store.is_older();
     let asked = count(&*store).await;
     store.close().await;
     let tenants = asked.map_err(|error| error.to_string())?;
@@ -55,7 +63,7 @@ async fn open(config: &Config, file: &Path) -> Result<String, String> {
         1 => "1 tenant".to_owned(),
         more => format!("{more} tenants"),
     };
-    Ok(format!("{}, {tenants}", file.display()))
+    Ok((format!("{}, {tenants}", file.display()), is_older))
 }
 
 async fn count(store: &dyn Store) -> Result<usize, nexarch_store::Error> {

@@ -3,7 +3,7 @@
 use std::{pin::pin, sync::Arc, time::Duration};
 
 use axum::Router;
-use hyper::{Request, Version, body::Incoming, rt::Executor, service::Service};
+use hyper::{Request, body::Incoming, rt::Executor, service::Service};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::conn::auto::Builder,
@@ -115,13 +115,13 @@ impl Connection {
     }
 
     async fn speak<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(self, stream: S, http2: bool) {
-        let pulse = Arc::<Pulse>::default();
+        let pulse = Arc::new(Pulse::new(http2));
         let io = TokioIo::new(Counted { stream, pulse: Arc::clone(&pulse) });
         let builder = protocol(&self.tracker);
         let builder = if http2 { builder.http2_only() } else { builder.http1_only() };
         let (routes, requests) = (TowerToHyperService::new(self.routes.clone()), Arc::clone(&pulse));
         let service = hyper::service::service_fn(move |request: Request<Incoming>| {
-            let open = requests.begin(request.version() == Version::HTTP_2);
+            let open = requests.begin();
             let answer = routes.call(request);
             async move {
                 let _open = open;
@@ -188,5 +188,48 @@ struct OnTracker(TaskTracker);
 impl<F: Future<Output: Send + 'static> + Send + 'static> Executor<F> for OnTracker {
     fn execute(&self, task: F) {
         self.0.spawn(task);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    /// A client that opens early and waits: its preface is no head that drips, and at the end it is told.
+    #[tokio::test(start_paused = true)]
+    async fn an_http2_connection_without_a_request_is_idle() {
+        const GOAWAY: u8 = 7;
+        let connection = Connection {
+            routes: Router::new(),
+            closed: CancellationToken::new(),
+            tracker: TaskTracker::new(),
+            places: Arc::new(Semaphore::new(CROWDED + 1)),
+        };
+        let (mut client, server) = tokio::io::duplex(1 << 16);
+        let begun = Instant::now();
+        let serving = async {
+            connection.speak(server, true).await;
+            begun.elapsed()
+        };
+        let talk = async {
+            // The preface, and settings that say nothing.
+            client.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+            let mut answer = Vec::new();
+            client.read_to_end(&mut answer).await.unwrap();
+            let mut types = Vec::new();
+            let mut rest = &answer[..];
+            while let [a, b, c, kind, ..] = *rest {
+                types.push(kind);
+                let length = u32::from_be_bytes([0, a, b, c]) as usize;
+                rest = rest.get(9 + length..).unwrap_or_default();
+            }
+            types
+        };
+        let (took, types) = tokio::join!(serving, talk);
+        assert!(types.contains(&GOAWAY), "{types:?}");
+        // This one answers no pings, so it is not kept as long as others.
+        assert!(took >= HTTP2_PING + HTTP2_PING_LIMIT && took < IDLE, "{took:?}");
     }
 }

@@ -63,8 +63,10 @@ impl Patience {
             self.head = None;
             return Verdict::Keep;
         }
-        // Between the requests of HTTP/2 come pings and window updates, which are no drip of a head.
-        if seen.read != last.read && !seen.http2 {
+        if seen.http2 {
+            // Between its requests, and before the first one, come settings, pings and window updates: no drip of a head.
+            self.head = None;
+        } else if seen.read != last.read {
             self.head.get_or_insert(now);
         }
         let idle = if crowded { CROWDED_IDLE } else { IDLE };

@@ -5,12 +5,15 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
 };
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Length of what every HTTP/2 connection begins with (RFC 9113, section 3.4).
+const PREFACE_BYTES: u64 = 24;
 
 /// Counters of one connection. They order no other memory.
 #[derive(Debug, Default)]
@@ -19,7 +22,7 @@ pub(super) struct Pulse {
     written: AtomicU64,
     begun: AtomicU64,
     open: AtomicUsize,
-    http2: AtomicBool,
+    http2: bool,
 }
 
 /// The counters at one moment.
@@ -33,26 +36,32 @@ pub(super) struct Seen {
     pub(super) begun: u64,
     /// Requests that have no answer yet.
     pub(super) open: usize,
-    /// Is it known to be HTTP/2?
+    /// Is it HTTP/2, with its preface complete?
     pub(super) http2: bool,
 }
 
 impl Pulse {
     pub(super) fn seen(&self) -> Seen {
+        let read = self.read.load(Ordering::Relaxed);
         Seen {
-            read: self.read.load(Ordering::Relaxed),
+            read,
             written: self.written.load(Ordering::Relaxed),
             begun: self.begun.load(Ordering::Relaxed),
             open: self.open.load(Ordering::Relaxed),
-            http2: self.http2.load(Ordering::Relaxed),
+            // Before that it is a head that may drip.
+            http2: self.http2 && read >= PREFACE_BYTES,
         }
     }
 
+    /// Of a connection that just began.
+    pub(super) fn new(http2: bool) -> Self {
+        Self { http2, ..Self::default() }
+    }
+
     /// A request begins; it ends when what this returns is dropped.
-    pub(super) fn begin(self: &Arc<Self>, http2: bool) -> Open {
+    pub(super) fn begin(self: &Arc<Self>) -> Open {
         self.begun.fetch_add(1, Ordering::Relaxed);
         self.open.fetch_add(1, Ordering::Relaxed);
-        self.http2.fetch_or(http2, Ordering::Relaxed);
         Open(Arc::clone(self))
     }
 }

@@ -18,7 +18,11 @@ pub(super) async fn caller(
     let caller = app.auth.authenticate(key, lifecycle::now_us()).await?;
     if caller.may(scope) {
         limits::asked(app, &caller.tenant, scope);
-        app.limits.request(&caller.tenant, tokio::time::Instant::now())?;
+        let limited = app.limits.request(&caller.tenant, tokio::time::Instant::now());
+        if limited.is_err() && scope == Scope::Ingest {
+            app.ingest.refused.note(&caller.tenant, |counts| counts.rate += 1);
+        }
+        limited?;
         Ok(caller)
     } else {
         let wanted = accounts::word(scope);

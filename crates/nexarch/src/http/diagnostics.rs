@@ -34,6 +34,23 @@ pub(super) struct Diagnostics {
     unsettled_traces: u64,
     /// Counts since the tenant was created.
     since_creation: SinceCreation,
+    /// What the tenant may send, and what it was refused for it.
+    limits: Limits,
+}
+
+/// What a tenant may send.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(super) struct Limits {
+    /// Most spans that it may have stored on a UTC day; `null` = any number.
+    quota_spans_per_day: Option<u64>,
+    /// Spans stored on this UTC day; better versions of known ones count.
+    used_today: u64,
+    /// Batches that this node refused since its start: over a rate limit.
+    refused_rate: u64,
+    /// Over the quota.
+    refused_quota: u64,
+    /// Because it had no room for more of this tenant, or of all.
+    refused_busy: u64,
 }
 
 /// Counts since a tenant was created. They only grow.
@@ -90,6 +107,7 @@ pub(super) async fn diagnostics(
     let cells = snapshot.cells(asked.minutes, LONGEST_CELL).await?;
     let (range, blobs) = (asked.found(cells.minutes, cells.grain), cells.blobs);
     let (totals, kept) = (snapshot.totals().await?, snapshot.diagnostics().await?);
+    let (used_today, refused) = (snapshot.used_today().await?, app.ingest.refused.of(&caller.tenant));
     drop(snapshot);
     // Folding a month takes longer than other requests should wait for this thread.
     let fold = move || Rollup::fold(blobs.iter().map(|(minute, blob)| (*minute, blob.as_slice())));
@@ -121,6 +139,13 @@ pub(super) async fn diagnostics(
             unreadable: kept.count(UNREADABLE),
             rejected,
             odd: counts,
+        },
+        limits: Limits {
+            quota_spans_per_day: app.shares.spans_per_day,
+            used_today,
+            refused_rate: refused.rate,
+            refused_quota: refused.quota,
+            refused_busy: refused.busy,
         },
     }))
 }

@@ -186,7 +186,9 @@ impl From<IngestError> for ApiError {
             IngestError::Busy => {
                 Self::try_again(StatusCode::TOO_MANY_REQUESTS, error.to_string(), ingest::RETRY_AFTER)
             }
-            IngestError::TooMany(_) => Self::new(StatusCode::PAYLOAD_TOO_LARGE, error.to_string()),
+            IngestError::TooMany(_) | IngestError::TooLarge => {
+                Self::new(StatusCode::PAYLOAD_TOO_LARGE, error.to_string())
+            }
             IngestError::Stopping => {
                 Self::try_again(StatusCode::SERVICE_UNAVAILABLE, error.to_string(), ingest::RETRY_AFTER)
             }

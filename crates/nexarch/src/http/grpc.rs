@@ -73,9 +73,9 @@ async fn take(app: &Arc<App>, request: Request<Body>) -> Result<(Vec<u8>, u64), 
     }
     let encoding = encoding_of(request.headers())
         .ok_or_else(|| otlp::unsupported("grpc-encoding must be gzip or identity"))?;
-    app.limits.spans(&caller.tenant, 0, tokio::time::Instant::now())?;
+    app.limit_spans(&caller.tenant, 0)?;
     let frame = frame::open(request.into_body(), encoding, app.max_body_bytes).await?;
-    let mut held = app.ingest.hold();
+    let mut held = app.ingest.hold(&caller.tenant);
     let bytes = app.receive(frame.message, frame.encoding, &mut held).await?;
     otlp::store(app, &caller, bytes, Format::Protobuf, held).await
 }

@@ -9,10 +9,12 @@ use axum::{
     http::{HeaderMap, HeaderValue, Request, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
-use nexarch_core::native::{self, NativeError};
+use nexarch_core::{
+    native::{self, NativeError},
+    otlp::Rules,
+};
 use nexarch_store::{Appended, Scope};
 use serde::Serialize;
-use tokio::time::Instant;
 
 use super::{
     cached::NEXARCH_VERSION, caller::caller, error::ApiError, otlp::content_encoding, params::Params,
@@ -131,10 +133,15 @@ pub(super) struct Queue {
 /// Takes one span.
 #[utoipa::path(post, path = "/api/v1/ingest", tag = "ingest", request_body(content = super::openapi::NativeSpan, content_type = "application/json"), responses((status = 202, body = Accepted), (status = 422)))]
 pub(super) async fn one(State(app): State<Arc<App>>, request: Request<Body>) -> Result<Response, ApiError> {
-    let (caller, bytes, held) = receive(&app, request).await?;
-    let rules = app.rules(lifecycle::now_ns());
-    let decoded = app.decode(bytes.len(), move || native::decode_one(&bytes, &rules)).await?;
-    app.limits.spans(&caller.tenant, 1, Instant::now())?;
+    let (caller, bytes, mut held) = receive(&app, request).await?;
+    let length = bytes.len();
+    let decode = move |rules: &Rules| {
+        let decoded = native::decode_one(&bytes, rules);
+        let flags = decoded.as_ref().map_or_else(native::flags_of, |(_, flags)| *flags);
+        (decoded, flags)
+    };
+    let decoded = app.decode(length, &mut held, decode).await?;
+    app.limit_spans(&caller.tenant, 1)?;
     let (span, flags) = decoded.map_err(|error| {
         app.note(&caller.tenant, 1, &native::flags_of(&error));
         match error {
@@ -153,14 +160,17 @@ pub(super) async fn one(State(app): State<Arc<App>>, request: Request<Body>) -> 
 /// Takes an array of spans; one bad span never costs the good ones.
 #[utoipa::path(post, path = "/api/v1/ingest/batch", tag = "ingest", request_body(content = Vec<super::openapi::NativeSpan>, content_type = "application/json"), responses((status = 202, body = BatchAccepted), (status = 400), (status = 422, body = BatchRejected, content_type = "application/problem+json")))]
 pub(super) async fn batch(State(app): State<Arc<App>>, request: Request<Body>) -> Result<Response, ApiError> {
-    let (caller, bytes, held) = receive(&app, request).await?;
-    let rules = app.rules(lifecycle::now_ns());
-    let decoded = app
-        .decode(bytes.len(), move || native::decode_batch(&bytes, &rules))
-        .await?
-        .map_err(|error| ApiError::bad_request(error.to_string()))?;
+    let (caller, bytes, mut held) = receive(&app, request).await?;
+    let length = bytes.len();
+    let decode = move |rules: &Rules| {
+        let decoded = native::decode_batch(&bytes, rules);
+        let flags = decoded.as_ref().map_or_else(native::flags_of, |batch| batch.flags);
+        (decoded, flags)
+    };
+    let decoded = app.decode(length, &mut held, decode).await?;
+    let decoded = decoded.map_err(|error| ApiError::bad_request(error.to_string()))?;
     let sent = decoded.spans.len() + decoded.failed;
-    app.limits.spans(&caller.tenant, sent, Instant::now())?;
+    app.limit_spans(&caller.tenant, sent)?;
     let (failed, flags) = (decoded.failed as u64, decoded.flags);
     let errors = decoded.errors.into_iter().take(MAX_ERRORS);
     let errors: Vec<_> = errors.map(|item| ItemError { index: item.index, error: item.error }).collect();
@@ -238,8 +248,8 @@ async fn receive(
     }
     let encoding = content_encoding(request.headers())
         .ok_or_else(|| unsupported("Content-Encoding must be gzip, zstd or identity"))?;
-    app.limits.spans(&caller.tenant, 0, Instant::now())?;
-    let mut held = app.ingest.hold();
+    app.limit_spans(&caller.tenant, 0)?;
+    let mut held = app.ingest.hold(&caller.tenant);
     let bytes = app.receive(request.into_body(), encoding, &mut held).await?;
     Ok((caller, bytes, held))
 }

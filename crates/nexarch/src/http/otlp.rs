@@ -2,6 +2,12 @@
 
 use std::{io::Write, sync::Arc};
 
+use super::{cached::NEXARCH_VERSION, caller::caller, error::ApiError, grpc};
+use crate::{
+    app::App,
+    auth::Caller,
+    ingest::{body::Encoding, inflight::Held},
+};
 use axum::{
     body::Body,
     extract::State,
@@ -14,15 +20,6 @@ use nexarch_core::otlp::{
     status::{Code, Status},
 };
 use nexarch_store::Scope;
-use tokio::time::Instant;
-
-use super::{cached::NEXARCH_VERSION, caller::caller, error::ApiError, grpc};
-use crate::{
-    app::App,
-    auth::Caller,
-    ingest::{body::Encoding, inflight::Held},
-    lifecycle,
-};
 
 /// From `Content-Type`; parameters such as a charset are ignored.
 fn format_of(headers: &HeaderMap) -> Option<Format> {
@@ -119,8 +116,8 @@ async fn export(
     let encoding = content_encoding(request.headers())
         .ok_or_else(|| unsupported("Content-Encoding must be gzip, zstd or identity"))?;
     // Before the body is read: who is in debt need not be listened to.
-    app.limits.spans(&caller.tenant, 0, Instant::now())?;
-    let mut held = app.ingest.hold();
+    app.limit_spans(&caller.tenant, 0)?;
+    let mut held = app.ingest.hold(&caller.tenant);
     let bytes = app.receive(request.into_body(), encoding, &mut held).await?;
     let (reply, version) = store(app, &caller, bytes, format, held).await?;
     Ok((reply, format, version))
@@ -137,12 +134,17 @@ pub(super) async fn store(
     caller: &Caller,
     bytes: Bytes,
     format: Format,
-    held: Held,
+    mut held: Held,
 ) -> Result<(Vec<u8>, u64), ApiError> {
-    let rules = app.rules(lifecycle::now_ns());
-    let decoded = app.decode(bytes.len(), move || otlp::decode(&bytes, format, &rules)).await?;
+    let length = bytes.len();
+    let decode = move |rules: &otlp::Rules| {
+        let decoded = otlp::decode(&bytes, format, rules);
+        let flags = decoded.as_ref().map_or_else(|_| otlp::Flags::default(), |decoded| decoded.flags);
+        (decoded, flags)
+    };
+    let decoded = app.decode(length, &mut held, decode).await?;
     let decoded = decoded.map_err(|error| ApiError::bad_request(error.to_string()))?;
-    app.limits.spans(&caller.tenant, decoded.received, Instant::now())?;
+    app.limit_spans(&caller.tenant, decoded.received)?;
     let (received, rejected, flags) = (decoded.received, decoded.rejected_total as u64, decoded.flags);
     let message = decoded.message().unwrap_or_default();
     let reply = otlp::status::export_response(decoded.rejected_total as u64, &message, format);

@@ -1,6 +1,9 @@
 //! What `nexarch import` does: several files, one offset in time, batches of a good size.
 
-use std::path::PathBuf;
+use std::{
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+};
 
 use nexarch_core::{
     otlp::{Flags, Rules},
@@ -42,7 +45,8 @@ pub struct Stored {
 /// ([`Shift::By`]): what is stored counts as a duplicate.
 #[derive(Debug, thiserror::Error)]
 pub enum Error<E> {
-    /// A file cannot be read at all; found before anything was stored.
+    /// A file cannot be read at all; found before anything was stored. One that is gone when its turn comes is a problem of
+    /// the summary.
     #[error(transparent)]
     Unreadable(#[from] Unreadable),
     /// A batch could not be stored.
@@ -58,8 +62,13 @@ pub enum Error<E> {
         error: E,
     },
     /// The reading task crashed.
-    #[error("reading crashed")]
-    Crashed,
+    #[error("reading crashed (stored before that: {accepted} spans)")]
+    Crashed {
+        /// New spans that were stored before.
+        accepted: u64,
+        /// By how much the spans were moved.
+        offset: Option<Offset>,
+    },
 }
 
 /// Reads files and hands their valid spans to `append`, batch by batch and in order.
@@ -76,8 +85,15 @@ where
 {
     let progress = Progress::new(&files, options.shift == Shift::ToNow, options.progress);
     let (sender, mut receiver) = batches::channel();
-    let reading = tokio::task::spawn_blocking(move || read_all(files, options, &progress, sender));
+    // Told before the first batch: whatever ends this, the same files must be moved by the same again.
+    let offset = Arc::<OnceLock<Offset>>::default();
+    let told = Arc::clone(&offset);
+    let reading = tokio::task::spawn_blocking(move || read_all(files, options, &progress, sender, &told));
     let mut total = Stored::default();
+    let crashed = |total: Stored| {
+        let accepted = total.accepted;
+        Error::Crashed { accepted, offset: offset.get().copied() }
+    };
     while let Some(batch) = receiver.recv().await {
         let (spans, room) = batch.into_parts();
         match append(spans).await {
@@ -88,13 +104,13 @@ where
             Err(error) => {
                 // The reader ends at its next batch, because nobody listens.
                 drop((receiver, room));
-                let read = reading.await.map_err(|_| Error::Crashed)?;
+                let read = reading.await.map_err(|_| crashed(total))?;
                 let Summary { offset, flags, .. } = read.unwrap_or_default();
                 return Err(Error::Store { accepted: total.accepted, offset, flags: Box::new(flags), error });
             }
         }
     }
-    let summary = reading.await.map_err(|_| Error::Crashed)??;
+    let summary = reading.await.map_err(|_| crashed(total))??;
     Ok(Summary { accepted: total.accepted, duplicates: total.duplicates, ..summary })
 }
 
@@ -104,6 +120,7 @@ fn read_all(
     options: Options,
     progress: &Progress,
     mut batches: Batches,
+    told: &OnceLock<Offset>,
 ) -> Result<Summary, Unreadable> {
     let Options { shift, now_ns, retention_ns, .. } = options;
     let (inputs, present_ns) = match shift {
@@ -118,13 +135,17 @@ fn read_all(
         }
         Shift::No => (files::look_at(files, progress)?, now_ns),
     };
-    let rules = Rules { now_ns: Some(present_ns), retention_ns };
+    if let Some(offset) = batches.offset {
+        told.get_or_init(|| offset);
+    }
+    let rules = Rules { now_ns: Some(present_ns), retention_ns, ..Rules::default() };
     let mut summary = Summary { offset: batches.offset, ..Summary::default() };
     for input in inputs {
-        if !read_one(input, rules, shift, progress, &mut batches, &mut summary)? {
-            return Ok(summary);
+        match read_one(input, rules, shift, progress, &mut batches, &mut summary) {
+            Read::All => summary.files += 1,
+            Read::Gone => {}
+            Read::Unheard => return Ok(summary),
         }
-        summary.files += 1;
     }
     if batches.flush().is_ok() {
         progress.finish();
@@ -132,7 +153,16 @@ fn read_all(
     Ok(summary)
 }
 
-/// Reads one file; says whether somebody still listens.
+/// How far a file was read.
+enum Read {
+    All,
+    /// It cannot be opened any more. What other files held is stored by then, so that is no reason to end.
+    Gone,
+    /// Nobody listens.
+    Unheard,
+}
+
+/// Reads one file.
 fn read_one(
     mut input: Input,
     rules: Rules,
@@ -140,16 +170,23 @@ fn read_one(
     progress: &Progress,
     batches: &mut Batches,
     summary: &mut Summary,
-) -> Result<bool, Unreadable> {
-    for request in input.read(rules, progress.consumed())? {
+) -> Read {
+    let requests = match input.read(rules, progress.consumed()) {
+        Ok(requests) => requests,
+        Err(unreadable) => {
+            summary.note_gone(&input.path, &unreadable);
+            return Read::Gone;
+        }
+    };
+    for request in requests {
         summary.note(&input.path, &request, shift);
         if let Ok(request) = request {
             progress.add(request.decoded.spans.len());
             if batches.add(request).is_err() {
-                return Ok(false);
+                return Read::Unheard;
             }
         }
         progress.show();
     }
-    Ok(true)
+    Read::All
 }

@@ -6,8 +6,9 @@ use nexarch_core::otlp::{Flags, Reason};
 use serde::Serialize;
 
 use super::{
-    request::{Problem, Request},
+    request::{Place, Problem, Request},
     shift::{Offset, Shift},
+    source::Unreadable,
 };
 
 /// How many problems are kept with their words; all are counted.
@@ -47,6 +48,16 @@ pub struct Summary {
 }
 
 impl Summary {
+    /// Counts a file that could be read at the first look, and not when its turn came.
+    pub(super) fn note_gone(&mut self, file: &Path, why: &Unreadable) {
+        let reason = match why {
+            Unreadable::Io { source, .. } => format!("it cannot be read any more: {source}"),
+            other => format!("it is another file now: {other}"),
+        };
+        let problem = Problem { file: file.to_owned(), place: Place::Line(1), reason };
+        self.note(file, &Err(problem), Shift::No);
+    }
+
     /// Counts what is wrong with a request.
     pub(super) fn note(&mut self, file: &Path, request: &Result<Request, Problem>, shift: Shift) {
         let (problems, total) = match request {

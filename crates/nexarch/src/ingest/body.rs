@@ -8,6 +8,7 @@ use std::{
 use axum::body::Body;
 use bytes::Bytes;
 use http_body_util::BodyExt;
+use tokio::time::Instant;
 
 use super::inflight::{Full, Held};
 
@@ -16,6 +17,13 @@ const ZSTD_WINDOW_LOG: u32 = 23;
 
 /// A client that sends nothing for this long is given up: what it sent so far counts against everybody's budget.
 const NEXT_PIECE: Duration = Duration::from_secs(20);
+/// So often it is looked whether a body comes on. …
+const STRIDE: Duration = Duration::from_secs(10);
+/// … In a stride it must grow by this part of what is held for it: at an even pace any body does, however slow, up to
+/// [`WHOLE_BODY`]. One that comes at once but for its last bytes does not …
+const STRIDE_PART: usize = 32;
+/// … unless so many bytes came, packed as they are: half a megabit per second.
+const STRIDE_BYTES: usize = 640 << 10;
 /// A whole body takes at most this long: 64 MiB at 5 Mbit/s.
 const WHOLE_BODY: Duration = Duration::from_mins(2);
 
@@ -79,9 +87,10 @@ pub async fn read(body: Body, encoding: Encoding, limit: usize, held: &mut Held)
     let mut sink = Sink::new(encoding, limit);
     let mut account = Account { held, bytes: 0, since_pause: 0 };
     let mut received = 0usize;
-    let deadline = tokio::time::Instant::now() + WHOLE_BODY;
+    let begun = Instant::now();
+    let (deadline, mut pace) = (begun + WHOLE_BODY, Pace { at: begun, held: 0, received: 0 });
     loop {
-        let patience = deadline.min(tokio::time::Instant::now() + NEXT_PIECE);
+        let patience = deadline.min(Instant::now() + NEXT_PIECE);
         let frame = tokio::time::timeout_at(patience, body.frame()).await.map_err(|_| BodyError::Slow)?;
         let Some(frame) = frame else { break };
         let Ok(data) = frame.map_err(|_| BodyError::Cut)?.into_data() else { continue };
@@ -93,8 +102,29 @@ pub async fn read(body: Body, encoding: Encoding, limit: usize, held: &mut Held)
             sink.write(piece)?;
             account.grow_to(sink.len()).await?;
         }
+        if !pace.is_kept(Instant::now(), account.bytes, received) {
+            return Err(BodyError::Slow);
+        }
     }
     sink.finish(&mut account).await
+}
+
+/// How far a body was at the last look.
+struct Pace {
+    at: Instant,
+    held: usize,
+    received: usize,
+}
+
+impl Pace {
+    fn is_kept(&mut self, now: Instant, held: usize, received: usize) -> bool {
+        if now - self.at < STRIDE {
+            return true;
+        }
+        let kept = held - self.held >= self.held / STRIDE_PART || received - self.received >= STRIDE_BYTES;
+        *self = Self { at: now, held, received };
+        kept
+    }
 }
 
 /// Bytes inflated in a row on a thread that serves others, too.
@@ -119,6 +149,14 @@ impl Account<'_> {
             self.since_pause = 0;
             tokio::task::yield_now().await;
         }
+        Ok(())
+    }
+
+    /// There are `len` bytes at the end, and what was packed is gone.
+    async fn end_with(&mut self, len: usize) -> Result<(), BodyError> {
+        self.grow_to(len).await?;
+        self.held.shrink_to(self.held.bytes() - (self.bytes - len));
+        self.bytes = len;
         Ok(())
     }
 }
@@ -208,7 +246,7 @@ impl Sink {
             Self::Gzip(decoder) => decoder.finish().map_err(|_| BodyError::Corrupt("gzip"))?.bytes,
             Self::Zstd(packed) => unpack_zstd(&packed, account).await?,
         };
-        account.grow_to(whole.len()).await?;
+        account.end_with(whole.len()).await?;
         Ok(whole.into())
     }
 }
@@ -221,7 +259,8 @@ async fn unpack_zstd(packed: &Limited, account: &mut Account<'_>) -> Result<Vec<
     loop {
         match io::copy(&mut decoder.by_ref().take(TURN as u64), &mut plain) {
             Ok(0) => return Ok(plain.bytes),
-            Ok(_) => account.grow_to(plain.bytes.len()).await?,
+            // Both are in memory until it is done.
+            Ok(_) => account.grow_to(packed.bytes.len() + plain.bytes.len()).await?,
             Err(_) if plain.over => return Err(BodyError::TooLarge(plain.limit)),
             Err(_) => return Err(BodyError::Corrupt("zstd")),
         }

@@ -5,6 +5,8 @@
 
 pub mod body;
 pub mod inflight;
+mod memory;
+pub mod refused;
 
 #[cfg(test)]
 mod tests;
@@ -18,22 +20,24 @@ use std::{
 };
 
 use nexarch_cache::{Cache, Cause, Scope};
-use nexarch_core::span::Span;
+use nexarch_core::{ids::TenantId, span::Span};
 use nexarch_store::{Appended, Batch, Error as StoreError, Store};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use self::inflight::{Budget, Full, Held};
+use self::{
+    inflight::{Budget, Full, Held},
+    refused::Refused,
+};
 use crate::{auth::Caller, authority, stream::Hub};
 
-/// Requests that may wait for the writer. The byte budget is the real bound; this one keeps tiny requests in check.
+/// Requests that may wait for the writer, shared out among tenants. The byte budget is the real bound; this one keeps tiny
+/// requests in check.
 const QUEUE_LEN: usize = 1_024;
 /// Spans of one transaction: enough to share a disk flush among many clients, few enough to answer within ~100 ms.
 const GROUP_SPANS: usize = 20_000;
 /// Pause asked of a client that met a full queue.
 pub const RETRY_AFTER: Duration = Duration::from_secs(1);
-/// Memory of a decoded span beside the bytes that it refers to, measured roughly; counts against the byte budget.
-const SPAN_OVERHEAD_BYTES: usize = 600;
 
 /// Takes batches to the writer.
 #[derive(Clone)]
@@ -42,6 +46,8 @@ pub struct Ingest {
     budget: Budget,
     /// Figures for `ingest/stats`.
     pub counters: Arc<Counters>,
+    /// Figures for `ingest/diagnostics`.
+    pub refused: Arc<Refused>,
 }
 
 /// What happened at the door since the start of this process, all tenants.
@@ -62,6 +68,9 @@ pub enum IngestError {
     /// It alone is more than all requests together may be: it would be refused for ever.
     #[error("{0} spans in one request are too many for this server; send smaller batches")]
     TooMany(usize),
+    /// Decoded it alone is more than all requests together may be.
+    #[error("decoded, the request takes more memory than this server has for all; send smaller batches")]
+    TooLarge,
     /// The server is stopping.
     #[error("the server is stopping")]
     Stopping,
@@ -83,14 +92,23 @@ impl Ingest {
     pub fn new(max_inflight_bytes: usize) -> (Self, Writer) {
         let (sender, receiver) = mpsc::channel(QUEUE_LEN);
         let counters = Arc::<Counters>::default();
-        let this =
-            Self { queue: sender, budget: Budget::new(max_inflight_bytes), counters: Arc::clone(&counters) };
+        let this = Self {
+            queue: sender,
+            budget: Budget::new(max_inflight_bytes, QUEUE_LEN),
+            counters: Arc::clone(&counters),
+            refused: Arc::default(),
+        };
         (this, Writer { queue: receiver, counters })
     }
 
-    /// A hold on the byte budget for a request that begins.
-    pub fn hold(&self) -> Held {
-        self.budget.hold()
+    /// A hold on the byte budget for a request of a tenant that begins.
+    pub fn hold(&self, tenant: &TenantId) -> Held {
+        self.budget.hold(Some(tenant))
+    }
+
+    /// The same for a request of the operator.
+    pub fn hold_for_operator(&self) -> Held {
+        self.budget.hold(None)
     }
 
     /// Bytes of requests under way.
@@ -103,9 +121,14 @@ impl Ingest {
         self.budget.limit()
     }
 
-    /// Counts a request that met a full budget while it came in.
-    pub fn note_busy(&self) {
-        self.counters.rejected_busy.fetch_add(1, Ordering::Relaxed);
+    /// Counts a request that was refused.
+    pub fn note(&self, tenant: Option<&TenantId>, error: &IngestError) {
+        self.counters
+            .rejected_busy
+            .fetch_add(u64::from(matches!(error, IngestError::Busy)), Ordering::Relaxed);
+        if let Some(tenant) = tenant {
+            self.refused.note_error(tenant, error);
+        }
     }
 
     /// Stores spans; returns when they are durable and visible.
@@ -113,22 +136,33 @@ impl Ingest {
         &self,
         caller: &Caller,
         spans: Vec<Span>,
+        held: Held,
+    ) -> Result<Appended, IngestError> {
+        let outcome = self.queued(caller, spans, held).await;
+        if let Err(error) = &outcome {
+            self.note(Some(&caller.tenant), error);
+        }
+        outcome
+    }
+
+    async fn queued(
+        &self,
+        caller: &Caller,
+        spans: Vec<Span>,
         mut held: Held,
     ) -> Result<Appended, IngestError> {
-        let busy = || {
-            self.counters.rejected_busy.fetch_add(1, Ordering::Relaxed);
-            IngestError::Busy
-        };
-        let decoded = spans.len().saturating_mul(SPAN_OVERHEAD_BYTES);
-        if held.bytes().saturating_add(decoded) > self.budget.limit() {
-            return Err(IngestError::TooMany(spans.len()));
-        }
-        held.grow(decoded).map_err(|Full| busy())?;
+        let decoded = memory::of(&spans);
+        held.settle(decoded).map_err(|Full| {
+            // What was reserved for it is given back by then, so what is held are the bytes of the body.
+            let alone = held.bytes().saturating_add(decoded);
+            if alone > self.budget.limit() { IngestError::TooMany(spans.len()) } else { IngestError::Busy }
+        })?;
+        held.enqueue().map_err(|Full| IngestError::Busy)?;
         let (reply, answer) = oneshot::channel();
         let batch = Batch { tenant: caller.tenant.clone(), spans };
         match self.queue.try_send(Job { batch, scope: caller.scope.clone(), reply, held }) {
             Ok(()) => {}
-            Err(mpsc::error::TrySendError::Full(_)) => return Err(busy()),
+            Err(mpsc::error::TrySendError::Full(_)) => return Err(IngestError::Busy),
             Err(mpsc::error::TrySendError::Closed(_)) => return Err(IngestError::Stopping),
         }
         answer.await.unwrap_or(Err(IngestError::Stopping))
@@ -177,7 +211,8 @@ impl Writer {
 async fn write_group(store: &dyn Store, cache: &Cache, streams: &Hub, jobs: Vec<Job>) {
     let mut batches = Vec::with_capacity(jobs.len());
     let mut waiting = Vec::with_capacity(jobs.len());
-    for job in jobs {
+    for mut job in jobs {
+        job.held.dequeue();
         waiting.push((job.scope, job.reply, job.held));
         batches.push(job.batch);
     }

@@ -1,7 +1,8 @@
-use std::io::Write;
+use std::{io::Write, time::Duration};
 
 use axum::body::Body;
 use bytes::Bytes;
+use futures_util::StreamExt as _;
 
 use super::{
     body::{self, BodyError, Encoding},
@@ -14,6 +15,10 @@ fn gzip(plain: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
+fn acme() -> nexarch_core::ids::TenantId {
+    "acme".parse().unwrap()
+}
+
 fn zstd(plain: &[u8]) -> Vec<u8> {
     zstd::encode_all(plain, 1).unwrap()
 }
@@ -23,8 +28,8 @@ async fn read(packed: Vec<u8>, encoding: Encoding, limit: usize) -> Result<Bytes
     let pieces: Vec<Result<Bytes, std::io::Error>> =
         packed.chunks(7_000).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
     let body = Body::from_stream(futures_util::stream::iter(pieces));
-    let budget = Budget::new(usize::MAX);
-    let mut held = budget.hold();
+    let budget = Budget::new(usize::MAX, 1);
+    let mut held = budget.hold(Some(&acme()));
     let whole = body::read(body, encoding, limit, &mut held).await;
     if let Ok(whole) = &whole {
         assert_eq!(budget.used(), whole.len(), "what is kept is accounted for");
@@ -70,8 +75,8 @@ async fn what_does_not_unpack_is_corrupt() {
 
 #[tokio::test]
 async fn a_spent_budget_is_busy() {
-    let budget = Budget::new(1_000);
-    let mut held = budget.hold();
+    let budget = Budget::new(1_000, 1);
+    let mut held = budget.hold(Some(&acme()));
     let outcome = body::read(Body::from(vec![1u8; 2_000]), Encoding::Identity, 1 << 20, &mut held).await;
     assert_eq!(outcome, Err(BodyError::Busy));
     drop(held);
@@ -80,8 +85,8 @@ async fn a_spent_budget_is_busy() {
 
 /// How often another task of the same thread had its turn while a body was read.
 async fn turns(packed: Vec<u8>, encoding: Encoding) -> usize {
-    let budget = Budget::new(usize::MAX);
-    let mut held = budget.hold();
+    let budget = Budget::new(usize::MAX, 1);
+    let mut held = budget.hold(Some(&acme()));
     let mut reading = std::pin::pin!(body::read(Body::from(packed), encoding, 64 << 20, &mut held));
     let mut turns = 0;
     std::future::poll_fn(|cx| {
@@ -105,8 +110,8 @@ async fn nobody_waits_for_a_bomb_to_inflate() {
 async fn a_bomb_stops_at_the_budget_long_before_the_limit() {
     let plain = vec![0u8; 32 << 20];
     for (packed, encoding) in [(gzip(&plain), Encoding::Gzip), (zstd(&plain), Encoding::Zstd)] {
-        let budget = Budget::new(4 << 20);
-        let mut held = budget.hold();
+        let budget = Budget::new(4 << 20, 1);
+        let mut held = budget.hold(Some(&acme()));
         let outcome = body::read(Body::from(packed), encoding, 64 << 20, &mut held).await;
         assert_eq!(outcome, Err(BodyError::Busy));
         assert!(held.bytes() > 2 << 20, "it was charged as it grew: {}", held.bytes());
@@ -115,8 +120,8 @@ async fn a_bomb_stops_at_the_budget_long_before_the_limit() {
 
 #[tokio::test(start_paused = true)]
 async fn a_body_that_does_not_come_is_told_to_come_again() {
-    let budget = Budget::new(1_000);
-    let mut held = budget.hold();
+    let budget = Budget::new(1_000, 1);
+    let mut held = budget.hold(Some(&acme()));
     let silent = Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>());
     let outcome = body::read(silent, Encoding::Identity, 1_000, &mut held).await;
     assert_eq!(outcome, Err(BodyError::Slow));
@@ -127,4 +132,55 @@ async fn a_body_that_does_not_come_is_told_to_come_again() {
         "senders of OTLP do not repeat 408"
     );
     assert!(error.retry_after.is_some());
+}
+
+/// What is packed with zstd is in memory beside what it unpacks to, and so are both in the account.
+#[tokio::test]
+async fn packed_and_plain_are_charged_as_long_as_there_are_both() {
+    // Hardly smaller when packed.
+    let plain: Vec<u8> =
+        (0..200_000u64).flat_map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes()).collect();
+    let packed = zstd(&plain);
+    assert!(packed.len() > plain.len() / 2);
+    for (limit, fits) in [(plain.len() + packed.len(), true), (plain.len() + packed.len() / 2, false)] {
+        let budget = Budget::new(limit, 1);
+        let mut held = budget.hold(Some(&acme()));
+        let outcome = body::read(Body::from(packed.clone()), Encoding::Zstd, 64 << 20, &mut held).await;
+        assert_eq!(
+            outcome.map(|whole| whole.len()),
+            if fits { Ok(plain.len()) } else { Err(BodyError::Busy) }
+        );
+        assert!(!fits || budget.used() == plain.len(), "what was packed is gone: {}", budget.used());
+    }
+}
+
+/// A body of so many bytes that comes in pieces, each after a pause; how it ended, and after how long.
+async fn paced(pieces: Vec<usize>, pause: Duration) -> (Result<usize, BodyError>, Duration) {
+    let stream = futures_util::stream::iter(pieces).then(move |len| async move {
+        tokio::time::sleep(pause).await;
+        Ok::<_, std::io::Error>(Bytes::from(vec![b' '; len]))
+    });
+    let budget = Budget::new(usize::MAX, 1);
+    let (mut held, begun) = (budget.hold(Some(&acme())), tokio::time::Instant::now());
+    let outcome = body::read(Body::from_stream(stream), Encoding::Identity, 64 << 20, &mut held).await;
+    (outcome.map(|whole| whole.len()), begun.elapsed())
+}
+
+/// Who keeps room busy has to come on: at an even pace any body does, but not one of which only the last bytes drip.
+#[tokio::test(start_paused = true)]
+async fn a_body_that_drips_is_given_up_long_before_one_that_is_slow() {
+    let pause = Duration::from_millis(2_500);
+    let (outcome, took) = paced(std::iter::once(60 << 20).chain([1; 100]).collect(), pause).await;
+    assert_eq!(outcome, Err(BodyError::Slow));
+    assert!(took < Duration::from_secs(25), "{took:?}");
+    for piece in [10, 4_000] {
+        let (outcome, took) = paced(vec![piece; 45], pause).await;
+        assert_eq!(outcome, Ok(45 * piece), "{took:?}");
+        assert!(took > Duration::from_secs(110));
+    }
+    // One that stops and goes on is let in.
+    let burst = [vec![1 << 20; 8], vec![200_000; 16]].concat();
+    assert!(paced(burst, pause).await.0.is_ok());
+    let (outcome, took) = paced(vec![1_000; 100], pause).await;
+    assert_eq!(outcome, Err(BodyError::Slow), "there is an end to it: {took:?}");
 }

@@ -24,6 +24,7 @@ mod doctor;
 #[cfg(feature = "azure")]
 mod entra;
 mod export;
+mod fair;
 mod figures;
 mod findings;
 mod freshness;
@@ -52,6 +53,7 @@ mod senders;
 mod stream;
 mod support;
 mod tls;
+mod upgrade;
 #[cfg(feature = "azure")]
 mod vault;
 mod warm;

@@ -112,3 +112,33 @@ fn honest_spans_of_any_shape_fit() {
         assert_eq!((json.rejected_total, json.spans.len()), (0, 200), "{text}");
     }
 }
+
+#[test]
+fn a_body_takes_no_more_room_than_there_is() {
+    let spans = vec![Span { attributes: vec![("k".into(), Value::Int(1)); 3], ..one_span() }; 4_000];
+    let (protobuf, json) = (encode_protobuf(&spans), encode_json(&spans));
+    for (body, encoding) in [(protobuf, Encoding::Protobuf), (json, Encoding::Json)] {
+        let body = body.into();
+        let with = |max_memory| decode(&body, encoding, &Rules { max_memory, ..Rules::default() }).unwrap();
+        assert_eq!(with(None).spans.len(), 4_000);
+        assert_eq!(with(Some(usize::MAX)).flags.too_many_elements, 0);
+        let cut = with(Some(1 << 20));
+        let room = cut.spans.len() * size_of::<Span>();
+        assert!((1 << 18..=1 << 20).contains(&room), "{encoding:?}: {room}");
+        assert_eq!(cut.flags.too_many_elements, 4_000 - cut.spans.len() as u64);
+    }
+    let sender = Resource { attributes: vec![("k".into(), Value::Int(1)); 100] };
+    let body = encode_protobuf(&[Span { resource: Arc::new(sender), ..one_span() }]).into();
+    let none = Rules { max_memory: Some(1_000), ..Rules::default() };
+    assert_eq!(decode(&body, Encoding::Protobuf, &none).unwrap().flags.too_many_elements, 1, "of a sender");
+}
+
+/// Of keys that are repeated in every span, no room is left behind.
+#[test]
+fn lists_give_back_the_room_of_repeated_keys() {
+    for field in [9, 11] {
+        let decoded = protobuf(repeated(field, 500));
+        let Span { attributes, events, .. } = &decoded.spans[1];
+        assert!(attributes.capacity() <= 2 * attributes.len() && events.capacity() <= 2 * events.len());
+    }
+}

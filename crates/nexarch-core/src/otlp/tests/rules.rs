@@ -158,18 +158,18 @@ fn times_are_judged_only_when_a_present_is_given() {
     let kept = |rules: Rules| decode(&body, Encoding::Protobuf, &rules).unwrap();
 
     assert_eq!(kept(Rules::default()).rejected_total, 0);
-    let decoded = kept(Rules { now_ns: Some(now), retention_ns: Some(day) });
+    let decoded = kept(Rules { now_ns: Some(now), retention_ns: Some(day), ..Rules::default() });
     let reasons: Vec<_> =
         decoded.rejected.iter().map(|rejected| (rejected.index, &rejected.reason)).collect();
     assert_eq!(reasons, [(0, &Reason::Expired), (4, &Reason::Future)]);
     assert_eq!(decoded.spans.iter().map(|span| span.start_ns).collect::<Vec<_>>(), starts[1..4]);
-    let without_retention = kept(Rules { now_ns: Some(now), retention_ns: None });
+    let without_retention = kept(Rules { now_ns: Some(now), ..Rules::default() });
     assert_eq!(without_retention.rejected_total, 1);
 }
 
 #[test]
 fn many_rejections_are_counted_and_few_are_told() {
-    let expired = Rules { now_ns: Some(u64::MAX), retention_ns: Some(1) };
+    let expired = Rules { now_ns: Some(u64::MAX), retention_ns: Some(1), ..Rules::default() };
     let spans = vec![one_span(); 1000];
     let decoded = decode(&encode_json(&spans).into(), Encoding::Json, &expired).unwrap();
     assert_eq!((decoded.received, decoded.spans.len(), decoded.rejected_total), (1000, 0, 1000));

@@ -173,7 +173,7 @@ async fn json<T: DeserializeOwned>(app: &App, request: Request) -> Result<T, Api
 }
 
 async fn receive(app: &App, body: Body) -> Result<Bytes, ApiError> {
-    let mut held = app.ingest.hold();
+    let mut held = app.ingest.hold_for_operator();
     Ok(body::read(body, Encoding::Identity, MAX_BODY, &mut held).await?)
 }
 

@@ -107,6 +107,26 @@ async fn the_offset_that_was_told_moves_the_same_spans_to_the_same_times() {
     }
 }
 
+/// A file that is gone when its turn comes is one problem: what others held is stored, and the counts and the offset are
+/// told, without which the same files could not be imported again.
+#[tokio::test]
+async fn a_file_that_goes_while_others_are_stored_costs_itself() {
+    let (large, small) = (file(good(30_000).as_bytes()), file(good(3).as_bytes()));
+    let paths = vec![large.path().to_owned(), small.path().to_owned(), large.path().to_owned()];
+    let mut small = Some(small);
+    let mut batches = 0;
+    let summary = run(paths, OPTIONS, |batch| {
+        batches += 1;
+        // The reader is far ahead, but not so far.
+        drop(small.take());
+        std::future::ready(Ok::<_, ()>(Stored { accepted: batch.len() as u64, duplicates: 0 }))
+    });
+    let summary = summary.await.unwrap();
+    assert_eq!((summary.accepted, summary.rejected, summary.files), (60_000, 1, 2));
+    assert!(summary.offset.is_some() && batches > 10);
+    assert!(summary.problems[0].reason.contains("it cannot be read any more"), "{:?}", summary.problems);
+}
+
 proptest! {
     #[test]
     fn offsets_survive_their_text(offset: i64) {
