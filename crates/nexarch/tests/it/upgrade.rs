@@ -33,6 +33,8 @@ fn nothing_upgrades_a_database_but_the_start_of_its_server() {
     assert!(made.status.success(), "{made:?}");
     assert_eq!(schema(&home), 1);
     let mut server = home.serve();
+    // It has heard of signals by now.
+    server.stranger().get("/api/v1/health").expect(200);
     assert!(server.terminate().success());
     assert!(schema(&home) > 1);
     assert!(home.output(["tenant", "list"]).status.success());
