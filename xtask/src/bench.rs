@@ -22,6 +22,10 @@ struct Row {
 
 const ROWS: &[Row] = &[
     Row { name: "memory-hit", cargo: &["-p", "nexarch-cache", "--bench", "memory_hit"] },
+    Row {
+        name: "statistics",
+        cargo: &["-p", "nexarch-cache", "--features", "testing", "--bench", "statistics"],
+    },
     Row { name: "redis-hit", cargo: &["-p", "nexarch-cache", "--bench", "redis_hit"] },
     Row { name: "recovery", cargo: &["-p", "nexarch-cache", "--bench", "redis_recovery"] },
     Row { name: "stampede", cargo: &["-p", "nexarch-testkit", "--bench", "nodes", "--", "stampede"] },
@@ -29,6 +33,8 @@ const ROWS: &[Row] = &[
     Row { name: "frozen", cargo: &["-p", "nexarch-testkit", "--bench", "nodes", "--", "frozen"] },
     Row { name: "freshness", cargo: &["-p", "nexarch-testkit", "--bench", "nodes", "--", "freshness"] },
     Row { name: "cached", cargo: &["-p", "nexarch", "--bench", "targets", "--", "cached"] },
+    Row { name: "packed", cargo: &["-p", "nexarch", "--bench", "targets", "--", "packed"] },
+    Row { name: "routes", cargo: &["-p", "nexarch", "--bench", "targets", "--", "routes"] },
     Row { name: "steady", cargo: &["-p", "nexarch", "--bench", "targets", "--", "steady"] },
     Row { name: "ingest", cargo: &["-p", "nexarch", "--bench", "targets", "--", "ingest"] },
     Row { name: "settle", cargo: &["-p", "nexarch", "--bench", "targets", "--", "settle"] },

@@ -28,6 +28,11 @@ const NEEDED: &[Package] = &[
         probe: &["openssl", "version"],
     },
     Package {
+        name: "prometheus",
+        why: "promtool, which reads pages of figures and tries alert rules",
+        probe: &["promtool", "--version"],
+    },
+    Package {
         name: "python3-venv",
         why: "the official OpenTelemetry SDK, and scripts that count without our code",
         // Debian ships `venv` with Python, but only this package brings what it needs to work.

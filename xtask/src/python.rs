@@ -14,7 +14,7 @@ const TESTS: Environment = Environment {
     name: "python",
     // Exact versions of everything, dependencies of dependencies too.
     requirements: "crates/nexarch/tests/it/python/requirements.txt",
-    imports: "flask, grpc, opentelemetry.sdk, rotel",
+    imports: "flask, grpc, opentelemetry.sdk, prometheus_client, rotel",
 };
 
 /// A virtual environment below the target folder.

@@ -97,7 +97,7 @@ impl Inner {
             count(&tier.counts.over_quota);
             return false;
         }
-        match tier.remote.set(&name, packed, left).await {
+        match tier.set(&name, packed, left).await {
             Ok(()) => {
                 count(&tier.counts.written);
                 true

@@ -7,6 +7,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::error::Error;
 use crate::fairness::Budget;
 use crate::key::is_name;
+use crate::node::Node;
 use crate::operation::{Operation, Operations};
 use crate::remote::Remote;
 use crate::removal::Removals;
@@ -208,6 +209,7 @@ impl Builder {
             tier: self.remote.map(|remote| {
                 Tier::new(remote, self.sealer, self.scope_max_remote_bytes, self.max_remote_value_bytes)
             }),
+            node: Node::new(operations.len()),
             switched: Mutex::new(self.clock.wall()),
             authority: self.authority,
             clock: self.clock,

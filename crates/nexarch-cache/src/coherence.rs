@@ -75,7 +75,7 @@ impl Inner {
             return Reach::Node;
         }
         for message in Message::of(self.tenants.epoch(), scope, versions) {
-            if let Err(error) = tier.remote.publish(message.encode().into()).await {
+            if let Err(error) = tier.publish(message.encode().into()).await {
                 tier.failed(&error);
                 count(&tier.counts.not_published);
                 return Reach::Node;
@@ -93,6 +93,7 @@ impl Inner {
             return;
         };
         count(&tier.counts.heard);
+        let now = crate::clock::micros(self.clock.wall());
         for raised in message.raised {
             let (part, version) = match raised {
                 Raised::All(version) => (Part::Tenant, version),
@@ -102,6 +103,7 @@ impl Inner {
                     None => continue,
                 },
             };
+            tier.counts.lag.record(Duration::from_micros(now.saturating_sub(version)));
             if self.knows_all {
                 tenant.mirror.hear(part, version);
             } else if self.plausible(version) {

@@ -11,11 +11,13 @@ use crate::operation::{Operation, OperationId};
 use crate::others::Lease;
 use crate::read::{Computed, Read, Shape};
 use crate::tenants::Tenant;
+use crate::variant::Variants;
 use futures_util::FutureExt;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use tracing::Instrument;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// What a flight brought.
@@ -108,7 +110,9 @@ impl Inner {
     {
         let began = self.clock.boot();
         let fence = needed.fence;
-        let computed = AssertUnwindSafe(async move { compute(fence).await }).catch_unwind();
+        let name = self.operations.get(plan.operation).map_or("", |operation| &operation.name);
+        let span = tracing::debug_span!("compute", operation = name);
+        let computed = AssertUnwindSafe(async move { compute(fence).await }).catch_unwind().instrument(span);
         let computed = tokio::time::timeout(plan.hard_timeout, computed).await;
         let mut cost = self.clock.boot().since(began);
         if let Ok(Ok(Ok(Computed { took: Some(took), .. }))) = &computed {
@@ -124,7 +128,9 @@ impl Inner {
             // The database was set back, which nobody else here would notice: the next read asks.
             self.truth.distrust(self.clock.boot());
         }
-        tenant.counters.of(plan.operation).computed(cost, computed.is_err());
+        for counters in self.counted(tenant, plan.operation) {
+            counters.computed(cost, computed.is_err());
+        }
         let (computed, label) = computed.inspect_err(|_| self.give_up(plan))?;
 
         // Seen, therefore committed: no later read on this node may get less.
@@ -150,6 +156,7 @@ impl Inner {
             negative: computed.negative,
             early: early::begins(began, expires, cost),
             refreshing: false.into(),
+            variants: Variants::default(),
         });
         let stored = self.store(tenant, key, &entry);
         if entry.fresh(self.clock.boot()) {

@@ -105,6 +105,13 @@ impl Counters {
         self.operations[operation.index()].get_or_init(Box::default)
     }
 
+    /// Adds its memory hits to those of others, by operation.
+    pub(crate) fn add_hits(&self, sums: &mut [u64]) {
+        for (sum, counters) in sums.iter_mut().zip(&self.operations) {
+            *sum += counters.get().map_or(0, |counters| counters.hits());
+        }
+    }
+
     /// Stamps an invalidation; `count` says whether it is one that somebody was told of.
     pub(crate) fn invalidated(&self, operation: OperationId, at: SystemTime, cause: Cause, count: bool) {
         let counters = self.of(operation);

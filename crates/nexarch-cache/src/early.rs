@@ -111,6 +111,7 @@ impl Inner {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::variant::Variants;
 
     fn entry(cost: Duration) -> Entry {
         let (computed_at, expires) = (at(1000), at(1100));
@@ -127,6 +128,7 @@ mod tests {
             cost,
             negative: false,
             refreshing: false.into(),
+            variants: Variants::default(),
         }
     }
 

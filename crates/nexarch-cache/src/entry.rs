@@ -3,6 +3,7 @@
 use crate::clock::BootTime;
 use crate::fence::Fence;
 use crate::key::push_hex;
+use crate::variant::Variants;
 use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -11,7 +12,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 /// What an entry costs beyond its body and parameters, in bytes: the entry itself, its slot and its place in the
 /// index, rounded up.
-const OVERHEAD: usize = 320;
+const OVERHEAD: usize = 420;
 
 /// The most of a TTL that jitter takes away: one part in ten, so that what was computed together does not expire
 /// together.
@@ -43,6 +44,8 @@ pub(crate) struct Entry {
     pub(crate) early: BootTime,
     /// A hit did.
     pub(crate) refreshing: AtomicBool,
+    /// Other forms of the body; not in its weight, but charged as they come.
+    pub(crate) variants: Variants,
 }
 
 impl Entry {

@@ -25,6 +25,8 @@ pub(crate) struct Budget {
 #[derive(Debug, Default)]
 struct Holdings {
     total: u64,
+    /// Entries that gave way.
+    evictions: u64,
     /// Bytes by [`Account`].
     bytes: Vec<u64>,
     /// The same in order, without those that hold nothing: making room for one large value may take thousands of small ones
@@ -54,6 +56,11 @@ impl Budget {
 
     pub(crate) fn total(&self) -> u64 {
         lock(&self.holdings).total
+    }
+
+    /// Entries of all scopes that gave way to others since it was made.
+    pub(crate) fn evictions(&self) -> u64 {
+        lock(&self.holdings).evictions
     }
 
     pub(crate) fn open(self: &Arc<Self>, ring: Ring) -> Account {
@@ -96,17 +103,40 @@ impl Account {
         let mut holdings = lock(&self.budget.holdings);
         let Inserted::Kept { freed } = self.ring.insert(key, entry) else { return false };
         holdings.change(self.at, freed, weight);
+        if !self.make_room(&mut holdings, &key, now) {
+            // Nothing else of its own to give, and nobody holds more: it is this value that does not fit.
+            let own = self.ring.remove(&key);
+            holdings.change(self.at, own, 0);
+            return false;
+        }
+        true
+    }
+
+    /// Lets entries go until the budget holds, but for `spare`; says whether it does.
+    fn make_room(&self, holdings: &mut Holdings, spare: &EntryKey, now: BootTime) -> bool {
         while holdings.total > self.budget.max_bytes {
-            let victim = self.budget.victim(&holdings, self.at);
-            let spare = (victim == self.at).then_some(&key);
+            let victim = self.budget.victim(holdings, self.at);
+            let spare = (victim == self.at).then_some(spare);
             let evicted = holdings.rings[victim].as_ref().and_then(|ring| ring.evict_one(spare, now));
-            let Some(evicted) = evicted else {
-                // Nothing else of its own to give, and nobody holds more: it is this value that does not fit.
-                let own = self.ring.remove(&key);
-                holdings.change(self.at, own, 0);
-                return false;
-            };
+            let Some(evicted) = evicted else { return false };
+            holdings.evictions += 1;
             holdings.change(victim, evicted, 0);
+        }
+        true
+    }
+
+    /// Charges an entry that is held for `more` bytes and makes room for them; says whether it may keep them.
+    pub(crate) fn grow(&self, key: &EntryKey, entry: &Arc<Entry>, more: u64, now: BootTime) -> bool {
+        let mut holdings = lock(&self.budget.holdings);
+        if !self.ring.grow(key, entry, more) {
+            return false;
+        }
+        holdings.change(self.at, 0, more);
+        if !self.make_room(&mut holdings, key, now) {
+            // Only itself is left to give way: it goes on without.
+            let back = self.ring.shrink(key, entry, more);
+            holdings.change(self.at, back, 0);
+            return false;
         }
         true
     }

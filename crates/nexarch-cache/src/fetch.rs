@@ -12,6 +12,7 @@ use crate::remote::RemoteError;
 use crate::seal::Sealer;
 use crate::tenants::Tenant;
 use crate::tier::{Moment, Tier};
+use crate::variant::Variants;
 use bytes::Bytes;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -51,7 +52,7 @@ impl Inner {
     ) -> Fetched {
         let name = self.name(tenant, plan);
         let most = (self.max_value_bytes + plan.params.len() + envelope::OVERHEAD).min(tier.max_value_bytes);
-        let value = match tier.remote.get(&name, most).await {
+        let value = match tier.get(&name, most).await {
             Ok(Some(value)) => value,
             Ok(None) => return Fetched::Miss(None),
             Err(RemoteError::TooLarge) => return Fetched::Refused(Rejected::TooLarge),
@@ -185,5 +186,6 @@ fn entry(plan: &Plan, head: &Head, (body, etag): (Bytes, Box<str>), moment: Mome
         negative: head.negative,
         early: early::begins(computed_at, expires, head.cost),
         refreshing: false.into(),
+        variants: Variants::default(),
     }
 }

@@ -15,6 +15,7 @@ use crate::tenants::Tenant;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use tokio::sync::Notify;
+use tracing::Instrument;
 
 /// What a flight is of. The parameters are part of it: two that share a hash share no computation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -188,10 +189,12 @@ impl Inner {
         flight.by_caller = false;
         let handle = Arc::clone(&flight.ticket.handle);
         let (inner, plan) = (Arc::clone(self), plan.clone());
-        self.tracker.spawn(async move {
+        let task = async move {
             let result = inner.run(&flight, &plan, needed, looked, compute).await;
             flight.land(result);
-        });
+        };
+        // In a trace it belongs to the read that began it.
+        self.tracker.spawn(task.in_current_span());
         handle.landed().await.unwrap_or(Err(Error::Dropped))
     }
 
@@ -256,6 +259,6 @@ impl Inner {
                 inner.obtain(&tenant, &plan, needed, None, compute).await
             }
         };
-        self.tracker.spawn(task).await.unwrap_or(Err(Error::Dropped))
+        self.tracker.spawn(task.in_current_span()).await.unwrap_or(Err(Error::Dropped))
     }
 }

@@ -1,5 +1,6 @@
 //! Durations by powers of two, each in four parts: 12 % apart, no lock, a fixed size.
 
+use crate::stats::Distribution;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -8,6 +9,8 @@ const PARTS: usize = 4;
 /// The lowest bucket is below 2^6 ns, the highest above 2^38 ns (4.6 minutes).
 const LOWEST: u32 = 6;
 const BUCKETS: usize = (38 - LOWEST as usize) * PARTS + 1;
+/// What is shown to others of it: the powers of two between 128 ns and 34 s.
+const SHOWN: std::ops::RangeInclusive<u32> = 7..=35;
 
 #[derive(Debug)]
 pub(crate) struct Histogram {
@@ -46,6 +49,18 @@ impl Histogram {
             }
         }
         0.0
+    }
+
+    /// How many took how long. A duration of exactly a bound counts as longer: one nanosecond in the figures.
+    pub(crate) fn distribution(&self) -> Distribution {
+        let counts: Vec<u64> = self.counts.iter().map(|c| u64::from(c.load(Ordering::Relaxed))).collect();
+        let below = |power: u32| counts[..=(power - LOWEST) as usize * PARTS].iter().sum();
+        Distribution {
+            buckets: SHOWN.map(|power| (f64::from(power).exp2() / 1e9, below(power))).collect(),
+            // Not the counter: it may be ahead of the buckets for a moment, and the last bucket is all of them.
+            count: counts.iter().sum(),
+            sum: self.sum_ns.load(Ordering::Relaxed) as f64 / 1e9,
+        }
     }
 
     /// The mean in milliseconds; 0 when there are none.
@@ -87,6 +102,22 @@ mod tests {
             let found = histogram.quantile_ms(0.5) * 1e6;
             prop_assert!((found / ns as f64 - 1.0).abs() <= 0.125, "{found} for {ns}");
         }
+    }
+
+    #[test]
+    fn a_distribution_adds_up_and_keeps_its_bounds() {
+        let histogram = Histogram::default();
+        for ns in [0, 127, 129, 1_000_000, u64::MAX] {
+            histogram.record(Duration::from_nanos(ns));
+        }
+        let found = histogram.distribution();
+        assert_eq!(found.count, 5);
+        assert_eq!(found.buckets.first(), Some(&(128e-9, 2)));
+        assert_eq!(found.buckets[1], (256e-9, 3));
+        let of = |seconds: f64| found.buckets.iter().find(|(le, _)| *le >= seconds).unwrap().1;
+        assert_eq!((of(0.0005), of(0.002)), (3, 4));
+        assert_eq!(found.buckets.last().unwrap().1, 4, "the longest is longer than the last bound");
+        assert!(found.buckets.windows(2).all(|pair| pair[0].0 < pair[1].0 && pair[0].1 <= pair[1].1));
     }
 
     #[test]

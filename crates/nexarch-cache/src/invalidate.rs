@@ -208,6 +208,7 @@ impl Inner {
     fn stamp(&self, tenant: &Tenant, operation: OperationId, cause: Cause) {
         if operation.index() < self.operations.len() {
             tenant.counters.invalidated(operation, self.clock.wall(), cause, cause.counts());
+            self.node.invalidated(operation, cause);
         }
     }
 

@@ -32,6 +32,7 @@ mod local;
 mod memory;
 mod message;
 mod mirror;
+mod node;
 mod obtain;
 // Not declared in the file that it tests: others compile that file over types of their own.
 #[cfg(test)]
@@ -59,6 +60,7 @@ pub mod testing;
 mod tier;
 mod truth;
 mod typed;
+mod variant;
 mod warm;
 
 pub use authority::{Authority, Invalidation, ScopeVersions, TruthRead};
@@ -74,19 +76,20 @@ pub use fence::{Epoch, Fence};
 pub use invalidate::{Changed, Commit, Invalidated};
 pub use key::Scope;
 pub use local::LocalAuthority;
+pub use node::{NodeOperation, NodeRemote, NodeStats};
 pub use operation::{Operation, OperationId};
 pub use outcome::{Answer, Outcome};
 pub use read::{Computed, Directives, Read};
 #[cfg(feature = "redis")]
 pub use redis::{
     RedisConfig, RedisConfigError, RedisFinding, RedisMistake, RedisMode, RedisRemote, RedisStep, RedisToken,
-    RedisTokens, Verdict,
+    RedisTokenState, RedisTokens, Verdict,
 };
-pub use remote::{Breaker, Reason, Remote, RemoteError, RemoteStatus, Removed};
+pub use remote::{Breaker, Losses, Reason, Remote, RemoteError, RemoteStatus, Removed};
 pub use removal::Removal;
 pub use stats::{
-    Cause, LastInvalidated, MemoryStats, OperationStats, Quantiles, RemoteCounts, RemoteStats, ScopeStats,
-    Totals,
+    Cause, Distribution, LastInvalidated, MemoryStats, OperationStats, Quantiles, RemoteCounts, RemoteStats,
+    ScopeStats, Totals,
 };
 pub use status::{Backend, Condition, Mode, Status};
 pub use typed::Typed;

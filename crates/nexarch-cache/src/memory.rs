@@ -49,6 +49,8 @@ struct Slot {
     entry: Arc<Entry>,
     /// Its place in the ring.
     at: usize,
+    /// What its forms weigh beside it.
+    grown: u64,
     used: AtomicBool,
 }
 
@@ -147,6 +149,28 @@ impl Ring {
         self.read().ring.len()
     }
 
+    /// Charges the very `entry` for `more` bytes; `false` when it is not held any more.
+    pub(super) fn grow(&self, key: &EntryKey, entry: &Arc<Entry>, more: u64) -> bool {
+        let mut inner = self.write();
+        let Some(slot) = inner.index.get_mut(key).filter(|slot| Arc::ptr_eq(&slot.entry, entry)) else {
+            return false;
+        };
+        slot.grown += more;
+        inner.usage[key.operation.index()].bytes += more;
+        true
+    }
+
+    /// Takes back what [`Self::grow`] charged; returns how much, nothing when the entry is gone with it.
+    pub(super) fn shrink(&self, key: &EntryKey, entry: &Arc<Entry>, less: u64) -> u64 {
+        let mut inner = self.write();
+        let Some(slot) = inner.index.get_mut(key).filter(|slot| Arc::ptr_eq(&slot.entry, entry)) else {
+            return 0;
+        };
+        slot.grown -= less;
+        inner.usage[key.operation.index()].bytes -= less;
+        less
+    }
+
     /// Drops the entry of `key`; returns its weight.
     pub(super) fn remove(&self, key: &EntryKey) -> u64 {
         self.write().remove(key)
@@ -196,7 +220,7 @@ impl Inner {
         } else {
             self.ring[at] = Some(key);
         }
-        self.index.insert(key, Slot { entry, at, used: AtomicBool::new(false) });
+        self.index.insert(key, Slot { entry, at, grown: 0, used: AtomicBool::new(false) });
     }
 
     /// Returns the weight of what was there.
@@ -204,7 +228,7 @@ impl Inner {
         let Some(slot) = self.index.remove(key) else { return 0 };
         self.ring[slot.at] = None;
         self.free.push(slot.at);
-        let weight = slot.entry.weight();
+        let weight = slot.entry.weight() + slot.grown;
         let usage = &mut self.usage[key.operation.index()];
         usage.entries -= 1;
         usage.bytes -= weight;
@@ -217,6 +241,7 @@ mod tests {
     use super::*;
     use crate::fence::{Epoch, Fence};
     use crate::operation::{Operation, Operations};
+    use crate::variant::Variants;
     use std::time::Duration;
 
     const NOW: BootTime = BootTime::from_nanos(1);
@@ -245,6 +270,7 @@ mod tests {
             negative: false,
             early: NOW.plus(Duration::from_secs(1)),
             refreshing: false.into(),
+            variants: Variants::default(),
         })
     }
 

@@ -116,7 +116,7 @@ impl Inner {
             tokio::time::sleep(patience.pause).await;
             patience.pause = (patience.pause * 3 / 2).min(patience.longest).max(FIRST_LOOK);
             // Sent together: it is one round trip.
-            let looks = join(self.promised(tier, tenant, plan, needed), tier.remote.head(&lease.0, 1));
+            let looks = join(self.promised(tier, tenant, plan, needed), tier.head(&lease.0, 1));
             match looks.await {
                 (Ok(true), _) => match self.fetch(tier, tenant, plan, needed).await {
                     Fetched::Hit(entry) => return Waited::Found(entry),
@@ -142,7 +142,7 @@ impl Inner {
         plan: &Plan,
         needed: &Fence,
     ) -> Result<bool, RemoteError> {
-        let head = tier.remote.head(&self.name(tenant, plan), envelope::HEADER).await;
+        let head = tier.head(&self.name(tenant, plan), envelope::HEADER).await;
         let head = match head {
             Err(RemoteError::Foreign) => None,
             head => head?,
@@ -178,11 +178,11 @@ impl Inner {
         let inner = Arc::clone(self);
         self.tracker.spawn(async move {
             let Some(tier) = &inner.tier else { return };
-            let holder = tier.remote.get(&lease.0, tier.token.len()).await;
+            let holder = tier.get(&lease.0, tier.token.len()).await;
             // Between the two another may take it: then its others do not wait for it, and that is all.
             if matches!(holder, Ok(Some(holder)) if holder == tier.token[..]) {
                 // An empty value is none already.
-                let _ = tier.remote.set(&lease.0, Bytes::new(), GIVEN_UP).await;
+                let _ = tier.set(&lease.0, Bytes::new(), GIVEN_UP).await;
             }
         });
     }
@@ -205,19 +205,19 @@ enum Waited {
 /// Takes the lease unless it is taken.
 async fn take(tier: &Tier, lease: &Lease, ttl: Duration) -> Taken {
     let own = Bytes::copy_from_slice(&tier.token);
-    match tier.remote.set_if_absent(&lease.0, own.clone(), ttl).await {
+    match tier.set_if_absent(&lease.0, own.clone(), ttl).await {
         Ok(true) => return Taken::Now,
         Ok(false) => {}
         Err(_) => return Taken::Unknown,
     }
-    match tier.remote.get(&lease.0, tier.token.len()).await {
+    match tier.get(&lease.0, tier.token.len()).await {
         Ok(Some(holder)) if holder != tier.token[..] => return Taken::ByAnother,
         Ok(Some(_)) | Err(_) => return Taken::Unknown,
         Ok(None) => {}
     }
     // It is being given up. Whoever else sees that comes as late as this one, and one of them gets it.
     tokio::time::sleep(GIVEN_UP * 2).await;
-    match tier.remote.set_if_absent(&lease.0, own, ttl).await {
+    match tier.set_if_absent(&lease.0, own, ttl).await {
         Ok(true) => Taken::Now,
         Ok(false) => Taken::ByAnother,
         Err(_) => Taken::Unknown,

@@ -70,6 +70,32 @@ impl Outcome {
     }
 }
 
+impl Outcome {
+    /// What it was, in one word, for logs: `hit`, `stale`, `miss`, `collapsed`, `requested` or `bypass`.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::HitMemory { .. } | Self::HitRedis { .. } => "hit",
+            Self::Expired { .. } | Self::Overtaken { .. } | Self::StaleOnError { .. } => "stale",
+            Self::Miss { .. } => "miss",
+            Self::Collapsed => "collapsed",
+            Self::Requested { .. } => "requested",
+            Self::Bypass => "bypass",
+        }
+    }
+
+    /// The tier that the value came from: `memory`, `redis`, or `none` where it was computed.
+    pub const fn tier(self) -> &'static str {
+        match self {
+            Self::HitMemory { .. }
+            | Self::Expired { .. }
+            | Self::Overtaken { .. }
+            | Self::StaleOnError { .. } => "memory",
+            Self::HitRedis { .. } => "redis",
+            Self::Miss { .. } | Self::Collapsed | Self::Requested { .. } | Self::Bypass => "none",
+        }
+    }
+}
+
 struct CacheStatus<'a> {
     outcome: Outcome,
     cache: &'a str,
@@ -224,6 +250,11 @@ mod tests {
         ];
         for (outcome, text) in cases {
             assert_eq!(outcome.cache_status("nexarch").to_string(), text);
+            let from_memory = text.contains("detail=memory") || text.contains("fwd=stale");
+            let tier = if from_memory { "memory" } else { "none" };
+            assert_eq!(outcome.tier(), if text.contains("detail=redis") { "redis" } else { tier });
+            assert_eq!(outcome.word() == "stale", text.contains("ttl=-"));
+            assert_eq!(outcome.word() == "hit", text.contains("hit;") && !text.contains("ttl=-"));
         }
     }
 }

@@ -118,6 +118,20 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// All, in the order of their declaration.
+    pub const ALL: [Self; 10] = [
+        Self::Connecting,
+        Self::Refused,
+        Self::Timeout,
+        Self::Dns,
+        Self::Tls,
+        Self::Auth,
+        Self::Readonly,
+        Self::Oom,
+        Self::Protocol,
+        Self::Messages,
+    ];
+
     /// The word, as health answers give it.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -163,6 +177,22 @@ impl Breaker {
     }
 }
 
+/// How often a tier that was usable was lost, by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Losses([u64; Reason::ALL.len()]);
+
+impl Losses {
+    /// One more.
+    pub(crate) fn add(&mut self, reason: Reason) {
+        self.0[reason as usize] += 1;
+    }
+
+    /// Losses for this reason; [`Reason::Connecting`] where it was back before one was known.
+    pub fn of(&self, reason: Reason) -> u64 {
+        self.0[reason as usize]
+    }
+}
+
 /// The state of a shared tier.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RemoteStatus {
@@ -179,6 +209,8 @@ pub struct RemoteStatus {
     pub breaker: Breaker,
     /// Connections that were replaced or came back since the start.
     pub reconnects: u64,
+    /// How often its values were lost since the start.
+    pub losses: Losses,
     /// Answer times of the tier lately, median and 99th percentile.
     pub round_trip: (Duration, Duration),
 }

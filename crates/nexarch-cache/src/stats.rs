@@ -29,6 +29,22 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// All, in the order of their declaration.
+    pub const ALL: [Self; 6] =
+        [Self::Ingest, Self::Settle, Self::Manual, Self::Workflow, Self::Retention, Self::Restore];
+
+    /// The word, as statistics give it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ingest => "ingest",
+            Self::Settle => "settle",
+            Self::Manual => "manual",
+            Self::Workflow => "workflow",
+            Self::Retention => "retention",
+            Self::Restore => "restore",
+        }
+    }
+
     /// Whether it counts as an invalidation: those that somebody asked for and was answered.
     pub(crate) fn counts(self) -> bool {
         matches!(self, Self::Ingest | Self::Manual | Self::Workflow)
@@ -107,6 +123,17 @@ pub struct Quantiles {
     pub p50: f64,
     /// The 99th percentile.
     pub p99: f64,
+}
+
+/// Durations by how long they were: a histogram as Prometheus has it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Distribution {
+    /// For each bound, in seconds and ascending: durations up to it.
+    pub buckets: Vec<(f64, u64)>,
+    /// All of them.
+    pub count: u64,
+    /// Their sum, in seconds.
+    pub sum: f64,
 }
 
 /// When and why values became old.

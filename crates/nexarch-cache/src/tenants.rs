@@ -60,6 +60,8 @@ pub(crate) struct Tenants {
     budget: Arc<Budget>,
     /// Written only while every shard is locked, read under any of them.
     epoch: AtomicU64,
+    /// Memory hits of scopes that are gone, by operation.
+    retired: Box<[AtomicU64]>,
     shards: [RwLock<Shard>; SHARDS],
 }
 
@@ -111,7 +113,8 @@ impl Tenants {
     pub(crate) fn new(limits: Limits, budget: Arc<Budget>) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        Self { id, limits, budget, epoch: AtomicU64::new(0), shards: Default::default() }
+        let retired = (0..limits.operations).map(|_| AtomicU64::new(0)).collect();
+        Self { id, limits, budget, epoch: AtomicU64::new(0), retired, shards: Default::default() }
     }
 
     /// The epoch read last; 0 before the first.
@@ -192,6 +195,7 @@ impl Tenants {
         if let Some(removed) = shard.remove(scope) {
             // Its flights, and scopes at home in it, may hold it yet.
             removed.close();
+            self.retire(&removed);
         }
     }
 
@@ -260,8 +264,29 @@ impl Tenants {
             let oldest = idle.min_by_key(|t| t.last_read.load(Ordering::Relaxed)).map(|t| t.scope.clone());
             let Some(tenant) = oldest.and_then(|scope| shard.remove(&scope)) else { return false };
             tenant.close();
+            self.retire(&tenant);
         }
         true
+    }
+
+    /// Keeps the hits of a scope that just left the map; under the lock of its shard.
+    fn retire(&self, tenant: &Tenant) {
+        let mut hits = vec![0; self.retired.len()];
+        tenant.counters.add_hits(&mut hits);
+        for (sum, hits) in self.retired.iter().zip(hits) {
+            sum.fetch_add(hits, Ordering::SeqCst);
+        }
+    }
+
+    /// Memory hits of all scopes that are or were, by operation, and those that are. Of a scope that leaves meanwhile they
+    /// may be missing, and are never there twice: what was retired is looked at first.
+    pub(crate) fn hits(&self) -> (Vec<u64>, Vec<Arc<Tenant>>) {
+        let mut hits: Vec<u64> = self.retired.iter().map(|sum| sum.load(Ordering::SeqCst)).collect();
+        let tenants = self.all();
+        for tenant in &tenants {
+            tenant.counters.add_hits(&mut hits);
+        }
+        (hits, tenants)
     }
 
     fn shard(&self, scope: &Scope) -> &RwLock<Shard> {

@@ -2,13 +2,17 @@
 
 use crate::clock::{BootTime, Clock, micros};
 use crate::envelope::Rejected;
+use crate::histogram::Histogram;
 use crate::remote::{Remote, RemoteError, RemoteStatus};
 use crate::seal::Sealer;
+use bytes::Bytes;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::Instant;
+use tracing::Instrument;
 
 /// Values on their way to the tier at once. More are not sent: they are in memory, and the next computation of the key
 /// sends it again.
@@ -24,6 +28,7 @@ const MAX_PUBLISHES: usize = 256;
 #[derive(Debug)]
 pub(crate) struct Tier {
     pub(crate) remote: Arc<dyn Remote>,
+    times: [Histogram; Command::ALL.len()],
     status: watch::Receiver<RemoteStatus>,
     pub(crate) sealer: Option<Sealer>,
     /// Tells this process from others.
@@ -51,6 +56,31 @@ pub(crate) struct Counts {
     pub(crate) heard: AtomicU64,
     pub(crate) garbled: AtomicU64,
     pub(crate) waited_for_others: AtomicU64,
+    pub(crate) lag: Histogram,
+}
+
+/// What is asked of the tier on the way of a read or a change.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Command {
+    Get,
+    Head,
+    Set,
+    SetIfAbsent,
+    Publish,
+}
+
+impl Command {
+    pub(crate) const ALL: [Self; 5] = [Self::Get, Self::Head, Self::Set, Self::SetIfAbsent, Self::Publish];
+
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "get",
+            Self::Head => "head",
+            Self::Set => "set",
+            Self::SetIfAbsent => "set_if_absent",
+            Self::Publish => "publish",
+        }
+    }
 }
 
 /// Values that were not used, by reason.
@@ -70,6 +100,7 @@ impl Tier {
         Self {
             status: remote.status(),
             remote,
+            times: Default::default(),
             token: RandomState::new().hash_one("node").to_le_bytes(),
             sealer,
             scope_max_bytes,
@@ -93,6 +124,61 @@ impl Tier {
     /// The median answer time lately; zero when nothing was measured yet.
     pub(crate) fn round_trip(&self) -> Duration {
         self.status.borrow().round_trip.0
+    }
+
+    pub(crate) fn times(&self, command: Command) -> &Histogram {
+        &self.times[command as usize]
+    }
+
+    pub(crate) async fn get(&self, key: &str, max_bytes: usize) -> Result<Option<Bytes>, RemoteError> {
+        self.timed(Command::Get, self.remote.get(key, max_bytes)).await
+    }
+
+    pub(crate) async fn head(&self, key: &str, bytes: usize) -> Result<Option<Bytes>, RemoteError> {
+        self.timed(Command::Head, self.remote.head(key, bytes)).await
+    }
+
+    pub(crate) async fn set(&self, key: &str, value: Bytes, ttl: Duration) -> Result<(), RemoteError> {
+        self.timed(Command::Set, self.remote.set(key, value, ttl)).await
+    }
+
+    pub(crate) async fn set_if_absent(
+        &self,
+        key: &str,
+        value: Bytes,
+        ttl: Duration,
+    ) -> Result<bool, RemoteError> {
+        self.timed(Command::SetIfAbsent, self.remote.set_if_absent(key, value, ttl)).await
+    }
+
+    pub(crate) async fn publish(&self, message: Bytes) -> Result<(), RemoteError> {
+        self.timed(Command::Publish, self.remote.publish(message)).await
+    }
+
+    /// A call and how long it took. One that was not sent took nothing. Neither key nor value is told: who may read a
+    /// trace need not be who may read the values.
+    async fn timed<T>(
+        &self,
+        command: Command,
+        call: impl Future<Output = Result<T, RemoteError>>,
+    ) -> Result<T, RemoteError> {
+        let word = command.as_str();
+        let span = tracing::debug_span!(
+            "redis",
+            otel.kind = "client",
+            db.system.name = "redis",
+            db.operation.name = word,
+            "error.type" = tracing::field::Empty
+        );
+        let began = Instant::now();
+        let answer = call.instrument(span.clone()).await;
+        if let Err(error) = &answer {
+            span.record("error.type", tracing::field::display(error));
+        }
+        if !matches!(answer, Err(RemoteError::Away)) {
+            self.times(command).record(began.elapsed());
+        }
+        answer
     }
 
     /// The right to send a value of this many bytes; given back when dropped.

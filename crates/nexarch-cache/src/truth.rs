@@ -6,18 +6,21 @@ use crate::cache::Inner;
 use crate::clock::{BootTime, Clock};
 use crate::error::{BoxError, Error, SharedError};
 use crate::fence::Epoch;
+use crate::histogram::Histogram;
 use crate::key::Scope;
 use crate::mirror::{Sent, Trust};
 use crate::promise::Promise;
 use crate::stats::Cause;
 use crate::sync::lock;
 use crate::tenants::Tenant;
+use crate::tier::count;
 use futures_util::FutureExt;
 use std::collections::{HashSet, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
+use tracing::Instrument;
 
 /// How long one read of the authority may take, retries after a change of epoch included.
 pub(crate) const DEADLINE: Duration = Duration::from_millis(500);
@@ -41,6 +44,8 @@ pub(crate) struct Truth {
     floor: AtomicU64,
     auth_version: AtomicU64,
     clocks: Mutex<Option<(BootTime, SystemTime)>>,
+    times: Histogram,
+    errors: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -92,6 +97,16 @@ impl Truth {
 
     pub(crate) fn auth_version(&self) -> u64 {
         self.auth_version.load(Ordering::SeqCst)
+    }
+
+    /// Times of the reads that were answered.
+    pub(crate) fn times(&self) -> &Histogram {
+        &self.times
+    }
+
+    /// Reads that were not.
+    pub(crate) fn errors(&self) -> u64 {
+        self.errors.load(Ordering::Relaxed)
     }
 
     /// From now on only what is sent later is trusted; what was sent at this very moment is not.
@@ -187,11 +202,17 @@ impl Inner {
             let scopes: Vec<Scope> = batch.scopes.iter().cloned().collect();
             let read =
                 AssertUnwindSafe(tokio::time::timeout(DEADLINE, self.read_once(&scopes))).catch_unwind();
-            let result = match read.await {
+            let began = self.clock.boot();
+            let result = match read.instrument(tracing::debug_span!("authority", scopes = scopes.len())).await
+            {
                 Ok(Ok(result)) => result,
                 Ok(Err(_elapsed)) => Err(BoxError::from(format!("no answer within {DEADLINE:?}"))),
                 Err(_panic) => Err(BoxError::from("the authority panicked")),
             };
+            match &result {
+                Ok(()) => self.truth.times.record(self.clock.boot().since(began)),
+                Err(_) => count(&self.truth.errors),
+            }
             batch.reply.keep(result.map_err(Arc::from));
         }
     }

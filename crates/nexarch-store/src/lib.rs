@@ -79,6 +79,9 @@ pub trait Store: Send + Sync + 'static {
     /// more, and the next one meets the error again.
     async fn settle(&self, due_us: u64, only: Option<&TenantId>) -> Result<Settling, Error>;
 
+    /// Traces of all tenants whose newest spans wait for [`Store::settle`], due or not.
+    async fn unsettled(&self) -> Result<u64, Error>;
+
     /// Adds to counts of tenants, by name; a tenant that is gone is passed over. See [`Diagnostics`].
     async fn note(&self, counts: Vec<(TenantId, Vec<(&'static str, u64)>)>) -> Result<(), Error>;
 

@@ -33,6 +33,7 @@ use crate::{
     },
     lifecycle::{self, Lifecycle},
     limit::{Limits, Shares},
+    metrics::{self, Metrics},
     noted::Noted,
     open_views::OpenViews,
     operation, redis, redis_info, retention, rewarm, scheduled, settle, stream,
@@ -77,6 +78,8 @@ pub struct App {
     pub(crate) noted: Noted,
     /// What people look at.
     pub(crate) open_views: OpenViews,
+    /// What is counted for the operator.
+    pub(crate) metrics: Metrics,
     rejected: Mutex<HashMap<TenantId, u64>>,
     /// Which tenants there are, as last seen.
     pub(crate) tenants: gone::Followed,
@@ -116,6 +119,8 @@ pub struct Server {
     pub otlp_grpc_addr: Option<SocketAddr>,
     /// OTLP's own port for HTTP, when it is open.
     pub otlp_http_addr: Option<SocketAddr>,
+    /// Where Prometheus finds figures, when it is open.
+    pub metrics_addr: Option<SocketAddr>,
     /// What the start says of the cache.
     pub cache_line: String,
     doors: Vec<Door>,
@@ -129,6 +134,7 @@ impl App {
         cache: Cache,
         redis: Option<Arc<RedisRemote>>,
         lifecycle: Lifecycle,
+        metrics: Metrics,
     ) -> anyhow::Result<(Arc<Self>, Writer)> {
         let (ingest, writer) = Ingest::new(config.max_inflight_bytes);
         let app = Self {
@@ -146,6 +152,7 @@ impl App {
             retention: Retention { spans: config.retention, rollups: config.rollup_retention },
             noted: Noted::default(),
             open_views: OpenViews::default(),
+            metrics,
             rejected: Mutex::default(),
             tenants: gone::Followed::default(),
             unnoticed: AtomicBool::new(false),
@@ -295,12 +302,15 @@ impl Server {
         let addr = listener.local_addr()?;
         let grpc = door::bind("OTLP_GRPC_ADDR", &config.otlp_grpc).await?;
         let http = door::bind("OTLP_HTTP_ADDR", &config.otlp_http).await?;
+        let figures = door::bind("METRICS_ADDR", &config.metrics).await?;
         let tls = certificate(config, &lifecycle)?;
         let redis = redis::start(&config.cache, &lifecycle)?;
+        let (store, database) = metrics::measured(store, config.database_url.file());
         let authority = StoreAuthority::new(Arc::clone(&store));
         let cache = authority::cache(config, authority, redis.clone(), &lifecycle)?;
+        let metrics = Metrics::new(database, redis.clone());
         let (app, writer) =
-            App::new(config, Arc::clone(&store), cache.clone(), redis.clone(), lifecycle.clone())?;
+            App::new(config, Arc::clone(&store), cache.clone(), redis.clone(), lifecycle.clone(), metrics)?;
         let (streams, stop) = (Arc::clone(&app.streams), lifecycle.stop().clone());
         lifecycle.spawn_essential("writer", writer.run(store, cache, streams, stop));
         lifecycle.spawn_essential("beat", authority::beat(Arc::clone(&app)));
@@ -318,14 +328,20 @@ impl Server {
                 lifecycle.spawn_essential("schedule", scheduled::run(Arc::clone(&app), schedule));
             }
         }
-        let (otlp_grpc_addr, otlp_http_addr) =
-            (grpc.as_ref().map(|(_, at)| *at), http.as_ref().map(|(_, at)| *at));
-        let mut doors = vec![Door::new(listener, http::router(Arc::clone(&app)), tls.clone())];
-        for (listener, _) in grpc.into_iter().chain(http) {
-            doors.push(Door::new(listener, http::otlp_router(Arc::clone(&app)), tls.clone()));
+        let [otlp_grpc_addr, otlp_http_addr, metrics_addr] =
+            [&grpc, &http, &figures].map(|bound| bound.as_ref().map(|(_, at)| *at));
+        let mut doors = vec![("api", Door::new(listener, http::router(Arc::clone(&app)), tls.clone()))];
+        let otlp = [("otlp_grpc", grpc), ("otlp_http", http)];
+        for (name, (listener, _)) in otlp.into_iter().filter_map(|(name, bound)| Some((name, bound?))) {
+            doors.push((name, Door::new(listener, http::otlp_router(Arc::clone(&app)), tls.clone())));
         }
+        app.metrics.set_doors(doors.iter().map(|(name, door)| (*name, door.connections())).collect());
+        if let Some((listener, _)) = figures {
+            doors.push(("metrics", Door::new(listener, http::metrics_router(Arc::clone(&app)), tls)));
+        }
+        let doors = doors.into_iter().map(|(_, door)| door).collect();
         let cache_line = redis::line(&config.cache, redis.as_deref()).await;
-        Ok(Self { app, addr, otlp_grpc_addr, otlp_http_addr, cache_line, doors })
+        Ok(Self { app, addr, otlp_grpc_addr, otlp_http_addr, metrics_addr, cache_line, doors })
     }
 
     /// Serves until the drain begins and every request under way is answered.

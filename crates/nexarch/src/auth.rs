@@ -58,6 +58,20 @@ impl Caller {
         self.proof
     }
 
+    /// A caller of this tenant, for tests of what is behind the keys.
+    #[cfg(test)]
+    pub(crate) fn of_tenant(tenant: TenantId) -> Self {
+        let scope = nexarch_cache::Scope::new(tenant.as_str()).unwrap();
+        Self {
+            tenant,
+            scope,
+            key_id: "test".to_owned(),
+            tenant_created_us: 0,
+            scopes: Vec::new(),
+            proof: Proof([0; 32]),
+        }
+    }
+
     /// May the key do this?
     pub fn may(&self, scope: Scope) -> bool {
         self.scopes.contains(&scope)

@@ -20,9 +20,12 @@ pub mod import;
 pub mod ingest;
 pub mod lifecycle;
 pub mod limit;
+pub mod metrics;
 mod noted;
 mod open_views;
 pub mod operation;
+#[cfg(feature = "otel")]
+mod otel;
 mod redis;
 mod redis_info;
 mod retention;

@@ -6,7 +6,10 @@
 use std::{
     collections::HashMap,
     num::NonZeroU32,
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -67,6 +70,8 @@ pub struct Standing {
 pub struct Limits {
     requests: Option<Buckets>,
     spans: Option<Buckets>,
+    refused_requests: AtomicU64,
+    refused_spans: AtomicU64,
 }
 
 impl Limits {
@@ -79,6 +84,8 @@ impl Limits {
         Self {
             requests: buckets(REQUESTS, rates.requests_per_minute, minute, "requests per minute"),
             spans: buckets(SPANS, rates.spans_per_second, second, "spans per second"),
+            refused_requests: AtomicU64::new(0),
+            refused_spans: AtomicU64::new(0),
         }
     }
 
@@ -127,7 +134,16 @@ impl Limits {
     /// assert_eq!(limits.request(&tenant, now).unwrap_err().retry_after.as_secs(), 30);
     /// ```
     pub fn request(&self, tenant: &TenantId, now: Instant) -> Result<(), Limited> {
-        self.requests.as_ref().map_or(Ok(()), |buckets| buckets.take(tenant, 1, now))
+        let taken = self.requests.as_ref().map_or(Ok(()), |buckets| buckets.take(tenant, 1, now));
+        taken.inspect_err(|_| {
+            self.refused_requests.fetch_add(1, Ordering::Relaxed);
+        })
+    }
+
+    /// What was refused since the start, of all tenants, by limit.
+    pub fn refused(&self) -> [(&'static str, u64); 2] {
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        [("requests", load(&self.refused_requests)), ("spans", load(&self.refused_spans))]
     }
 
     /// Gives back what a batch took that was not stored: the client will send it again.
@@ -139,7 +155,10 @@ impl Limits {
 
     /// Counts the spans of a batch, or refuses the batch; with 0 it only asks whether any batch would be let in.
     pub fn spans(&self, tenant: &TenantId, spans: usize, now: Instant) -> Result<(), Limited> {
-        self.spans.as_ref().map_or(Ok(()), |buckets| buckets.take(tenant, spans, now))
+        let taken = self.spans.as_ref().map_or(Ok(()), |buckets| buckets.take(tenant, spans, now));
+        taken.inspect_err(|_| {
+            self.refused_spans.fetch_add(1, Ordering::Relaxed);
+        })
     }
 }
 

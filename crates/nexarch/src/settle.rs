@@ -26,6 +26,9 @@ pub(crate) async fn run(app: Arc<App>) {
             tracing::warn!(%error, "large traces cannot be settled now");
         }
         failing = settled.is_err();
+        if settled.is_ok() {
+            app.metrics.note_settled(lifecycle::now_us(), app.store.unsettled().await.ok());
+        }
         if let Err(error) = app.noted.flush(&*app.store).await {
             tracing::warn!(%error, "counts of refused spans wait for the database");
         }

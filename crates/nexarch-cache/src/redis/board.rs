@@ -2,7 +2,7 @@
 
 use super::failure::Failure;
 use crate::clock::{Clock, SystemClock};
-use crate::remote::{Breaker, Reason, RemoteStatus};
+use crate::remote::{Breaker, Losses, Reason, RemoteStatus};
 use crate::sync::lock;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -41,6 +41,7 @@ struct Inner {
     told_of_writes: Option<Instant>,
     /// Whether the log says that writes are refused.
     unwritten_told: bool,
+    losses: Losses,
 }
 
 #[derive(Debug)]
@@ -55,6 +56,8 @@ struct Lost {
     at: Instant,
     /// Whether the loss was told in the log; it is, once its reason is known.
     told: bool,
+    /// Whether it was counted: then, too.
+    counted: bool,
 }
 
 impl Board {
@@ -66,6 +69,7 @@ impl Board {
             since: SystemClock.wall(),
             breaker: Breaker::Open,
             reconnects: 0,
+            losses: Losses::default(),
             round_trip: (Duration::ZERO, Duration::ZERO),
         };
         let inner = Inner {
@@ -73,11 +77,12 @@ impl Board {
             messages: false,
             writes: None,
             before: Failure::new(Reason::Connecting, "not connected yet"),
-            lost: Some(Lost { at: Instant::now(), told: false }),
+            lost: Some(Lost { at: Instant::now(), told: false, counted: true }),
             told: None,
             ever: false,
             told_of_writes: None,
             unwritten_told: false,
+            losses: Losses::default(),
         };
         Self { status: watch::Sender::new(status), inner: Mutex::new(inner) }
     }
@@ -231,6 +236,7 @@ impl Inner {
             status.since = SystemClock.wall();
         }
         (status.values, status.messages, status.reason, status.breaker) = (values, messages, reason, breaker);
+        status.losses = self.losses;
         // Every attempt half opens it: that is for who asks.
         old != (values, messages, reason, closed(breaker))
     }
@@ -251,7 +257,10 @@ impl Inner {
     fn tell(&mut self, failure: Option<&Failure>) {
         let now = Instant::now();
         if let Some(failure) = failure {
-            let lost = self.lost.get_or_insert(Lost { at: now, told: false });
+            let lost = self.lost.get_or_insert(Lost { at: now, told: false, counted: false });
+            if failure.reason != Reason::Connecting && !std::mem::replace(&mut lost.counted, true) {
+                self.losses.add(failure.reason);
+            }
             // A broken connection says nothing; the attempt that follows at once finds the reason.
             let unexplained =
                 failure.reason == Reason::Connecting && now.duration_since(lost.at) < UNEXPLAINED;
@@ -274,10 +283,13 @@ impl Inner {
             }
         } else {
             self.ever = true;
-            if let Some(lost) = self.lost.take()
-                && lost.told
-            {
-                back(now.duration_since(lost.at));
+            if let Some(lost) = self.lost.take() {
+                if !lost.counted {
+                    self.losses.add(Reason::Connecting);
+                }
+                if lost.told {
+                    back(now.duration_since(lost.at));
+                }
             }
         }
     }
@@ -397,6 +409,25 @@ mod tests {
             assert_eq!(lines.count(&format!("cache: Redis back after {after} s")), 1);
             assert_eq!(lines.count(""), 1);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_loss_is_counted_once_by_the_reason_that_was_found() {
+        let board = board();
+        let losses = || board.watch().borrow().losses;
+        board.down(1, failure(Reason::Refused));
+        assert_eq!(losses(), Losses::default(), "what was never there is not lost");
+        board.up(1);
+        for _ in 0..3 {
+            board.down(1, failure(Reason::Connecting));
+            board.down(1, failure(Reason::Refused));
+            board.down(1, failure(Reason::Timeout));
+            board.up(1);
+        }
+        assert_eq!((losses().of(Reason::Refused), losses().of(Reason::Timeout)), (3, 0));
+        board.down(1, failure(Reason::Connecting));
+        board.up(1);
+        assert_eq!(losses().of(Reason::Connecting), 1, "back before a reason was known");
     }
 
     #[test]

@@ -35,6 +35,6 @@ mod wire;
 pub use checkup::{RedisFinding, RedisMistake, RedisStep, Verdict};
 pub use config::{RedisConfig, RedisConfigError, RedisMode};
 pub use remote::RedisRemote;
-pub use token::{RedisToken, RedisTokens};
+pub use token::{RedisToken, RedisTokenState, RedisTokens};
 #[cfg(feature = "testing")]
 pub(crate) use wire::Inbox;

@@ -6,6 +6,7 @@ use super::link::Dialer;
 use super::messages::{self, MAX_BODY};
 use super::tier::Tier;
 use super::tls::Tls;
+use super::token::RedisTokenState;
 use super::wire::Request;
 use super::{beat, remove, scout};
 use crate::key::Scope;
@@ -82,6 +83,11 @@ impl RedisRemote {
     /// Whether the server is a cluster, as far as it was asked yet.
     pub fn is_cluster(&self) -> bool {
         self.tier.layout().is_cluster()
+    }
+
+    /// How the renewal of its tokens does; `None` when it logs in with a password, or not at all.
+    pub fn tokens(&self) -> Option<RedisTokenState> {
+        self.tier.dialer.renewal().map(|renewal| renewal.state())
     }
 
     /// Why values are not usable, in words for the operator; holds no secret. `None` when they are.

@@ -4,10 +4,12 @@
 //! up, what is no better than what is held is not handed on, and attempts are as far apart as that takes.
 
 use super::backoff::{chance, part};
-use super::token::{RedisToken, RedisTokens};
+use super::token::{RedisToken, RedisTokenState, RedisTokens};
 use crate::clock::{Clock, SystemClock};
 use crate::sync::lock;
+use crate::tier::count;
 use redis::{Cmd, cmd};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
@@ -34,11 +36,18 @@ const SPREAD: Duration = Duration::from_secs(30);
 pub(super) struct Renewal {
     current: watch::Sender<Option<Arc<RedisToken>>>,
     problem: Mutex<Option<String>>,
+    renewals: AtomicU64,
+    failures: AtomicU64,
 }
 
 impl Renewal {
     pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self { current: watch::Sender::new(None), problem: Mutex::new(None) })
+        Arc::new(Self {
+            current: watch::Sender::new(None),
+            problem: Mutex::new(None),
+            renewals: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
+        })
     }
 
     pub(super) fn watch(&self) -> watch::Receiver<Option<Arc<RedisToken>>> {
@@ -48,6 +57,15 @@ impl Renewal {
     /// Why the last attempt brought nothing; holds no secret.
     pub(super) fn problem(&self) -> Option<String> {
         lock(&self.problem).clone()
+    }
+
+    /// What was reached so far.
+    pub(super) fn state(&self) -> RedisTokenState {
+        RedisTokenState {
+            expires: self.current.borrow().as_ref().map(|token| token.expires),
+            renewals: self.renewals.load(Ordering::Relaxed),
+            failures: self.failures.load(Ordering::Relaxed),
+        }
     }
 
     /// Runs until `stop`. Spawn it on the tracker.
@@ -61,7 +79,9 @@ impl Renewal {
             let fetched = timeout(ATTEMPT, source.fetch()).await;
             let fetched = fetched.unwrap_or_else(|_| Err(format!("no answer within {ATTEMPT:?}")));
             let held = self.current.borrow().clone();
-            let wait = match fetched.and_then(|token| judge(token, held.as_deref(), now())) {
+            let judged = fetched.and_then(|token| judge(token, held.as_deref(), now()));
+            count(if judged.is_ok() { &self.renewals } else { &self.failures });
+            let wait = match judged {
                 Ok(Judged::Better(token, life)) => {
                     if failures > 0 {
                         tracing::info!("cache: tokens for Redis are back");
@@ -187,7 +207,7 @@ pub(super) async fn renew<F: Future<Output = bool> + Send>(
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::AtomicUsize;
     use std::time::UNIX_EPOCH;
     use tokio::time::Instant;
 
@@ -275,6 +295,9 @@ mod tests {
         assert_eq!(renewal.problem(), None);
         let asked = asked.load(Ordering::SeqCst);
         assert!((1000..4000).contains(&asked), "{asked} questions in a day");
+        let state = renewal.state();
+        assert_eq!((state.renewals, state.failures), (1, asked as u64 - 1));
+        assert!(state.expires.is_some_and(|expires| expires > now()));
     }
 
     /// The platform gives the same token until five minutes before its end.

@@ -38,6 +38,17 @@ impl RedisToken {
     }
 }
 
+/// How the renewal of tokens does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RedisTokenState {
+    /// When the token in use ends; `None` while there is none.
+    pub expires: Option<SystemTime>,
+    /// Attempts that brought a token, or said that the one in use is still the newest.
+    pub renewals: u64,
+    /// Attempts that brought nothing.
+    pub failures: u64,
+}
+
 /// Shows neither user nor secret.
 impl fmt::Debug for RedisToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

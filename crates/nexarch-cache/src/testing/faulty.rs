@@ -4,7 +4,7 @@ use super::faults::Faults;
 use super::hub::Hub;
 use super::rng::Rng;
 use crate::key::Scope;
-use crate::remote::{Breaker, Reason, Remote, RemoteError, RemoteStatus, Removed};
+use crate::remote::{Breaker, Losses, Reason, Remote, RemoteError, RemoteStatus, Removed};
 use crate::sync::lock;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -40,6 +40,7 @@ impl FaultyRemote {
             since: hub.clock().wall(),
             breaker: Breaker::Closed,
             reconnects: 0,
+            losses: Losses::default(),
             round_trip: (Duration::ZERO, Duration::ZERO),
         };
         Arc::new(Self {
@@ -62,6 +63,9 @@ impl FaultyRemote {
         let values = faults.away.is_none();
         self.status.send_modify(|status| {
             status.reconnects += u64::from(values && before.away.is_some());
+            if let Some(reason) = faults.away.filter(|_| before.away.is_none()) {
+                status.losses.add(reason);
+            }
             let messages = values && !faults.deaf;
             if (status.values, status.messages) != (values, messages) {
                 status.since = self.hub.clock().wall();

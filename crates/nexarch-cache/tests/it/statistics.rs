@@ -1,7 +1,11 @@
 //! What is counted, and the names it has.
 
-use crate::support::{Gate, scope, settle, world};
-use nexarch_cache::{Cause, Changed, Commit, Computed, Directives, Invalidation, Read, ScopeVersions};
+use crate::cluster::{Node, cluster};
+use crate::support::{Gate, scope, settle, world, world_with};
+use nexarch_cache::testing::Faults;
+use nexarch_cache::{
+    Cause, Changed, Commit, Computed, Directives, Invalidation, Read, Reason, ScopeVersions,
+};
 use std::time::Duration;
 
 #[tokio::test]
@@ -106,4 +110,88 @@ async fn a_computation_may_say_what_it_took() {
         let answer = node.cache.get_or_compute(&cluster.acme, read, compute).await.unwrap();
         assert_eq!(answer.compute_time(), Duration::from_millis(counted));
     }
+}
+
+#[tokio::test]
+async fn a_node_counts_what_its_scopes_do_and_goes_on_when_they_are_gone() {
+    let world = world(false);
+    let scopes = [world.acme.clone(), scope("globex"), scope("initech")];
+    for (n, scope) in scopes.iter().enumerate() {
+        for _ in 0..=n {
+            let compute = world.snapshot(scope, &Gate::new(true));
+            world.cache.get_or_compute(scope, Read::new(world.overview, "p"), compute).await.unwrap();
+        }
+    }
+    world.fail(world.services, Directives::default()).await.unwrap_err();
+    world.ingest();
+    world.cache.invalidate(&scopes[1], Invalidation::All, Cause::Manual).await.unwrap();
+    let node = world.cache.node_stats();
+    let overview = &node.operations["overview"];
+    assert_eq!((overview.misses, overview.hits_memory, overview.errors), (3, 3, 0));
+    assert_eq!((overview.compute.count, overview.hit.count), (3, 2), "the first hit of each scope is timed");
+    assert_eq!((overview.entries, node.scopes, node.operations["services"].errors), (3, 3, 1));
+    let by_scope: u64 = scopes.iter().map(|scope| world.cache.stats(scope).memory.bytes).sum();
+    assert_eq!((node.bytes, overview.bytes), (by_scope, by_scope));
+    assert_eq!((overview.invalidations["ingest"], overview.invalidations["manual"]), (1, 1));
+    let workflows = &node.operations["workflows"];
+    assert_eq!((workflows.invalidations["ingest"], workflows.invalidations["manual"]), (0, 1));
+    assert_eq!((node.authority_reads.count > 0, node.authority_errors), (true, 0));
+
+    for scope in &scopes {
+        world.cache.forget(scope);
+    }
+    let after = world.cache.node_stats();
+    assert_eq!((after.operations["overview"].misses, after.operations["overview"].hits_memory), (3, 3));
+    assert_eq!((after.scopes, after.bytes, after.operations["overview"].entries), (0, 0, 0));
+    for _ in 0..2 {
+        world.read(world.overview).await.unwrap();
+    }
+    assert_eq!(
+        world.cache.node_stats().operations["overview"].hits_memory,
+        4,
+        "a scope that came back goes on"
+    );
+    world.cache.forget(&world.acme);
+    world.db.lock().away = true;
+    world.read(world.overview).await.unwrap_err();
+    assert_eq!(world.cache.node_stats().authority_errors, 1);
+}
+
+#[tokio::test]
+async fn what_gives_way_is_counted_by_the_node() {
+    let world = world_with(true, |builder| builder.max_bytes(1_000));
+    for n in 0..10 {
+        let params = n.to_string();
+        let compute = world.snapshot(&world.acme, &Gate::new(true));
+        world.cache.get_or_compute(&world.acme, Read::new(world.overview, &params), compute).await.unwrap();
+    }
+    let (node, scope) = (world.cache.node_stats(), world.cache.stats(&world.acme));
+    assert!(node.evictions > 0 && node.bytes <= node.max_bytes, "{node:?}");
+    assert_eq!(node.evictions, scope.memory.evictions);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_counts_its_shared_tier() {
+    let cluster = cluster(2);
+    let [one, other] = &cluster.nodes[..] else { panic!() };
+    one.read().await.unwrap();
+    other.read().await.unwrap();
+    let remote = |node: &Node| node.cache.node_stats().remote.unwrap();
+    assert_eq!((remote(one).commands["set"].count, remote(other).commands["get"].count), (1, 1));
+    assert_eq!(other.cache.node_stats().operations["overview"].hits_redis, 1);
+    one.ingest();
+    settle().await;
+    assert!(remote(one).commands["publish"].count > 0 && remote(other).lag.count == 0, "nobody listens");
+    let _listening = other.listen().await;
+    settle().await;
+    one.ingest();
+    settle().await;
+    assert!(remote(other).lag.count > 0, "{:?}", remote(other).lag);
+
+    let calls = remote(one).commands["get"].count;
+    one.remote.set_faults(Faults { away: Some(Reason::Refused), ..Faults::default() });
+    one.ingest();
+    one.read().await.unwrap();
+    let lost = remote(one);
+    assert_eq!((lost.commands["get"].count, lost.status.losses.of(Reason::Refused)), (calls, 1), "not sent");
 }

@@ -181,6 +181,7 @@ pub(crate) struct World {
     pub(crate) services: OperationId,
     pub(crate) workflows: OperationId,
     pub(crate) computations: Arc<AtomicUsize>,
+    pub(crate) tasks: TaskTracker,
 }
 
 pub(crate) fn world(sole: bool) -> World {
@@ -196,7 +197,8 @@ pub(crate) fn world_with(sole: bool, set: impl FnOnce(Builder) -> Builder) -> Wo
         Operation::new("services", TTL),
         Operation::new("workflows", TTL).independent_of_data(),
     ]);
-    let cache = set(builder).build(TaskTracker::new()).unwrap();
+    let tasks = TaskTracker::new();
+    let cache = set(builder).build(tasks.clone()).unwrap();
     let id = |name| cache.operation(name).unwrap();
     World {
         db,
@@ -207,6 +209,7 @@ pub(crate) fn world_with(sole: bool, set: impl FnOnce(Builder) -> Builder) -> Wo
         workflows: id("workflows"),
         cache,
         computations: Arc::default(),
+        tasks,
     }
 }
 

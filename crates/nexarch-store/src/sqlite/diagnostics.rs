@@ -1,7 +1,7 @@
 //! Counts by name, kept per tenant.
 
 use nexarch_core::ids::TenantId;
-use sqlx::{Row, SqliteConnection};
+use sqlx::{Row, SqliteConnection, SqlitePool};
 
 use super::{Sqlite, errors::failed, versions::unsigned};
 use crate::{Diagnostics, Error};
@@ -50,6 +50,13 @@ pub(super) async fn add(
     .await
     .map_err(failed)?;
     Ok(())
+}
+
+/// Traces of all tenants that wait to be settled.
+pub(super) async fn unsettled(readers: &SqlitePool) -> Result<u64, Error> {
+    let sql = "SELECT count(*) FROM large_trace WHERE due_us IS NOT NULL";
+    let row = sqlx::query(sql).fetch_one(readers).await.map_err(failed)?;
+    unsigned(&row, 0)
 }
 
 /// All counts of a tenant.

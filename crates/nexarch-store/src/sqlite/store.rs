@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use nexarch_core::ids::TenantId;
 use sqlx::{AssertSqlSafe, Connection, Row, raw_sql};
 
-use super::{Sqlite, connect, errors::failed};
+use super::{Sqlite, connect, diagnostics, errors::failed};
 use crate::{
     Appended, Batch, Error, FoundKey, Key, NewKey, Place, Retention, Rotation, Settling, Snapshot, Step,
     Store, Tenant, TenantChange, Truth, Turn, Versions,
@@ -24,6 +24,10 @@ impl Store for Sqlite {
 
     async fn settle(&self, due_us: u64, only: Option<&TenantId>) -> Result<Settling, Error> {
         self.settle_round(due_us, only).await
+    }
+
+    async fn unsettled(&self) -> Result<u64, Error> {
+        diagnostics::unsettled(&self.readers).await
     }
 
     async fn note(&self, counts: Vec<(TenantId, Vec<(&'static str, u64)>)>) -> Result<(), Error> {

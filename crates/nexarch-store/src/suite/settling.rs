@@ -80,7 +80,10 @@ pub async fn late_spans_wait_longer(url: &str) {
 
 async fn unsettled(store: &dyn Store) -> u64 {
     let mut snapshot = store.snapshot(&id("acme")).await.unwrap();
-    snapshot.diagnostics().await.unwrap().unsettled_traces
+    let of_tenant = snapshot.diagnostics().await.unwrap().unsettled_traces;
+    // The only tenant with spans here.
+    assert_eq!(store.unsettled().await.unwrap(), of_tenant);
+    of_tenant
 }
 
 /// Spans of a large trace are known by R1 in the answer's counts, whoever asks, before and after settling; updates win by

@@ -58,7 +58,7 @@ pub(crate) async fn measure() -> anyhow::Result<()> {
     starts(large).await
 }
 
-async fn filled(spans: usize, now_ns: u64) -> anyhow::Result<Subject> {
+pub(crate) async fn filled(spans: usize, now_ns: u64) -> anyhow::Result<Subject> {
     let subject = Subject::start().await?;
     let (mut waiting, mut sent) = (Vec::new(), 0);
     for minute in History::new(spans, now_ns).spans() {

@@ -1,7 +1,8 @@
 //! The targets of speed and size that concern the whole server; `cached` and `ingest` beside a raw rival in one run.
 //!
 //! `cargo xtask bench` runs them; alone: `cargo bench -p nexarch --bench targets -- NAME...`, where NAME is one of
-//! `cached`, `ingest`, `settle`, `history`, `estate`, `disk`, `idle`, `steady`. Each prints rows of a Markdown table. Own server
+//! `cached`, `packed`, `routes`, `ingest`, `settle`, `history`, `estate`, `disk`, `idle`, `steady`. Each prints rows of a
+//! Markdown table. Own server
 //! and rival are processes of this very executable, so both are built alike.
 
 mod cached;
@@ -10,7 +11,9 @@ mod estate;
 mod history;
 mod idle;
 mod ingest;
+mod packed;
 mod rival;
+mod routes;
 mod row;
 mod settle;
 mod share;
@@ -22,7 +25,8 @@ use std::process::ExitCode;
 use anyhow::bail;
 
 /// Without a name.
-const ALL: [&str; 8] = ["cached", "ingest", "settle", "history", "estate", "disk", "idle", "steady"];
+const ALL: [&str; 10] =
+    ["cached", "packed", "routes", "ingest", "settle", "history", "estate", "disk", "idle", "steady"];
 
 fn main() -> ExitCode {
     let mut args: Vec<String> = std::env::args().skip(1).collect();
@@ -55,6 +59,8 @@ async fn measure(names: &[&str]) -> anyhow::Result<()> {
     for name in names {
         match *name {
             "cached" => cached::measure().await?,
+            "packed" => packed::measure().await?,
+            "routes" => routes::measure().await?,
             "ingest" => ingest::measure().await?,
             "settle" => settle::measure().await?,
             "history" => history::measure().await?,

@@ -1,6 +1,7 @@
 //! What commands share: configuration, store, logs, and results on stdout.
 
 use std::{
+    any::Any,
     collections::BTreeMap,
     io::{self, Write},
     path::Path,
@@ -10,7 +11,13 @@ use std::{
 use anyhow::Context;
 use nexarch_store::Store;
 use serde::Serialize;
-use tracing_subscriber::{Layer, filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{
+    Layer,
+    filter::{FilterExt, FilterFn, Targets},
+    layer::SubscriberExt,
+    registry::LookupSpan,
+    util::SubscriberInitExt,
+};
 
 use crate::{
     audit,
@@ -45,6 +52,30 @@ fn resolved(mut sources: Sources) -> anyhow::Result<Sources> {
 
 /// Logs go to stderr; colours only when that is a terminal.
 pub(super) fn start_logs(log: &LogConfig) {
+    // A second subscriber in one process (tests) changes nothing.
+    let _ = tracing_subscriber::registry().with(logs(log)).try_init();
+}
+
+/// Logs, and traces where the configuration says where to. These are sent to their end when what is returned is dropped.
+#[cfg_attr(
+    not(feature = "otel"),
+    expect(clippy::unnecessary_wraps, reason = "traces may have nowhere to go")
+)]
+pub(super) fn start_logs_and_traces(config: &Config) -> anyhow::Result<Option<Box<dyn Any>>> {
+    #[cfg(feature = "otel")]
+    if let Some(traces) = &config.traces {
+        let (layer, flush) = crate::otel::layer(traces)?;
+        let _ = tracing_subscriber::registry().with(logs(&config.log)).with(layer).try_init();
+        return Ok(Some(Box::new(flush)));
+    }
+    start_logs(&config.log);
+    Ok(None)
+}
+
+fn logs<S>(log: &LogConfig) -> impl Layer<S> + use<S>
+where
+    S: tracing::Subscriber + for<'a> LookupSpan<'a> + Send + Sync + 'static,
+{
     let mut filter: Targets = log.filter.parse().unwrap_or_default();
     // Who asks for fewer words does not ask for changes that nobody can trace.
     if !filter.iter().any(|(target, _)| target == audit::TARGET) {
@@ -54,8 +85,15 @@ pub(super) fn start_logs(log: &LogConfig) {
         .with_writer(io::stderr)
         .with_ansi(io::IsTerminal::is_terminal(&io::stderr()));
     let layer = if log.json { format.json().boxed() } else { format.with_target(false).boxed() };
-    // A second subscriber in one process (tests) changes nothing.
-    let _ = tracing_subscriber::registry().with(layer.with_filter(filter)).try_init();
+    // Spans are for traces: before each line of a log they would be more than the line. The hint keeps the cheap answer to
+    // whether anybody listens.
+    let events = FilterFn::new(is_no_span).with_max_level_hint(tracing::Level::TRACE);
+    layer.with_filter(filter.and(events))
+}
+
+/// An event, or the question whether one would be heard.
+fn is_no_span(metadata: &tracing::Metadata<'_>) -> bool {
+    !metadata.is_span()
 }
 
 /// Opens the database beside a server that may be running.

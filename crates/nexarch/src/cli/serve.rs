@@ -47,7 +47,8 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
         print!("{}", config.print());
         return Ok(());
     }
-    output::start_logs(&config.log);
+    // Dropped last, behind the runtime: what it still has to send, it sends then.
+    let _traces = output::start_logs_and_traces(&config)?;
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
@@ -66,6 +67,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         if let Some(addr) = addr {
             say(&format!("{what} at {scheme}://{addr}"))?;
         }
+    }
+    if let Some(addr) = server.metrics_addr {
+        say(&format!("metrics at {scheme}://{addr}/metrics"))?;
     }
     if let Some((key_id, key)) = first_key
         && let Err(error) = tell_first_key(&config, &key)

@@ -4,6 +4,7 @@ pub mod command;
 mod parse;
 mod redis;
 mod source;
+mod traces;
 mod variable;
 mod vault;
 
@@ -16,6 +17,7 @@ use nexarch_cache::{Operation, RedisConfig};
 use sha2::{Digest, Sha256};
 
 pub use source::{Found, Sources};
+pub use traces::TracesConfig;
 pub use variable::{VARIABLES, Variable};
 
 use crate::{cron::Schedule, door::tls, limit::Rates, operation};
@@ -33,6 +35,8 @@ pub struct Config {
     pub otlp_grpc: Listener,
     /// OTLP's own port for HTTP.
     pub otlp_http: Listener,
+    /// Where Prometheus finds the server's own figures.
+    pub metrics: Listener,
     /// Where the truth is.
     pub database_url: DatabaseUrl,
     /// The cache.
@@ -55,6 +59,8 @@ pub struct Config {
     pub admin: Option<AdminSecret>,
     /// How logs look.
     pub log: LogConfig,
+    /// Where the server's own traces go; needs the feature `otel`.
+    pub traces: Option<TracesConfig>,
     /// What was set, by name, in table order; secrets masked.
     pub shown: Vec<(&'static str, String, String)>,
     /// Sentences for the operator.
@@ -176,6 +182,7 @@ pub fn load(sources: &Sources) -> Result<Config, Problems> {
     let certificate = reader.tls();
     let otlp_grpc = reader.listener("OTLP_GRPC_ADDR");
     let otlp_http = reader.listener("OTLP_HTTP_ADDR");
+    let metrics = reader.listener("METRICS_ADDR");
     let database_url = reader.value("DATABASE_URL", parse::database_url);
     let enabled = reader.value("CACHE_ENABLED", parse::boolean);
     let namespace = reader.value("CACHE_NAMESPACE", parse::namespace);
@@ -196,6 +203,7 @@ pub fn load(sources: &Sources) -> Result<Config, Problems> {
     let json = reader.value("LOG_FORMAT", parse::log_format);
     let filter = reader.value("RUST_LOG", parse::log_filter);
     let ttls = reader.operation_ttls();
+    let traces = if cfg!(feature = "otel") { traces::read(&mut reader) } else { None };
     if max_body > max_inflight {
         reader.problem(
             "MAX_BODY_MB is larger than MAX_INFLIGHT_MB: no request of that size could ever be taken",
@@ -222,6 +230,7 @@ pub fn load(sources: &Sources) -> Result<Config, Problems> {
         tls: certificate,
         otlp_grpc,
         otlp_http,
+        metrics,
         database_url: DatabaseUrl(database_url),
         cache: CacheConfig {
             enabled,
@@ -243,6 +252,7 @@ pub fn load(sources: &Sources) -> Result<Config, Problems> {
         rates,
         admin: admin.map(AdminSecret),
         log: LogConfig { json, filter },
+        traces,
         shown,
         warnings,
     })

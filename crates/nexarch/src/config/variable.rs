@@ -29,6 +29,12 @@ const fn later_secret(name: &'static str) -> Variable {
     Variable { name, default: "", secret: true, supported: false }
 }
 
+/// One of a build with the feature `otel`.
+const fn of_traces(name: &'static str, default: &'static str, secret: bool) -> Variable {
+    let supported = cfg!(feature = "otel");
+    Variable { name, default: if supported { default } else { "" }, secret, supported }
+}
+
 /// Every variable of the product.
 pub const VARIABLES: &[Variable] = &[
     plain("HOST", "127.0.0.1"),
@@ -37,6 +43,7 @@ pub const VARIABLES: &[Variable] = &[
     plain("TLS_KEY_FILE", ""),
     plain("OTLP_GRPC_ADDR", "127.0.0.1:4317"),
     plain("OTLP_HTTP_ADDR", "127.0.0.1:4318"),
+    plain("METRICS_ADDR", "127.0.0.1:9464"),
     // A database URL may hold a password.
     Variable { name: "DATABASE_URL", default: "sqlite://nexarch.db", secret: true, supported: true },
     plain("CACHE_ENABLED", "True"),
@@ -54,7 +61,10 @@ pub const VARIABLES: &[Variable] = &[
     plain("RATE_LIMIT_SPANS_PER_SECOND", "0"),
     plain("LOG_FORMAT", "text"),
     plain("RUST_LOG", "info"),
-    later("METRICS_ADDR"),
+    // As OpenTelemetry names them.
+    of_traces("OTEL_EXPORTER_OTLP_ENDPOINT", "", false),
+    of_traces("OTEL_EXPORTER_OTLP_HEADERS", "", true),
+    of_traces("OTEL_SERVICE_NAME", "nexarch", false),
     secret("REDIS_URL"),
     plain("REDIS_HOST", ""),
     plain("REDIS_PORT", ""),

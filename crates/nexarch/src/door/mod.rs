@@ -34,6 +34,17 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// The certificate of a door, as it is now; `None` = no TLS.
 pub type Tls = Option<watch::Receiver<Arc<ServerConfig>>>;
 
+/// How many connections a door has.
+pub struct Connections(Arc<Semaphore>);
+
+impl Connections {
+    /// Open ones, and the one that is waited for.
+    pub fn count(&self) -> usize {
+        // Its place is taken before it comes.
+        (MAX_CONNECTIONS - self.0.available_permits()).saturating_sub(1)
+    }
+}
+
 /// A socket that listens and what it serves.
 pub struct Door {
     listener: TcpListener,
@@ -46,6 +57,11 @@ impl Door {
     /// Puts routes behind a bound socket.
     pub fn new(listener: TcpListener, routes: Router, tls: Tls) -> Self {
         Self { listener, routes, tls, places: Arc::new(Semaphore::new(MAX_CONNECTIONS)) }
+    }
+
+    /// Its connections, to be counted from elsewhere.
+    pub fn connections(&self) -> Connections {
+        Connections(Arc::clone(&self.places))
     }
 
     /// Accepts until `closed`, then returns; connections end by themselves after their requests, tracked by `tracker`.
@@ -97,7 +113,7 @@ fn no_delay(stream: &TcpStream) {
     }
 }
 
-/// Binds one of OTLP's own ports. A default that is taken is a warning, one that was asked for is an error.
+/// Binds a port beside the main one. A default that is taken is a warning, one that was asked for is an error.
 pub async fn bind(
     name: &'static str,
     listener: &crate::config::Listener,
@@ -113,7 +129,7 @@ pub async fn bind(
             Err(error).with_context(|| format!("cannot listen on {name}={addr}"))
         }
         Err(error) => {
-            tracing::warn!(%addr, %error, "{name}: its default is not available; send to the main port, or set it");
+            tracing::warn!(%addr, %error, "{name}: its default is not available; set another one, or off");
             Ok(None)
         }
     }

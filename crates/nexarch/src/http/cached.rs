@@ -11,7 +11,11 @@ use nexarch_cache::{Answer, Directives, Error as CacheError, Read};
 use nexarch_store::Error as StoreError;
 use tracing::Level;
 
-use super::error::ApiError;
+use super::{
+    accept::{self, Wish},
+    error::ApiError,
+    packed,
+};
 use crate::{
     app::App,
     auth::Caller,
@@ -42,16 +46,29 @@ pub(super) async fn answer(
     headers: &HeaderMap,
 ) -> Result<Response, ApiError> {
     let directives = directives(headers)?;
-    let (media_type, is_document) = (view.media_type(), view.is_document());
+    let (operation, media_type, is_document) = (view.operation(), view.media_type(), view.is_document());
     let answer = read(app, caller, view, directives).await?;
     let not_modified = matches_etag(headers, answer.etag());
-    let body = if not_modified { Body::empty() } else { Body::from(answer.body().clone()) };
+    let packed = match accept::coding(headers) {
+        Wish::Plain => None,
+        _ if not_modified => None,
+        wish => packed::body(app, caller, operation, &answer, wish).await,
+    };
+    let coding = packed.as_ref().map(|(_, coding)| *coding);
+    let body = match packed {
+        _ if not_modified => Body::empty(),
+        Some((packed, _)) => Body::from(packed),
+        None => Body::from(answer.body().clone()),
+    };
     let mut response = Response::new(body);
     *response.headers_mut() = HeaderMap::with_capacity(HEADERS);
     if not_modified {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
     } else {
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+        if let Some(coding) = coding {
+            response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding));
+        }
         if is_document {
             response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, DOCUMENT_POLICY);
         }
@@ -83,8 +100,8 @@ pub(super) async fn read(
     let answer = app.cache.get_or_compute(&caller.scope, terms, compute).await.map_err(problem)?;
     if let Some(started) = started {
         let (outcome, micros) = (answer.outcome(), app.cache.now().since(started).as_micros());
-        let outcome = outcome.cache_status("nexarch");
-        tracing::debug!(operation = operation.name(), %outcome, micros, "cached read");
+        let (word, tier) = (outcome.word(), outcome.tier());
+        tracing::debug!(operation = operation.name(), outcome = word, tier, micros, "cached read");
     }
     Ok(answer)
 }

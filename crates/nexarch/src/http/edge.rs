@@ -1,4 +1,5 @@
-//! What is done around every request, whatever answers it: headers of every answer, and the rest of a refused body.
+//! What is done around every request, whatever answers it: headers of every answer, the rest of a refused body, and what is
+//! counted.
 //!
 //! One service around the router, not layers in it: a router clones its layers for each request, each of them in a box
 //! of its own, which cost more than all that they did.
@@ -14,12 +15,14 @@ use axum::{
     Router,
     body::HttpBody as _,
     extract::Request,
-    http::{HeaderValue, Version, header},
+    http::{HeaderName, HeaderValue, Version, header},
     response::Response,
     routing::future::RouteFuture,
 };
+use nexarch_cache::BootTime;
 use pin_project_lite::pin_project;
 use tower::Service;
+use tracing::{Level, Span};
 
 use super::{
     limits::{self, Told},
@@ -48,22 +51,25 @@ impl Service<Request> for Edge {
     }
 
     fn call(&mut self, request: Request) -> Answer {
+        let (app, began) = (Arc::clone(&self.app), self.app.cache.now());
+        let route = app.metrics.requests.route(request.uri().path());
+        let span = span(&app, &request, route);
         if request.body().is_end_stream() {
-            return Answer { routes: Routes::new(&self.app, self.routes.call(request)), with_body: None };
+            let routes = Routes::new(&self.app, self.routes.call(request));
+            return Answer { routes, with_body: None, app, route, began, span };
         }
         // HTTP/2 has no connection to close: a stream that is refused takes nothing else with it.
         let closes = request.version() < Version::HTTP_2;
         let (request, rest) = rest::watched(request);
-        let with_body = WithBody { closes, rest, app: Arc::clone(&self.app) };
+        let with_body = Some(WithBody { closes, rest });
         let routes = Routes::new(&self.app, self.routes.call(request));
-        Answer { routes, with_body: Some(with_body) }
+        Answer { routes, with_body, app, route, began, span }
     }
 }
 
 struct WithBody {
     closes: bool,
     rest: Rest,
-    app: Arc<App>,
 }
 
 pin_project! {
@@ -71,6 +77,11 @@ pin_project! {
         #[pin]
         routes: Routes,
         with_body: Option<WithBody>,
+        app: Arc<App>,
+        // Its place among the templates.
+        route: usize,
+        began: BootTime,
+        span: Span,
     }
 }
 
@@ -116,14 +127,41 @@ impl Future for Answer {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
+        let inside = this.span.enter();
         let mut response = ready!(this.routes.poll(cx));
+        drop(inside);
         let with_body = this.with_body.take();
         harden(&mut response, with_body.as_ref().is_some_and(|request| request.closes));
-        if let Some(WithBody { rest, app, .. }) = with_body {
-            rest::throw_away(&app, &rest);
+        if let Some(WithBody { rest, .. }) = with_body {
+            rest::throw_away(this.app, &rest);
         }
+        let took = this.app.cache.now().since(*this.began);
+        this.app.metrics.requests.answered(*this.route, response.status(), took);
+        this.span.record("http.response.status_code", response.status().as_u16());
         Poll::Ready(Ok(response))
     }
+}
+
+/// A request that says so by this header is not traced: what sends traces of itself would else never come to an end.
+pub(crate) const UNTRACED: HeaderName = HeaderName::from_static("nexarch-untraced");
+
+/// The span of a request, after OpenTelemetry's conventions for HTTP servers; nothing that a caller chose is in it.
+fn span(app: &App, request: &Request, route: usize) -> Span {
+    if !tracing::enabled!(Level::DEBUG) || request.headers().contains_key(UNTRACED) {
+        return Span::none();
+    }
+    let (method, route) = (request.method().as_str(), app.metrics.requests.template(route));
+    let span = tracing::debug_span!(
+        "request",
+        otel.name = format_args!("{method} {route}"),
+        otel.kind = "server",
+        http.request.method = method,
+        http.route = route,
+        http.response.status_code = tracing::field::Empty,
+    );
+    #[cfg(feature = "otel")]
+    crate::otel::continue_trace(&span, request.headers());
+    span
 }
 
 /// Headers that every answer carries.

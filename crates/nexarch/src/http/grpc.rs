@@ -21,7 +21,10 @@ use nexarch_core::otlp::{Encoding as Format, status::Code};
 use nexarch_store::Scope;
 
 use super::{caller::caller, error::ApiError, otlp};
-use crate::{app::App, ingest::body::Encoding};
+use crate::{
+    app::App,
+    ingest::{Transport, body::Encoding},
+};
 
 /// Path of the one method that is served.
 pub(super) const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
@@ -77,7 +80,7 @@ async fn take(app: &Arc<App>, request: Request<Body>) -> Result<(Vec<u8>, u64), 
     let frame = frame::open(request.into_body(), encoding, app.max_body_bytes).await?;
     let mut held = app.ingest.hold(&caller.tenant);
     let bytes = app.receive(frame.message, frame.encoding, &mut held).await?;
-    otlp::store(app, &caller, bytes, Format::Protobuf, held).await
+    otlp::store(app, &caller, bytes, (Transport::OtlpGrpc, Format::Protobuf), held).await
 }
 
 /// `grpc-encoding` of the call; `None` for one that is not supported.

@@ -19,7 +19,13 @@ use serde::Serialize;
 use super::{
     cached::NEXARCH_VERSION, caller::caller, error::ApiError, otlp::content_encoding, params::Params,
 };
-use crate::{accounts, app::App, auth::Caller, ingest::inflight::Held, lifecycle};
+use crate::{
+    accounts,
+    app::App,
+    auth::Caller,
+    ingest::{Refusal, Transport, inflight::Held},
+    lifecycle,
+};
 
 const DAY_US: u64 = 86_400_000_000;
 
@@ -143,6 +149,7 @@ pub(super) async fn one(State(app): State<Arc<App>>, request: Request<Body>) -> 
     let decoded = app.decode(length, &mut held, decode).await?;
     app.limit_spans(&caller.tenant, 1)?;
     let (span, flags) = decoded.map_err(|error| {
+        app.ingest.counters.answered(Transport::Native, 0, 0, 1);
         app.note(&caller.tenant, 1, &native::flags_of(&error));
         match error {
             NativeError::Body(detail) => ApiError::bad_request(detail),
@@ -152,6 +159,7 @@ pub(super) async fn one(State(app): State<Arc<App>>, request: Request<Body>) -> 
     let span_id = span.span_id.to_string();
     let stored = async { Ok(app.ingest.store(&caller, vec![span], held).await?) };
     let appended = app.counted(&caller, 1, stored).await?;
+    app.ingest.counters.answered(Transport::Native, appended.accepted, appended.duplicates, 0);
     app.note(&caller.tenant, 0, &flags);
     let answer = Json(Accepted { status: "accepted", span_id });
     Ok(versioned(StatusCode::ACCEPTED, appended.versions.clock, answer))
@@ -184,6 +192,7 @@ pub(super) async fn batch(State(app): State<Arc<App>>, request: Request<Body>) -
         Ok((accepted, duplicates, versions.clock))
     });
     let (count, duplicates, version) = stored.await?;
+    app.ingest.counters.answered(Transport::Native, count, duplicates, failed);
     app.note(&caller.tenant, failed, &flags);
     if all_failed {
         let problem = BatchRejected {
@@ -228,7 +237,7 @@ pub(super) async fn stats(
         newest: snapshot.newest_ns().and_then(moment),
         today,
         queue: Queue {
-            rejected_busy: app.ingest.counters.rejected_busy.load(Ordering::Relaxed),
+            rejected_busy: app.ingest.counters.refused(Refusal::QueueFull),
             inflight_bytes: app.ingest.inflight_bytes(),
             max_inflight_bytes: app.ingest.max_inflight_bytes(),
             commits: app.ingest.counters.groups.load(Ordering::Relaxed),
@@ -251,6 +260,7 @@ async fn receive(
     app.limit_spans(&caller.tenant, 0)?;
     let mut held = app.ingest.hold(&caller.tenant);
     let bytes = app.receive(request.into_body(), encoding, &mut held).await?;
+    app.ingest.counters.received(Transport::Native, bytes.len());
     Ok((caller, bytes, held))
 }
 

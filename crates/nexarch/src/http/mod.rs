@@ -1,5 +1,6 @@
 //! The HTTP surface: routes, and nothing else; one file per resource.
 
+mod accept;
 mod admin;
 mod cache;
 mod cached;
@@ -12,8 +13,10 @@ mod grpc;
 mod health;
 mod ingest;
 mod limits;
+mod metrics;
 pub mod openapi;
 mod otlp;
+mod packed;
 mod page;
 mod params;
 mod rest;
@@ -32,6 +35,8 @@ use axum::{
     routing::{MethodRouter, any, delete, get, post},
 };
 
+#[cfg(feature = "otel")]
+pub(crate) use self::edge::UNTRACED;
 pub use self::{error::ApiError, params::Params};
 use crate::app::App;
 
@@ -81,6 +86,12 @@ pub fn router(app: Arc<App>) -> Router {
 /// The OTLP routes alone, for OTLP's own ports: HTTP and gRPC on either.
 pub fn otlp_router(app: Arc<App>) -> Router {
     edge::around(otlp_routes().fallback(otlp::elsewhere).with_state(Arc::clone(&app)), app)
+}
+
+/// The page of figures, for a door of its own. Not counted among requests: it is nobody's.
+pub fn metrics_router(app: Arc<App>) -> Router {
+    let routes = Router::new().route("/metrics", get(metrics::page));
+    routes.method_not_allowed_fallback(wrong_method).fallback(metrics::elsewhere).with_state(app)
 }
 
 fn otlp_routes() -> Router<Arc<App>> {

@@ -157,6 +157,11 @@ impl Modify for Keys {
     }
 }
 
+/// Templates of the paths that it describes.
+pub(crate) fn paths() -> Vec<String> {
+    Api::openapi().paths.paths.into_keys().collect()
+}
+
 /// The document as pretty-printed JSON.
 pub fn json() -> Result<String, serde_json::Error> {
     Api::openapi().to_pretty_json()

@@ -6,7 +6,7 @@ use super::{cached::NEXARCH_VERSION, caller::caller, error::ApiError, grpc};
 use crate::{
     app::App,
     auth::Caller,
-    ingest::{body::Encoding, inflight::Held},
+    ingest::{Transport, body::Encoding, inflight::Held},
 };
 use axum::{
     body::Body,
@@ -19,7 +19,7 @@ use nexarch_core::otlp::{
     self, Encoding as Format,
     status::{Code, Status},
 };
-use nexarch_store::Scope;
+use nexarch_store::{Appended, Scope};
 
 /// From `Content-Type`; parameters such as a charset are ignored.
 fn format_of(headers: &HeaderMap) -> Option<Format> {
@@ -119,7 +119,8 @@ async fn export(
     app.limit_spans(&caller.tenant, 0)?;
     let mut held = app.ingest.hold(&caller.tenant);
     let bytes = app.receive(request.into_body(), encoding, &mut held).await?;
-    let (reply, version) = store(app, &caller, bytes, format, held).await?;
+    let from = (Transport::OtlpHttp, format);
+    let (reply, version) = store(app, &caller, bytes, from, held).await?;
     Ok((reply, format, version))
 }
 
@@ -133,10 +134,11 @@ pub(super) async fn store(
     app: &Arc<App>,
     caller: &Caller,
     bytes: Bytes,
-    format: Format,
+    (transport, format): (Transport, Format),
     mut held: Held,
 ) -> Result<(Vec<u8>, u64), ApiError> {
     let length = bytes.len();
+    app.ingest.counters.received(transport, length);
     let decode = move |rules: &otlp::Rules| {
         let decoded = otlp::decode(&bytes, format, rules);
         let flags = decoded.as_ref().map_or_else(|_| otlp::Flags::default(), |decoded| decoded.flags);
@@ -150,11 +152,14 @@ pub(super) async fn store(
     let reply = otlp::status::export_response(decoded.rejected_total as u64, &message, format);
     let version = app.counted(caller, received, async {
         if decoded.spans.is_empty() {
-            return Ok(app.acknowledge_nothing(caller).await?);
+            return Ok((0, 0, app.acknowledge_nothing(caller).await?));
         }
-        Ok(app.ingest.store(caller, decoded.spans, held).await?.versions.clock)
+        let Appended { accepted, duplicates, versions } =
+            app.ingest.store(caller, decoded.spans, held).await?;
+        Ok((accepted, duplicates, versions.clock))
     });
-    let version = version.await?;
+    let (accepted, duplicates, version) = version.await?;
+    app.ingest.counters.answered(transport, accepted, duplicates, rejected);
     app.note(&caller.tenant, rejected, &flags);
     Ok((reply, version))
 }

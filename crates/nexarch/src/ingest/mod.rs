@@ -4,6 +4,7 @@
 //! and visible to every read that begins after it.
 
 pub mod body;
+mod counters;
 pub mod inflight;
 mod memory;
 pub mod refused;
@@ -12,10 +13,7 @@ pub mod refused;
 mod tests;
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -24,7 +22,9 @@ use nexarch_core::{ids::TenantId, span::Span};
 use nexarch_store::{Appended, Batch, Error as StoreError, Store};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
+pub use self::counters::{Counters, Refusal, Taken, Transport};
 use self::{
     inflight::{Budget, Full, Held},
     refused::Refused,
@@ -48,15 +48,6 @@ pub struct Ingest {
     pub counters: Arc<Counters>,
     /// Figures for `ingest/diagnostics`.
     pub refused: Arc<Refused>,
-}
-
-/// What happened at the door since the start of this process, all tenants.
-#[derive(Default, Debug)]
-pub struct Counters {
-    /// Batches that met a full queue.
-    pub rejected_busy: AtomicU64,
-    /// Transactions of the writer.
-    pub groups: AtomicU64,
 }
 
 /// Why a batch was not stored.
@@ -83,6 +74,8 @@ struct Job {
     batch: Batch,
     scope: Scope,
     reply: oneshot::Sender<Result<Appended, IngestError>>,
+    /// The request's, so that in its trace it is seen to be stored.
+    span: tracing::Span,
     /// Given back when the batch is answered.
     held: Held,
 }
@@ -121,11 +114,19 @@ impl Ingest {
         self.budget.limit()
     }
 
+    /// Batches that wait for the writer.
+    pub fn queued_batches(&self) -> usize {
+        self.queue.max_capacity() - self.queue.capacity()
+    }
+
+    /// Most of them.
+    pub fn queue_limit(&self) -> usize {
+        self.queue.max_capacity()
+    }
+
     /// Counts a request that was refused.
     pub fn note(&self, tenant: Option<&TenantId>, error: &IngestError) {
-        self.counters
-            .rejected_busy
-            .fetch_add(u64::from(matches!(error, IngestError::Busy)), Ordering::Relaxed);
+        self.counters.note_refused(error.into());
         if let Some(tenant) = tenant {
             self.refused.note_error(tenant, error);
         }
@@ -160,7 +161,8 @@ impl Ingest {
         held.enqueue().map_err(|Full| IngestError::Busy)?;
         let (reply, answer) = oneshot::channel();
         let batch = Batch { tenant: caller.tenant.clone(), spans };
-        match self.queue.try_send(Job { batch, scope: caller.scope.clone(), reply, held }) {
+        let span = tracing::Span::current();
+        match self.queue.try_send(Job { batch, scope: caller.scope.clone(), reply, span, held }) {
             Ok(()) => {}
             Err(mpsc::error::TrySendError::Full(_)) => return Err(IngestError::Busy),
             Err(mpsc::error::TrySendError::Closed(_)) => return Err(IngestError::Stopping),
@@ -203,21 +205,26 @@ impl Writer {
                 jobs.push(next);
             }
             self.counters.groups.fetch_add(1, Ordering::Relaxed);
-            write_group(&*store, &cache, &streams, jobs).await;
+            self.counters.group_spans.record(spans as u64);
+            write_group(&*store, &cache, &streams, &self.counters, jobs).await;
         }
     }
 }
 
-async fn write_group(store: &dyn Store, cache: &Cache, streams: &Hub, jobs: Vec<Job>) {
+async fn write_group(store: &dyn Store, cache: &Cache, streams: &Hub, counters: &Counters, jobs: Vec<Job>) {
     let mut batches = Vec::with_capacity(jobs.len());
     let mut waiting = Vec::with_capacity(jobs.len());
+    // A transaction has one parent: the first of the requests that share it.
+    let span = jobs.first().map_or_else(tracing::Span::none, |job| job.span.clone());
     for mut job in jobs {
         job.held.dequeue();
         waiting.push((job.scope, job.reply, job.held));
         batches.push(job.batch);
     }
     let asked_at = cache.now();
-    match store.append(batches).await {
+    let stored = store.append(batches).instrument(span).await;
+    counters.commit.record_time(cache.now().since(asked_at));
+    match stored {
         Ok(outcomes) => {
             for ((scope, reply, held), outcome) in waiting.into_iter().zip(outcomes) {
                 if let Ok(appended) = &outcome {

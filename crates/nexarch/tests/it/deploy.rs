@@ -71,7 +71,7 @@ fn the_image_starts_a_server_that_its_health_check_finds() {
         let value = if name == "PORT" {
             "0".to_owned()
         } else {
-            value.replace(":431", ":0#").split('#').next().unwrap().to_owned()
+            value.replace(":431", ":0#").replace(":9464", ":0#").split('#').next().unwrap().to_owned()
         };
         command.env(name, value);
     }

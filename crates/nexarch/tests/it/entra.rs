@@ -8,6 +8,7 @@ use nexarch_testkit::{Certificates, RedisServer};
 use crate::support::{
     client::Body,
     encode::native,
+    figures::{self, Figures},
     home::Home,
     identity::{HEADER, Identity, OID},
     spans::call,
@@ -39,8 +40,10 @@ fn tokens_of_a_managed_identity_are_renewed_and_no_read_fails() {
         ("REDIS_AUTH", "entra"),
         ("IDENTITY_ENDPOINT", identity.url.as_str()),
         ("IDENTITY_HEADER", HEADER),
+        ("METRICS_ADDR", "127.0.0.1:0"),
     ];
     let mut server = home.serve_with(&settings);
+    let figures = figures::door(&mut server);
     let client = server.first_client();
     let health = || client.get("/api/v1/cache/health").ok();
     wait::until("Redis", || (health()["status"] == "connected").then_some(()));
@@ -55,6 +58,10 @@ fn tokens_of_a_managed_identity_are_renewed_and_no_read_fails() {
     });
     let stats = client.get("/api/v1/cache/stats").ok();
     assert_eq!(stats["redis"]["reconnects"], 0, "{stats}");
+    let now = Figures::read(&figures);
+    assert!(now.of(r#"nexarch_redis_token_renewals_total{result="ok"}"#) >= ROTATIONS as f64);
+    let left = now.of("nexarch_redis_token_expires_timestamp_seconds") - wait::now_ns() as f64 / 1e9;
+    assert!(left > -1.0 && left <= LIFE as f64, "{left} s");
     let log = server.log();
     assert!(!log.contains("hunter2") && !log.contains("e30."), "{log}");
 

@@ -13,6 +13,7 @@ use crate::support::{
     home::Home,
     map::Map,
     spans::{call, many},
+    wait,
 };
 
 const OVERVIEW: &str = "/api/v1/dashboard/overview";
@@ -294,4 +295,34 @@ fn an_invalidation_says_what_it_reached() {
         (&overview["invalidations"], &overview["last_invalidated"]["cause"]),
         (&json!(3), &json!("manual"))
     );
+}
+
+#[test]
+fn each_cached_read_is_one_debug_event_without_its_parameters() {
+    let home = Home::new();
+    let settings = [("RUST_LOG", "nexarch=debug,nexarch_cache=debug"), ("LOG_FORMAT", "json")];
+    let mut server = home.serve_with(&settings);
+    let client = server.first_client();
+    client.batch(&native(&call(1))).expect(202);
+    let path = "/api/v1/dashboard/services/a-secret-name?environment=nowhere";
+    client.get(path).expect(404);
+    client.get("/api/v1/dashboard/overview?environment=nowhere").expect(200);
+    client.get("/api/v1/dashboard/overview?environment=nowhere").expect(200);
+    let reads = |log: &str| -> Vec<serde_json::Value> {
+        let lines = log.lines().filter(|line| line.contains("cached read"));
+        lines.map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    wait::until("two reads in the log", || (reads(&server.log()).len() >= 2).then_some(()));
+    let (log, expected) = (server.log(), [("miss", "none"), ("hit", "memory")]);
+    let found = reads(&log);
+    assert_eq!(found.len(), expected.len(), "{log}");
+    for (read, (outcome, tier)) in found.iter().zip(expected) {
+        let fields = read["fields"].as_object().unwrap();
+        let names: Vec<_> = fields.keys().map(String::as_str).collect();
+        assert_eq!(names, ["message", "micros", "operation", "outcome", "tier"], "{read}");
+        assert_eq!((&fields["outcome"], &fields["tier"]), (&outcome.into(), &tier.into()));
+        assert_eq!((&read["level"], &fields["operation"]), (&"DEBUG".into(), &"dashboard_overview".into()));
+        assert!(read.get("span").is_none() && read.get("spans").is_none(), "{read}");
+    }
+    assert!(!log.contains("a-secret-name") && !log.contains("nowhere"), "{log}");
 }

@@ -40,9 +40,14 @@ mod large;
 mod life;
 mod lifecycle;
 mod limits;
+mod metrics;
+mod monitoring;
 mod native;
 mod openapi;
 mod otlp;
+#[cfg(feature = "otel")]
+mod own_traces;
+mod packed;
 mod python_sdk;
 mod readme;
 mod redis;

@@ -132,7 +132,7 @@ fn a_taken_port_of_otlp_is_an_error_when_asked_for_and_a_warning_when_not() {
     let home = Home::new();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    for name in ["OTLP_GRPC_ADDR", "OTLP_HTTP_ADDR"] {
+    for name in ["OTLP_GRPC_ADDR", "OTLP_HTTP_ADDR", "METRICS_ADDR"] {
         let output = home.command(["serve"]).env(name, &address).output().unwrap();
         assert_eq!(output.status.code(), Some(1), "{output:?}");
         let said = String::from_utf8(output.stderr).unwrap();

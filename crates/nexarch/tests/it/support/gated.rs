@@ -120,6 +120,11 @@ impl Store for Gated {
         self.store.settle(due_us, only).await
     }
 
+    async fn unsettled(&self) -> Result<u64, Error> {
+        self.gate.there()?;
+        self.store.unsettled().await
+    }
+
     async fn note(&self, counts: Vec<(TenantId, Vec<(&'static str, u64)>)>) -> Result<(), Error> {
         self.gate.there()?;
         self.store.note(counts).await

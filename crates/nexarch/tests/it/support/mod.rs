@@ -5,6 +5,7 @@ pub(crate) mod client;
 pub(crate) mod encode;
 pub(crate) mod events;
 pub(crate) mod fields;
+pub(crate) mod figures;
 pub(crate) mod gated;
 pub(crate) mod grpc;
 pub(crate) mod home;
