@@ -13,6 +13,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use tracing::Instrument;
 
 impl Inner {
     /// Sends `entry` to the shared tier on a task of its own, if there is room for it on the way and for the scope there.
@@ -20,14 +21,16 @@ impl Inner {
         let Some(permits) = self.may_write(tenant, plan, entry) else { return self.give_up(plan) };
         let (inner, tenant) = (Arc::clone(self), Arc::clone(tenant));
         let (plan, entry) = (plan.clone(), Arc::clone(entry));
-        self.tracker.spawn(async move {
+        let task = async move {
             if let Some(tier) = &inner.tier
                 && !inner.write(tier, &tenant, plan.clone(), entry).await
             {
                 inner.give_up(&plan);
             }
             drop(permits);
-        });
+        };
+        // In a trace it belongs to the read that computed the value.
+        self.tracker.spawn(task.in_current_span());
     }
 
     /// The same, waited for: whether the shared tier has it.
