@@ -75,7 +75,7 @@ async fn kill_again_and_again() {
         store.close().await;
         check(&copy, &dir.path().join(format!("truth-{nth}.db")), stored, &what).await;
     }
-    assert!(unsettled > 5, "only {unsettled} kills left something that was not settled");
+    assert!(unsettled > 3, "only {unsettled} kills left something that was not settled");
     assert!(cut_off.len() == 5 && cut_off.values().all(|kills| *kills > 3), "killed at work: {cut_off:?}");
 
     // What is left is done by a process that nobody kills.
