@@ -25,7 +25,7 @@ fn name(severity: Severity) -> &'static str {
 pub(super) fn plain(out: &mut String, findings: &Issues, time: &Bottlenecks) {
     use Align::{Left, Right};
     if findings.issues.is_empty() && findings.sample.spans > 0 {
-        let _ = writeln!(out, "\nNothing is wrong that was looked for");
+        let _ = writeln!(out, "\nNo findings");
     }
     let columns = [("SEVERITY", Left), ("FINDING", Left), ("TRACE", Left), ("TOUCHES", Right)];
     let mut table = Table::new("Findings", columns);

@@ -40,12 +40,12 @@ const ACCEPTED: &str =
 #[derive(Debug, thiserror::Error)]
 pub enum Unreadable {
     /// It cannot be opened, or not even its beginning can be read.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {cause}", path.display())]
     Io {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        cause: io::Error,
     },
     /// Its content is nothing we know.
     #[error("{}: {found}; accepted is {ACCEPTED}", path.display())]
@@ -68,7 +68,7 @@ pub(super) type Source = Box<dyn BufRead + Send>;
 
 /// Opens a file and tells its format; `consumed` grows by the bytes read from disk.
 pub(super) fn open(path: &Path, consumed: &Arc<AtomicU64>) -> Result<(Format, Source), Unreadable> {
-    let failed = |source| Unreadable::Io { path: path.to_owned(), source };
+    let failed = |cause| Unreadable::Io { path: path.to_owned(), cause };
     let file =
         Counted { inner: File::open(path).map_err(failed)?, consumed: consumed.clone(), own: Arc::default() };
     let own = file.own.clone();

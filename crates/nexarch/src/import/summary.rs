@@ -51,7 +51,7 @@ impl Summary {
     /// Counts a file that could be read at the first look, and not when its turn came.
     pub(super) fn note_gone(&mut self, file: &Path, why: &Unreadable) {
         let reason = match why {
-            Unreadable::Io { source, .. } => format!("it cannot be read any more: {source}"),
+            Unreadable::Io { cause, .. } => format!("it cannot be read any more: {cause}"),
             other => format!("it is another file now: {other}"),
         };
         let problem = Problem { file: file.to_owned(), place: Place::Line(1), reason };
