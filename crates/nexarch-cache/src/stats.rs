@@ -13,6 +13,7 @@ use std::time::SystemTime;
 /// Why values became old.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum Cause {
     /// New data.
     Ingest,
@@ -53,6 +54,7 @@ impl Cause {
 
 /// One scope on this node since the cache was built.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ScopeStats {
     /// All operations together.
     pub totals: Totals,
@@ -66,6 +68,7 @@ pub struct ScopeStats {
 
 /// Sums over the operations.
 #[derive(Clone, Debug, Default, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Totals {
     /// Answered reads: hits + misses + collapsed + stale.
     pub requests: u64,
@@ -81,6 +84,7 @@ pub struct Totals {
 
 /// One operation of one scope.
 #[derive(Clone, Debug, Default, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct OperationStats {
     /// The TTL of the operation, in seconds.
     pub ttl_seconds: u64,
@@ -118,6 +122,7 @@ pub struct OperationStats {
 
 /// A median and a 99th percentile, in milliseconds; 0 when nothing was measured. Within 12 %.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Quantiles {
     /// The median.
     pub p50: f64,
@@ -138,9 +143,11 @@ pub struct Distribution {
 
 /// When and why values became old.
 #[derive(Clone, Copy, Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct LastInvalidated {
     /// Wall-clock time, serialised as RFC 3339.
     #[serde(serialize_with = "rfc3339")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
     pub at: SystemTime,
     /// The reason.
     pub cause: Cause,
@@ -148,6 +155,7 @@ pub struct LastInvalidated {
 
 /// The shared tier as it is now. Nothing of other scopes shows in it.
 #[derive(Clone, Copy, Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RemoteStats {
     /// Answer times lately; 0 when there is no such tier, or nothing was measured.
     pub round_trip_ms: Quantiles,
@@ -161,6 +169,7 @@ pub struct RemoteStats {
 
 /// What one node counted of its shared tier.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RemoteCounts {
     /// Values that were not used, by reason; every reason is there.
     pub rejected: BTreeMap<&'static str, u64>,
@@ -186,6 +195,7 @@ pub struct RemoteCounts {
 
 /// The memory tier as one scope sees it.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct MemoryStats {
     /// Entries of the scope.
     pub entries: u64,

@@ -55,6 +55,7 @@ pub enum Condition {
 /// How changes made on other nodes are learned of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum Mode {
     /// By messages of the shared tier, in milliseconds; without one, by the next read of the authority.
     Pubsub,

@@ -27,6 +27,8 @@ pub struct Warmed {
     pub redis: bool,
     /// The newest version that the value surely contains.
     pub version: u64,
+    /// The value says "there is nothing": [`Computed::negative`].
+    pub negative: bool,
 }
 
 /// A tier that keeps values, as statistics and answers call it.
@@ -208,9 +210,9 @@ impl Inner {
             Origin::Shared | Origin::Fetched | Origin::Awaited => keeps(tenant, plan, &landing.entry),
         };
         let (compute_time, bytes) = (landing.entry.cost, landing.entry.body.len());
-        let version = landing.entry.contains;
+        let (version, negative) = (landing.entry.contains, landing.entry.negative);
         let redis = self.write_through(tenant, plan, &landing.entry).await;
-        Warmed { compute_time, bytes, memory, redis, version }
+        Warmed { compute_time, bytes, memory, redis, version, negative }
     }
 }
 

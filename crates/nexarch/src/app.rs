@@ -95,14 +95,15 @@ pub struct App {
     heavy: Arc<Semaphore>,
 }
 
+/// No turn in time: others compute.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("the server is busy with other computations; try again in a second")]
+pub struct Busy;
+
 /// Waits for a turn, with a limit.
-pub async fn turn(turns: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, StoreError> {
-    let busy = || StoreError::Unavailable {
-        reason: "too many computations at once".to_owned(),
-        retry_after: Duration::from_secs(1),
-    };
+pub async fn turn(turns: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Busy> {
     let waited = tokio::time::timeout(TURN_LIMIT, Arc::clone(turns).acquire_owned()).await;
-    waited.map_err(|_| busy())?.map_err(|_| busy())
+    waited.map_err(|_| Busy)?.map_err(|_| Busy)
 }
 
 fn cores() -> usize {
@@ -223,7 +224,7 @@ impl App {
     }
 
     /// Waits for a turn to do something heavy; 503 when the server stays too busy.
-    pub async fn turn(&self) -> Result<OwnedSemaphorePermit, StoreError> {
+    pub async fn turn(&self) -> Result<OwnedSemaphorePermit, Busy> {
         turn(&self.heavy).await
     }
 

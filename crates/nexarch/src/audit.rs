@@ -4,7 +4,7 @@
 
 use nexarch_core::ids::TenantId;
 
-use crate::stream::{Hub, Invalidation};
+use crate::stream::{Hub, Invalidation, Warm};
 
 /// The target of the lines; they are kept at level `info`, whatever `RUST_LOG` says of the rest, unless it names them.
 pub(crate) const TARGET: &str = "audit";
@@ -77,6 +77,7 @@ pub(crate) fn record(streams: &Hub, mutation: &Mutation<'_>) {
         }
         What::Warmed { entries, bytes } => {
             tracing::info!(target: TARGET, %tenant, by, operations, entries, bytes, reach, version, "audit: cache warmed");
+            streams.warmed(mutation.tenant, Warm::of(*entries, *bytes, mutation));
         }
     }
 }

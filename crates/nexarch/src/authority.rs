@@ -174,10 +174,12 @@ pub(crate) async fn beat(app: Arc<App>) {
 
 async fn look(app: &App, missed: bool, epoch: &mut Option<u128>) -> Result<(), BoxError> {
     if app.store.changed_by_others().await? || missed {
-        // First what reads rest on: whatever follows may fail, or take its time.
-        app.cache.refresh().await?;
+        // First what reads rest on: whatever follows may fail, or take its time. Its first question brings the version of
+        // rights as well, which counts even if a later one is not answered.
+        let refreshed = app.cache.refresh().await;
         let auth_version = app.cache.auth_version();
         app.auth.observe(auth_version);
+        refreshed?;
         gone::follow(app, auth_version).await?;
         stream::observe(app, epoch).await?;
     }

@@ -13,6 +13,9 @@ const MAX_LENGTH: usize = 512;
 /// Days that are looked at: 29 February on one day of the week comes at least once in 40 years.
 const HORIZON_DAYS: usize = 366 * 41;
 
+/// The other number of Sunday.
+const SUNDAY: u8 = 7;
+
 const MONTHS: [&str; 12] =
     ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
 const WEEKDAYS: [&str; 7] = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
@@ -23,7 +26,7 @@ const FIELDS: [Field; 5] = [
     Field { name: "hour", low: 0, high: 23, names: &[] },
     Field { name: "day of the month", low: 1, high: 31, names: &[] },
     Field { name: "month", low: 1, high: 12, names: &MONTHS },
-    Field { name: "day of the week", low: 0, high: 7, names: &WEEKDAYS },
+    Field { name: "day of the week", low: 0, high: SUNDAY, names: &WEEKDAYS },
 ];
 
 struct Field {
@@ -104,7 +107,11 @@ impl Field {
         };
         let (from, to) = match range.split_once('-') {
             _ if range == "*" => (self.low, self.high),
-            Some((from, to)) => (self.number(from)?, self.number(to)?),
+            // A week may end with Sunday, whichever of its two numbers its name has.
+            Some((from, to)) => match (self.number(from)?, self.number(to)?) {
+                (from @ 1.., 0) if self.high == SUNDAY => (from, SUNDAY),
+                range => range,
+            },
             // `5/10` goes on to the end, `5` does not.
             None => (self.number(range)?, if step.is_some() { self.high } else { self.number(range)? }),
         };
@@ -195,7 +202,7 @@ mod tests {
 
     #[test]
     fn expressions_name_the_moments_that_crontab_names() {
-        let cases: [(&str, &[&str]); 14] = [
+        let cases: [(&str, &[&str]); 16] = [
             ("* * * * *", &["01-01 00:00", "01-01 00:01", "01-01 00:02"]),
             ("*/25 * * * *", &["01-01 00:00", "01-01 00:25", "01-01 00:50", "01-01 01:00"]),
             ("5/20 3 * * *", &["01-01 03:05", "01-01 03:25", "01-01 03:45", "01-02 03:05"]),
@@ -203,6 +210,8 @@ mod tests {
             ("0 6,18 * * *", &["01-01 06:00", "01-01 18:00", "01-02 06:00"]),
             ("0 0 31 * *", &["01-31 00:00", "03-31 00:00", "05-31 00:00"]),
             ("0 0 29 FEB *", &["02-29 00:00", "02-29 00:00"]),
+            ("0 6 * * SAT-SUN", &["01-03 06:00", "01-04 06:00", "01-10 06:00"]),
+            ("0 6 * * FRI-7", &["01-02 06:00", "01-03 06:00", "01-04 06:00", "01-09 06:00"]),
             ("0 0 * JAN-mar SUN", &["01-04 00:00", "01-11 00:00"]),
             ("0 0 * * 7", &["01-04 00:00", "01-11 00:00"]),
             ("0 0 * * 5-7", &["01-02 00:00", "01-03 00:00", "01-04 00:00", "01-09 00:00"]),

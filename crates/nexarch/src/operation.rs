@@ -2,7 +2,11 @@
 //!
 //! The effective TTL of an entry is the smaller of that of its operation and a sixtieth of its window.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    hash::{DefaultHasher, Hash, Hasher},
+    time::Duration,
+};
 
 use nexarch_cache::{Cache, Cause, Operation, OperationId};
 
@@ -79,12 +83,24 @@ pub const TABLE: [Policy; NAMES.len()] = [
 /// The overview is what people keep open: two minutes of a dead cache cost nothing, an hour of it would.
 const OVERVIEW_TTL: Duration = Duration::from_mins(2);
 
-/// The operations of a cache, with the configured TTLs.
-pub fn table(default_ttl: Duration, own: &BTreeMap<String, Duration>) -> Vec<Operation> {
+/// How long "there is no such service" is served at most; a new span ends it earlier.
+const NOTHING_TTL: Duration = Duration::from_secs(30);
+
+/// What bodies depend on beside data, window and environment: this program, the shape of its answers, and the
+/// objective that figures are judged by. A value in Redis that was computed under another one is none.
+pub fn schema(latency_objective: Duration) -> String {
+    // A body whose shape changed is of another program, whatever its version says.
+    let mut shape = DefaultHasher::new();
+    include_str!("../../../docs/openapi.json").hash(&mut shape);
+    format!("{}/{:016x}/{}", env!("CARGO_PKG_VERSION"), shape.finish(), latency_objective.as_micros())
+}
+
+/// The operations of a cache, with the configured TTLs and the [`schema`] of their bodies.
+pub fn table(default_ttl: Duration, own: &BTreeMap<String, Duration>, schema: &str) -> Vec<Operation> {
     let operation = |policy: &Policy| {
         let name = policy.operation.name();
         let ttl = own.get(name).copied().or(policy.ttl).unwrap_or(default_ttl);
-        let operation = Operation::new(name, ttl);
+        let operation = Operation::new(name, ttl).with_negative_ttl(NOTHING_TTL).with_schema(schema);
         let follows_data = policy.refreshed_by.contains(&Cause::Ingest);
         if follows_data { operation } else { operation.independent_of_data() }
     };
@@ -147,8 +163,11 @@ mod tests {
 
     #[test]
     fn every_operation_has_its_line_and_the_cache_follows_it() {
-        let operations =
-            table(Duration::from_secs(9), &BTreeMap::from([("metrics".to_owned(), Duration::from_secs(5))]));
+        let operations = table(
+            Duration::from_secs(9),
+            &BTreeMap::from([("metrics".to_owned(), Duration::from_secs(5))]),
+            "a",
+        );
         for (op, operation) in Op::ALL.into_iter().zip(&operations) {
             assert_eq!((op.policy().operation, &*operation.name), (op, op.name()));
             assert_eq!(

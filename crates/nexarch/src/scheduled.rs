@@ -63,9 +63,12 @@ async fn follow<F: Future<Output = ()>>(
     let mut after_us = now_us();
     while let Some(due_us) = next(schedule, after_us) {
         let again_us = next(schedule, due_us).unwrap_or(u64::MAX);
-        wait_until(due_us + jitter_us(again_us - due_us, chance()), &now_us).await;
-        work(due_us).await;
-        after_us = now_us().max(due_us);
+        if wait_until(due_us + jitter_us(again_us - due_us, chance()), &now_us).await {
+            work(due_us).await;
+            after_us = now_us().max(due_us);
+        } else {
+            after_us = now_us();
+        }
     }
 }
 
@@ -80,8 +83,16 @@ fn jitter_us(until_again_us: u64, chance: u64) -> u64 {
     chance % (most + 1)
 }
 
-async fn wait_until(at_us: u64, now_us: &impl Fn() -> u64) {
-    while let Some(left) = at_us.checked_sub(now_us()).filter(|left| *left > 0) {
+/// Waits, unless the clock is set back meanwhile: then it is `false`, and what is due may be something else.
+async fn wait_until(at_us: u64, now_us: &impl Fn() -> u64) -> bool {
+    let mut seen_us = 0;
+    loop {
+        let now_us = now_us();
+        if now_us < seen_us {
+            return false;
+        }
+        seen_us = now_us;
+        let Some(left) = at_us.checked_sub(now_us).filter(|left| *left > 0) else { return true };
         tokio::time::sleep(Duration::from_micros(left).min(LOOK)).await;
     }
 }
@@ -123,8 +134,14 @@ async fn until_lost(app: &App, turn: &Turn<'_>) {
 
 /// One tenant after the other; within one, as many computations at once as any warming has.
 async fn every_tenant(app: &Arc<App>) -> Result<(), StoreError> {
+    let mut outcome = Ok(());
     for tenant in app.store.tenants().await? {
-        if !tenant.enabled || !is_active(app, &tenant.id, lifecycle::now_us()).await? {
+        // One whose turn fails must not cost the others theirs.
+        let active = is_active(app, &tenant.id, lifecycle::now_us()).await.unwrap_or_else(|error| {
+            outcome = Err(error);
+            false
+        });
+        if !tenant.enabled || !active {
             continue;
         }
         let Ok(scope) = Scope::new(tenant.id.as_str()) else { continue };
@@ -133,7 +150,7 @@ async fn every_tenant(app: &Arc<App>) -> Result<(), StoreError> {
             warm::note(app, &tenant.id, By::Schedule, &reports);
         }
     }
-    Ok(())
+    outcome
 }
 
 async fn every_operation(app: &Arc<App>, tenant: &TenantId, scope: &Scope) -> Vec<Report> {

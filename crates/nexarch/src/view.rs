@@ -129,9 +129,6 @@ pub enum View {
 /// Why a view could not be computed.
 #[derive(Debug, thiserror::Error)]
 pub enum ViewError {
-    /// What was asked for is not in the window.
-    #[error("{0}")]
-    NotFound(String),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -11,7 +11,7 @@ use crate::{
     app::App,
     audit::{self, By, Mutation, What},
     operation::Op,
-    view::{self, Range, View, ViewError},
+    view::{self, Range, View},
 };
 
 /// Of how many services the details are computed: those with most requests.
@@ -79,7 +79,7 @@ pub async fn operation(
     how: How,
 ) -> Result<Report, nexarch_cache::Error> {
     let views = match operation {
-        Op::ServiceDetail => details(app, tenant, scope, range, how).await?,
+        Op::ServiceDetail => details(app, tenant, scope, range).await?,
         _ => routes(operation, range),
     };
     let warm = |view: View| one(app, tenant, scope, view, how);
@@ -111,13 +111,10 @@ pub(crate) async fn one(
     let read = Read::new(app.operations.get(view.operation()), &key).max_ttl(max_ttl);
     let compute = computation(app, tenant, view);
     let warmed = match how {
-        How::Anew => app.cache.warm(scope, read, compute).await.map(Some),
-        How::UnlessFresh => app.cache.ensure(scope, read, compute).await.map(|ensured| ensured.warmed),
+        How::Anew => Some(app.cache.warm(scope, read, compute).await?),
+        How::UnlessFresh => app.cache.ensure(scope, read, compute).await?.warmed,
     };
-    match warmed {
-        Err(nexarch_cache::Error::Compute(error)) if is_gone(&*error) => Ok(None),
-        other => other,
-    }
+    Ok(warmed.filter(|warmed| !warmed.negative))
 }
 
 type Computing = Pin<Box<dyn Future<Output = Result<Computed, BoxError>> + Send>>;
@@ -135,10 +132,6 @@ fn computation(
             view::compute(&*app.store, &tenant, &view, app.latency_objective).await
         })
     }
-}
-
-fn is_gone(error: &(dyn std::error::Error + 'static)) -> bool {
-    matches!(error.downcast_ref::<ViewError>(), Some(ViewError::NotFound(_)))
 }
 
 /// The routes of an operation that need no name.
@@ -170,7 +163,6 @@ async fn details(
     tenant: &TenantId,
     scope: &Scope,
     range: &Range,
-    how: How,
 ) -> Result<Vec<View>, nexarch_cache::Error> {
     #[derive(serde::Deserialize)]
     struct Service {
@@ -178,18 +170,10 @@ async fn details(
         request_count: u64,
     }
     let list = View::Services(range.clone());
-    let body = match how {
-        // Its own value is another operation's business.
-        How::Anew => {
-            let failed = |error: BoxError| nexarch_cache::Error::Compute(Arc::from(error));
-            computation(app, tenant, list)(Fence::default()).await.map_err(failed)?.body().clone()
-        }
-        How::UnlessFresh => {
-            let (key, max_ttl) = (list.key(), list.max_ttl());
-            let read = Read::new(app.operations.get(list.operation()), &key).max_ttl(max_ttl);
-            app.cache.ensure(scope, read, computation(app, tenant, list)).await?.body
-        }
-    };
+    // Of another operation, so it is not computed anew where it is as it should be.
+    let (key, max_ttl) = (list.key(), list.max_ttl());
+    let read = Read::new(app.operations.get(list.operation()), &key).max_ttl(max_ttl);
+    let body = app.cache.ensure(scope, read, computation(app, tenant, list)).await?.body;
     let failed = |error| nexarch_cache::Error::Compute(Arc::new(error));
     let mut all: Vec<Service> = serde_json::from_slice(&body).map_err(failed)?;
     all.sort_by(|a, b| b.request_count.cmp(&a.request_count).then_with(|| a.name.cmp(&b.name)));

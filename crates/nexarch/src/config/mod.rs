@@ -218,7 +218,7 @@ pub fn load(sources: &Sources) -> Result<Config, Problems> {
         reader.warn("CACHE_WARM_SCHEDULE has no effect: CACHE_ENABLED is off".to_owned());
     }
     let (shown, mut warnings) = reader.finish()?;
-    let operations = operation::table(default_ttl, &ttls);
+    let operations = operation::table(default_ttl, &ttls, &operation::schema(objective));
     if certificate.is_none() && !parse::is_loopback(&host) {
         warnings.push(format!(
             "HOST={host} is not a loopback address and TLS_CERT_FILE is not set: keys and spans travel in the clear"

@@ -16,6 +16,7 @@ use super::{
     cached::NEXARCH_VERSION,
     caller::caller,
     error::ApiError,
+    finish,
     params::{Params, segment},
 };
 use crate::{
@@ -44,8 +45,8 @@ pub(super) struct CacheHealth {
 }
 
 /// Counters of the caller's tenant on the answering node since its start.
-#[derive(Serialize)]
-struct Stats {
+#[derive(Serialize, utoipa::ToSchema)]
+pub(super) struct Stats {
     tenant_id: String,
     node: String,
     backend: &'static str,
@@ -57,7 +58,7 @@ struct Stats {
 }
 
 /// What the tenant holds of what it may hold.
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
 struct Share {
     /// Of the memory tier of this node.
     memory_percent: f64,
@@ -99,7 +100,7 @@ pub(super) struct Invalidated {
 }
 
 /// What the cache did for the caller's tenant on this node.
-#[utoipa::path(get, path = "/api/v1/cache/stats", tag = "cache", responses((status = 200)))]
+#[utoipa::path(get, path = "/api/v1/cache/stats", tag = "cache", responses((status = 200, body = Stats)))]
 pub(super) async fn stats(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
@@ -175,23 +176,29 @@ pub(super) async fn invalidate_operation(
     apply(&app, &caller, "operation", Invalidation::Operations(vec![operation])).await
 }
 
+/// Invalidates, writes it down and tells it, whether or not the caller waits for the answer.
 async fn apply(
     app: &Arc<App>,
-    caller: &Caller,
+    caller: &Arc<Caller>,
     scope: &'static str,
     what: Invalidation,
 ) -> Result<Response, ApiError> {
-    let done = app.cache.invalidate(&caller.scope, what, Cause::Manual).await.map_err(problem)?;
-    let reach = reach(app, done.reach);
-    let made = Mutation {
-        by: By::Key(&caller.key_id),
-        tenant: &caller.tenant,
-        what: What::Invalidated { scope },
-        operations: &done.operations,
-        reach,
-        version: done.version,
-    };
-    audit::record(&app.streams, &made);
+    let (own, by) = (Arc::clone(app), Arc::clone(caller));
+    let (done, reach) = finish(app, async move {
+        let done = own.cache.invalidate(&by.scope, what, Cause::Manual).await.map_err(problem)?;
+        let reach = reach(&own, done.reach);
+        let made = Mutation {
+            by: By::Key(&by.key_id),
+            tenant: &by.tenant,
+            what: What::Invalidated { scope },
+            operations: &done.operations,
+            reach,
+            version: done.version,
+        };
+        audit::record(&own.streams, &made);
+        Ok((done, reach))
+    })
+    .await?;
     let answer = Invalidated {
         status: "success",
         tenant_id: caller.tenant.to_string(),

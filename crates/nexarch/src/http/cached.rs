@@ -17,7 +17,7 @@ use super::{
     packed,
 };
 use crate::{
-    app::App,
+    app::{App, Busy},
     auth::Caller,
     view::{self, View, ViewError},
 };
@@ -87,13 +87,10 @@ pub(super) async fn read(
     let operation = view.operation();
     let (key, max_ttl) = (view.key(), view.max_ttl());
     let terms = Read::new(app.operations.get(operation), &key).max_ttl(max_ttl).directives(directives);
-    if app.cache.is_enabled() {
-        app.open_views.note(&caller.tenant, &caller.scope, &view, &key, tokio::time::Instant::now());
-    }
-    let (computing, by) = (Arc::clone(app), Arc::clone(caller));
+    let (computing, by, computed) = (Arc::clone(app), Arc::clone(caller), view.clone());
     let compute = move |_fence| async move {
         let _turn = computing.turn().await?;
-        view::compute(&*computing.store, &by.tenant, &view, computing.latency_objective).await
+        view::compute(&*computing.store, &by.tenant, &computed, computing.latency_objective).await
     };
     // Nothing is timed or put into words unless somebody looks: a hit takes less time than that.
     let started = tracing::enabled!(Level::DEBUG).then(|| app.cache.now());
@@ -102,6 +99,13 @@ pub(super) async fn read(
         let (outcome, micros) = (answer.outcome(), app.cache.now().since(started).as_micros());
         let (word, tier) = (outcome.word(), outcome.tier());
         tracing::debug!(operation = operation.name(), outcome = word, tier, micros, "cached read");
+    }
+    if answer.is_negative() {
+        return Err(ApiError::not_found(String::from_utf8_lossy(answer.body())));
+    }
+    // After it was answered: made-up names push nothing out.
+    if app.cache.is_enabled() {
+        app.open_views.note(&caller.tenant, &caller.scope, &view, &key, tokio::time::Instant::now());
     }
     Ok(answer)
 }
@@ -154,27 +158,30 @@ pub(super) fn directives(headers: &HeaderMap) -> Result<Directives, ApiError> {
             ("no-cache", _) => directives.no_cache = true,
             ("only-if-cached", _) => directives.only_if_cached = true,
             ("max-stale", Some(seconds)) => {
-                let seconds = seconds.trim().trim_matches('"').parse().map_err(|_| {
+                directives.max_stale = Some(delta_seconds(seconds).ok_or_else(|| {
                     ApiError::bad_request("Cache-Control: max-stale needs a whole number of seconds")
-                })?;
-                directives.max_stale = Some(Duration::from_secs(seconds));
+                })?);
             }
-            // Without a number it would mean "however old": nobody is served that by accident.
-            ("max-stale", None) => {
-                return Err(ApiError::bad_request(
-                    "Cache-Control: max-stale needs a number of seconds: max-stale=10",
-                ));
-            }
+            // Without a number it means "however old", which a client may allow and nobody has to serve: fresher is right.
+            ("max-stale", None) => {}
             _ => {}
         }
     }
-    if let Some(value) = headers.get(NEXARCH_MIN_VERSION) {
-        let version = value.to_str().ok().and_then(|text| text.trim().parse().ok());
+    // Of several, all are to be kept: the newest.
+    for value in headers.get_all(NEXARCH_MIN_VERSION) {
+        let version: Option<u64> = value.to_str().ok().and_then(|text| text.trim().parse().ok());
         let wrong =
             || ApiError::bad_request("Nexarch-Min-Version must be the decimal integer of a Nexarch-Version");
-        directives.min_version = version.ok_or_else(wrong)?;
+        directives.min_version = directives.min_version.max(version.ok_or_else(wrong)?);
     }
     Ok(directives)
+}
+
+/// RFC 9111 §1.2.2: a number that is too large is the greatest there is.
+fn delta_seconds(text: &str) -> Option<Duration> {
+    let digits = text.trim().trim_matches('"');
+    let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| Duration::from_secs(digits.parse().unwrap_or(u64::from(u32::MAX))))
 }
 
 /// Only the computation's own error, or one of the caller's making, reaches the caller.
@@ -193,15 +200,21 @@ pub(super) fn problem(error: CacheError) -> ApiError {
         CacheError::TimedOut { .. } => {
             return ApiError::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string());
         }
+        // The server stops, or the database was set back while the value was computed.
+        CacheError::Dropped | CacheError::Outdated { .. } => {
+            return ApiError::again(StatusCode::SERVICE_UNAVAILABLE, error.to_string());
+        }
         CacheError::Compute(shared) | CacheError::Unverified(shared) => shared,
         other => return ApiError::internal(other),
     };
     if let Some(error) = shared.downcast_ref::<ViewError>() {
         return match error {
-            ViewError::NotFound(what) => ApiError::not_found(what.clone()),
             ViewError::Store(error) => error.into(),
             ViewError::Corrupt(_) | ViewError::Internal(_) => ApiError::internal(error),
         };
+    }
+    if let Some(busy) = shared.downcast_ref::<Busy>() {
+        return (*busy).into();
     }
     match shared.downcast_ref::<StoreError>() {
         Some(error) => error.into(),

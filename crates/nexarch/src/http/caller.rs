@@ -16,13 +16,14 @@ pub(super) async fn caller(
 ) -> Result<Arc<Caller>, ApiError> {
     let key = key_of(headers)?;
     let caller = app.auth.authenticate(key, lifecycle::now_us()).await?;
+    // Before its scopes: what is refused was asked for as well.
+    limits::asked(app, &caller.tenant, scope);
+    let limited = app.limits.request(&caller.tenant, tokio::time::Instant::now());
+    if limited.is_err() && scope == Scope::Ingest {
+        app.ingest.refused.note(&caller.tenant, |counts| counts.rate += 1);
+    }
+    limited?;
     if caller.may(scope) {
-        limits::asked(app, &caller.tenant, scope);
-        let limited = app.limits.request(&caller.tenant, tokio::time::Instant::now());
-        if limited.is_err() && scope == Scope::Ingest {
-            app.ingest.refused.note(&caller.tenant, |counts| counts.rate += 1);
-        }
-        limited?;
         Ok(caller)
     } else {
         let wanted = accounts::word(scope);

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::limits::{self, RATE_LIMIT};
 use crate::{
+    app::Busy,
     auth::Refused,
     ingest::{self, IngestError, body::BodyError},
     limit::{DAILY_SPANS, Limited},
@@ -87,6 +88,11 @@ impl ApiError {
         let mut this = Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the server failed; its log says why");
         this.cause = Some(cause.to_string());
         this
+    }
+
+    /// The same in a second.
+    pub(super) fn again(status: StatusCode, detail: impl Into<String>) -> Self {
+        Self::try_again(status, detail, Duration::from_secs(1))
     }
 
     fn try_again(status: StatusCode, detail: impl Into<String>, after: Duration) -> Self {
@@ -194,6 +200,13 @@ impl From<IngestError> for ApiError {
             }
             IngestError::Store(error) => error.into(),
         }
+    }
+}
+
+/// No failure, and nothing for the log: so many ask.
+impl From<Busy> for ApiError {
+    fn from(busy: Busy) -> Self {
+        Self::again(StatusCode::SERVICE_UNAVAILABLE, busy.to_string())
     }
 }
 

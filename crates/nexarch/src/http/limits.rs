@@ -7,7 +7,7 @@
 use std::{cell::Cell, fmt::Write, pin::Pin, time::Duration};
 
 use axum::{
-    http::{HeaderName, HeaderValue},
+    http::{HeaderName, HeaderValue, StatusCode},
     response::Response,
 };
 use nexarch_core::ids::TenantId;
@@ -72,12 +72,15 @@ pub(super) fn label<F: Future>(app: &App, future: Pin<&mut Told<F>>, response: &
     let spans = ingest.then(|| app.limits.spans_of(&tenant, now)).flatten();
     let standings: Vec<Standing> = requests.into_iter().chain(spans).collect();
     let daily = app.shares.spans_per_day.filter(|_| ingest);
+    let refused = response.status() == StatusCode::TOO_MANY_REQUESTS;
     let headers = response.headers_mut();
     if let Some(policies) = policies(&standings, daily) {
         headers.insert(RATE_LIMIT_POLICY, policies);
     }
-    // A refusal has told of the limit that it is for, and `Retry-After` is of that one.
-    if !headers.contains_key(&RATE_LIMIT)
+    // A refusal has told of the limit that it is for, and `Retry-After` is of that one. Who is sent away for another reason
+    // must not read that there is something left.
+    if !refused
+        && !headers.contains_key(&RATE_LIMIT)
         && let Some(left) = left(&standings)
     {
         headers.insert(RATE_LIMIT, left);

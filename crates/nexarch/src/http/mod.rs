@@ -122,6 +122,14 @@ async fn wrong_method(method: Method) -> Response {
     .into_response()
 }
 
+/// Runs a change to its end, also when the caller hangs up: what was committed is taken notice of, and written down.
+async fn finish<T: Send + 'static>(
+    app: &App,
+    change: impl Future<Output = Result<T, ApiError>> + Send + 'static,
+) -> Result<T, ApiError> {
+    app.lifecycle.tracker().spawn(change).await.map_err(ApiError::internal)?
+}
+
 fn shorten(path: &str) -> String {
     path.chars().take(100).collect()
 }

@@ -15,6 +15,7 @@ use super::{
     cached,
     caller::caller,
     error::ApiError,
+    finish,
     params::{Params, segment},
 };
 use crate::{
@@ -46,22 +47,37 @@ pub(super) async fn all(
 ) -> Result<Json<All>, ApiError> {
     let caller = caller(&app, &headers, Scope::Admin).await?;
     let range = Range::parse(&Params::parse(&uri, super::dashboard::RANGE)?)?;
-    let mut operations = Vec::with_capacity(Op::ALL.len());
-    let mut outcome = Ok(());
-    for operation in Op::ALL {
-        match one(&app, &caller, operation, &range).await {
-            Ok(report) => operations.push(report),
-            Err(error) => {
-                outcome = Err(error);
-                break;
+    let operations = these(&app, &caller, Op::ALL.to_vec(), range).await?;
+    Ok(Json(All { status: "success", operations }))
+}
+
+/// Warms one operation after the other and writes it down, whether or not the caller waits for the answer.
+async fn these(
+    app: &Arc<App>,
+    caller: &Arc<Caller>,
+    operations: Vec<Op>,
+    range: Range,
+) -> Result<Vec<Report>, ApiError> {
+    let (own, by) = (Arc::clone(app), Arc::clone(caller));
+    finish(app, async move {
+        let mut reports = Vec::with_capacity(operations.len());
+        let mut outcome = Ok(());
+        for operation in operations {
+            match one(&own, &by, operation, &range).await {
+                Ok(report) => reports.push(report),
+                Err(error) => {
+                    outcome = Err(error);
+                    break;
+                }
             }
         }
-    }
-    // What was done before something failed was done.
-    if !operations.is_empty() {
-        warm::note(&app, &caller.tenant, By::Key(&caller.key_id), &operations);
-    }
-    outcome.map(|()| Json(All { status: "success", operations }))
+        // What was done before something failed was done.
+        if !reports.is_empty() {
+            warm::note(&own, &by.tenant, By::Key(&by.key_id), &reports);
+        }
+        outcome.map(|()| reports)
+    })
+    .await
 }
 
 /// Computes every route of one operation anew and stores the values.
@@ -79,9 +95,8 @@ pub(super) async fn operation(
         let unknown = app.cache.operation(&name).err().map(|error| error.to_string());
         return Err(ApiError::not_found(unknown.unwrap_or_default()));
     };
-    let report = one(&app, &caller, operation, &range).await?;
-    warm::note(&app, &caller.tenant, By::Key(&caller.key_id), std::slice::from_ref(&report));
-    Ok(Json(report))
+    let reports = these(&app, &caller, vec![operation], range).await?;
+    reports.into_iter().next().map(Json).ok_or_else(|| ApiError::internal("nothing was warmed"))
 }
 
 async fn one(app: &Arc<App>, caller: &Arc<Caller>, operation: Op, range: &Range) -> Result<Report, ApiError> {

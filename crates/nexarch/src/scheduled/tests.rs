@@ -65,8 +65,30 @@ async fn a_clock_that_jumps_is_noticed() {
         tokio::time::sleep(Duration::from_secs(100)).await;
         set.store(60 * MINUTE_US, Ordering::SeqCst);
     };
-    tokio::join!(waiting, setting);
-    assert!(began.elapsed() <= Duration::from_secs(100) + LOOK, "{:?}", began.elapsed());
+    let (waited, ()) = tokio::join!(waiting, setting);
+    assert!(waited && began.elapsed() <= Duration::from_secs(100) + LOOK, "{:?}", began.elapsed());
+}
+
+/// Who began with a clock that was a day ahead does not wait for that day.
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_set_back_is_followed() {
+    const DAY_US: u64 = 24 * 60 * MINUTE_US;
+    let (ahead, began) = (AtomicU64::new(DAY_US), Instant::now());
+    let now_us =
+        || START_US + ahead.load(Ordering::SeqCst) + u64::try_from(began.elapsed().as_micros()).unwrap();
+    let (schedule, calls) = ("*/5 * * * *".parse().unwrap(), Mutex::new(Vec::new()));
+    let note = |due_us: u64| {
+        calls.lock().unwrap().push(i64::try_from(due_us).unwrap() - i64::try_from(START_US).unwrap());
+        std::future::ready(())
+    };
+    let setting = async {
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        ahead.store(0, Ordering::SeqCst);
+        std::future::pending::<()>().await;
+    };
+    let following = async { tokio::join!(follow(&schedule, now_us, || 0, note), setting) };
+    tokio::time::timeout(Duration::from_secs(600), following).await.unwrap_err();
+    assert_eq!(calls.into_inner().unwrap(), [270_000_000, 570_000_000]);
 }
 
 /// A server of a new database with these tenants, each with a span.

@@ -15,6 +15,8 @@ pub(crate) enum Event {
     Version(Version),
     /// Values were made old by hand.
     Invalidation(Invalidation),
+    /// Values were computed before anybody asked.
+    Warm(Warm),
     /// The state of the cache changed.
     Cache(CacheState),
     /// What is known of earlier events is not enough: read anew.
@@ -42,6 +44,23 @@ pub(crate) struct Invalidation {
     /// Public id of the key that asked for it; `None` when another process did it.
     pub(crate) by: Option<String>,
     /// `cluster` or `node`: who was told of it by then.
+    pub(crate) reach: &'static str,
+}
+
+/// Values were computed before anybody asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Warm {
+    /// What every one of them surely contains, as `Nexarch-Version`; 0 when there was nothing to compute.
+    pub(crate) version: u64,
+    /// Of which operations, by name.
+    pub(crate) operations: Vec<String>,
+    /// How many.
+    pub(crate) entries: usize,
+    /// Their bytes, together.
+    pub(crate) bytes: usize,
+    /// Public id of the key that asked for it, or `schedule`.
+    pub(crate) by: String,
+    /// `cluster`: Redis has them, too; `node`: this node alone.
     pub(crate) reach: &'static str,
 }
 
@@ -86,6 +105,20 @@ impl Invalidation {
     }
 }
 
+impl Warm {
+    /// As it was written down.
+    pub(crate) fn of(entries: usize, bytes: usize, made: &Mutation<'_>) -> Self {
+        Self {
+            version: made.version,
+            operations: made.operations.to_vec(),
+            entries,
+            bytes,
+            by: made.by.as_str().to_owned(),
+            reach: made.reach,
+        }
+    }
+}
+
 impl CacheState {
     /// The parts of a status that are words.
     pub(crate) fn of(status: &Status) -> Self {
@@ -115,6 +148,7 @@ impl Event {
         let (kind, data) = match self {
             Self::Version(data) => ("version", serde_json::to_string(data)),
             Self::Invalidation(data) => ("invalidation", serde_json::to_string(data)),
+            Self::Warm(data) => ("warm", serde_json::to_string(data)),
             Self::Cache(data) => ("cache", serde_json::to_string(data)),
             Self::Reset(data) => ("reset", serde_json::to_string(data)),
         };

@@ -24,7 +24,7 @@ use tokio::time::Instant;
 
 use self::{event::CacheState, room::Room, subscription::Ticket};
 pub(crate) use self::{
-    event::{Event, Invalidation, Version},
+    event::{Event, Invalidation, Version, Warm},
     subscription::Subscription,
     task::{observe, run},
 };
@@ -103,6 +103,13 @@ impl Hub {
         }
         let number = rooms.next;
         rooms.next = number.wrapping_add(2);
+        if rooms.is_of_an_earlier_tenant(caller) {
+            let ticket = Arc::new(Ticket::new(number, Arc::clone(caller)));
+            ticket.end(subscription::DELETED);
+            rooms.open += 1;
+            let room = Arc::new(Room::new(number.wrapping_add(1), known));
+            return Ok(Subscription::new(Arc::clone(self), room, ticket, last));
+        }
         let place = rooms.place(caller, number.wrapping_add(1), known);
         if place.inside.len() >= MAX_OF_TENANT {
             return Err(Crowded::Tenant);
@@ -143,11 +150,19 @@ impl Hub {
         }
     }
 
-    /// Drops the room of a tenant that is gone. Who is in it is sent away when their keys are looked at.
+    /// Values of a tenant were computed before anybody asked.
+    pub(crate) fn warmed(&self, tenant: &TenantId, what: Warm) {
+        if let Some(room) = self.room(tenant.as_str()) {
+            room.event(&Event::Warm(what), Instant::now());
+        }
+    }
+
+    /// Drops the room of a tenant that is gone, and sends away who is in it: one of the same name is another one.
     pub(crate) fn forget(&self, tenant: &TenantId) {
         let mut rooms = self.rooms();
-        if rooms.by_tenant.get(tenant.as_str()).is_some_and(|place| place.inside.is_empty()) {
-            rooms.by_tenant.remove(tenant.as_str());
+        if let Some(place) = rooms.by_tenant.remove(tenant.as_str()) {
+            place.inside.values().for_each(|ticket| ticket.end(subscription::DELETED));
+            place.room.wake();
         }
         self.any.store(rooms.by_tenant.len(), Ordering::Release);
     }
@@ -215,6 +230,12 @@ impl Hub {
 }
 
 impl Rooms {
+    /// A request that was let in just before its tenant was deleted and made anew hears nothing of the new one.
+    fn is_of_an_earlier_tenant(&self, caller: &Caller) -> bool {
+        let place = self.by_tenant.get(caller.scope.as_str());
+        place.is_some_and(|place| place.created_us > caller.tenant_created_us)
+    }
+
     /// The place of the caller's tenant; a new one when there is none, or only one of an earlier tenant of this name.
     fn place(&mut self, caller: &Caller, name: u64, known: u64) -> &mut Place {
         let new = || Place {
@@ -225,7 +246,7 @@ impl Rooms {
             empty: None,
         };
         let place = self.by_tenant.entry(caller.tenant.to_string()).or_insert_with(new);
-        if place.created_us != caller.tenant_created_us {
+        if place.created_us < caller.tenant_created_us {
             // Those inside hold keys that are gone; they are sent away here, because nobody finds them any more.
             place.inside.values().for_each(|ticket| ticket.end(subscription::DELETED));
             place.room.wake();

@@ -124,6 +124,28 @@ async fn a_tenant_made_anew_has_a_room_of_its_own() {
     assert_eq!(text(&mut old).await, ": the tenant is gone\n\n");
     assert!(old.next(&CancellationToken::new()).await.is_none());
     assert!(text(&mut new).await.contains(r#""version":9"#));
+    // A request of the old one that comes late hears nothing, and costs the new one nothing.
+    let mut late = house.hub.subscribe(&caller, 9, None).unwrap();
+    house.hub.committed(&caller.scope, &versions(10), Cause::Ingest);
+    while let Some(told) = late.next(&CancellationToken::new()).await {
+        assert!(!told.windows(7).any(|word| word == b"version"), "{told:?}");
+    }
+    house.hub.sweep(Instant::now() + room::PAUSE);
+    assert!(text(&mut new).await.contains(r#""version":10"#));
+    house.store.close().await;
+}
+
+#[tokio::test]
+async fn who_listens_to_a_tenant_that_is_gone_is_sent_away_at_once() {
+    let house = House::new().await;
+    let caller = house.caller("a").await;
+    let mut open = house.hub.subscribe(&caller, 0, None).unwrap();
+    text(&mut open).await;
+    house.hub.forget(&caller.tenant);
+    house.hub.committed(&caller.scope, &versions(7), Cause::Ingest);
+    assert_eq!(text(&mut open).await, ": the tenant is gone\n\n");
+    drop(open);
+    assert_eq!(house.hub.rooms().open, 0);
     house.store.close().await;
 }
 

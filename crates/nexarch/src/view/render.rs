@@ -27,7 +27,8 @@ use super::{LONGEST_CELL, View, ViewError, Windows};
 /// Cells by their minute.
 type Blobs = Vec<(u32, Vec<u8>)>;
 
-/// Computes a view from one snapshot. Its data version is what the snapshot's first statement read.
+/// Computes a view from one snapshot. Its data version is what the snapshot's first statement read. What does not exist
+/// is an answer as well, negative, in words: it is as true until the data change, and no failure.
 pub async fn compute(
     store: &dyn Store,
     tenant: &TenantId,
@@ -61,10 +62,9 @@ pub async fn compute(
         render(&view, &context, &cells.blobs, base.as_ref())
     };
     // Folding a month takes longer than other requests should wait for this thread.
-    let body = tokio::task::spawn_blocking(render)
-        .await
-        .map_err(|error| ViewError::Internal(error.to_string()))??;
-    Ok(Computed::new(body).with_data_version(version).took(began.elapsed()))
+    let rendered =
+        tokio::task::spawn_blocking(render).await.map_err(|error| ViewError::Internal(error.to_string()))?;
+    Ok(rendered?.with_data_version(version).took(began.elapsed()))
 }
 
 /// The cells of what a window is compared with.
@@ -93,27 +93,28 @@ fn render(
     context: &Context<'_>,
     head: &Blobs,
     base: Option<&(window::Range, Blobs)>,
-) -> Result<Bytes, ViewError> {
+) -> Result<Computed, ViewError> {
     let blobs = || head.iter().map(|(minute, blob)| (*minute, blob.as_slice()));
     let rollup = || Rollup::fold(blobs());
     // Of the cells alone: what needs whole traces says in the answer that it was not looked for.
     let analysis = || rollup().map(|rollup| Analysis::of(&rollup, [], context, Options::default()));
-    match view {
+    let body = match view {
         View::Overview(_) => json(&overview(&rollup()?, context)),
         View::Map(_) => json(&architecture_map(&rollup()?, context)),
         View::Export(_, format) => export::render(&architecture_map(&rollup()?, context), *format)
             .map(Bytes::from)
             .map_err(|error| ViewError::Internal(error.to_string())),
         View::Services(_) => json(&services(&rollup()?, context)),
-        View::Service(_, name) => {
-            json(&service_detail(&rollup()?, context, name).ok_or_else(|| unknown(name))?)
-        }
+        View::Service(_, name) => match service_detail(&rollup()?, context, name) {
+            Some(detail) => json(&detail),
+            None => return Ok(unknown(name)),
+        },
         View::ServiceMetrics(_, name) => {
             let series = service_series(blobs(), context, name)?;
             if series.points.iter().all(|point| point.request_count == 0)
                 && service_detail(&rollup()?, context, name).is_none()
             {
-                return Err(unknown(name));
+                return Ok(unknown(name));
             }
             json(&series)
         }
@@ -126,14 +127,14 @@ fn render(
             let base = base.ok_or_else(|| ViewError::Internal("nothing to compare with".to_owned()))?;
             compare(context, &rollup()?, base)
         }
-    }
+    };
+    body.map(Computed::new)
 }
 
-fn unknown(name: &str) -> ViewError {
+fn unknown(name: &str) -> Computed {
     let shown: String = name.chars().take(100).collect();
-    ViewError::NotFound(format!(
-        "no service {shown:?} in this window; GET /api/v1/dashboard/services lists them"
-    ))
+    let detail = format!("no service {shown:?} in this window; GET /api/v1/dashboard/services lists them");
+    Computed::new(detail).negative()
 }
 
 fn json(value: &impl Serialize) -> Result<Bytes, ViewError> {

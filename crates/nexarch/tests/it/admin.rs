@@ -162,7 +162,7 @@ fn tenants_are_made_shown_changed_and_listed_page_by_page() {
     assert_eq!(admin.patch(path, &json!({})).ok(), both);
     assert_eq!(admin.get(path).ok(), both);
     let log = server.log();
-    for what in ["audit: tenant created", "audit: tenant renamed", "audit: tenant disabled"] {
+    for what in ["audit: tenant created", "audit: tenant renamed", "audit: tenant renamed and disabled"] {
         assert!(log.contains(what), "{what} in {log}");
     }
 }

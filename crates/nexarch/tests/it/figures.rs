@@ -117,6 +117,34 @@ fn a_computation_that_fails_is_an_error_of_its_operation() {
     assert_eq!(count(&after, "/operations/metrics/errors"), 0);
 }
 
+/// That there is no such service is an answer: it is no failure, and needs no computation each time.
+#[test]
+fn what_does_not_exist_is_answered_from_the_cache_until_it_does() {
+    let server = Inside::start(&[]);
+    let client = server.client();
+    client.batch(&native(&call(1))).expect(202);
+    for route in ["/api/v1/dashboard/services/typo", "/api/v1/dashboard/services/typo/metrics"] {
+        let before = stats(&client);
+        let told: Vec<_> = (0..3).map(|_| client.get(route).expect(404).json()).collect();
+        assert!(told[0]["detail"].as_str().is_some_and(|detail| detail.contains("\"typo\"")), "{told:?}");
+        assert!(told.iter().all(|answer| *answer == told[0]), "{told:?}");
+        let after = stats(&client);
+        for (field, more) in [("errors", 0), ("misses", 1), ("hits_memory", 2)] {
+            let field = format!("/operations/service_detail/{field}");
+            assert_eq!(count(&after, &field) - count(&before, &field), more, "{route}, {field}: {after}");
+        }
+    }
+    // Nothing is warmed that is not there, and nobody has it open.
+    let renamed = |mut span: serde_json::Value| {
+        span["service_name"] = "typo".into();
+        span["span_id"] = "00000000000000aa".into();
+        span
+    };
+    let spans: Vec<_> = native(&call(2)).as_array().unwrap().iter().take(1).cloned().map(renamed).collect();
+    client.batch(&spans.into()).expect(202);
+    client.get("/api/v1/dashboard/services/typo").expect(200);
+}
+
 #[test]
 fn redis_cut_slow_and_back_is_seen_in_its_figures() {
     let redis = RedisServer::start();

@@ -312,16 +312,21 @@ fn each_cached_read_is_one_debug_event_without_its_parameters() {
         let lines = log.lines().filter(|line| line.contains("cached read"));
         lines.map(|line| serde_json::from_str(line).unwrap()).collect()
     };
-    wait::until("two reads in the log", || (reads(&server.log()).len() >= 2).then_some(()));
-    let (log, expected) = (server.log(), [("miss", "none"), ("hit", "memory")]);
+    wait::until("three reads in the log", || (reads(&server.log()).len() >= 3).then_some(()));
+    let expected = [
+        ("service_detail", "miss", "none"),
+        ("dashboard_overview", "miss", "none"),
+        ("dashboard_overview", "hit", "memory"),
+    ];
+    let log = server.log();
     let found = reads(&log);
     assert_eq!(found.len(), expected.len(), "{log}");
-    for (read, (outcome, tier)) in found.iter().zip(expected) {
+    for (read, (operation, outcome, tier)) in found.iter().zip(expected) {
         let fields = read["fields"].as_object().unwrap();
         let names: Vec<_> = fields.keys().map(String::as_str).collect();
         assert_eq!(names, ["message", "micros", "operation", "outcome", "tier"], "{read}");
         assert_eq!((&fields["outcome"], &fields["tier"]), (&outcome.into(), &tier.into()));
-        assert_eq!((&read["level"], &fields["operation"]), (&"DEBUG".into(), &"dashboard_overview".into()));
+        assert_eq!((&read["level"], &fields["operation"]), (&"DEBUG".into(), &operation.into()));
         assert!(read.get("span").is_none() && read.get("spans").is_none(), "{read}");
     }
     assert!(!log.contains("a-secret-name") && !log.contains("nowhere"), "{log}");

@@ -189,15 +189,16 @@ fn every_cached_route_follows_the_directives_of_a_request() {
             ("max-age=0, min-fresh=1, no-transform, stale-if-error=9", "nexarch; hit; detail=memory"),
             (",,; = ,nonsense=\"a\",", "nexarch; hit; detail=memory"),
             ("no-cachet, only-if-cachedx, max-stalex=1", "nexarch; hit; detail=memory"),
+            // However old: what is fresh is allowed as well. And a number that is larger than any.
+            ("max-stale", "nexarch; hit; detail=memory"),
+            ("max-stale=99999999999999999999999", "nexarch; hit; detail=memory"),
         ] {
             let reply = with(directives).expect(200);
             labelled(&reply, path);
             assert_eq!(status(&reply), expected, "{path}: {directives}");
         }
         problem(with("only-if-cached, no-cache"), 504);
-        for wrong in
-            ["max-stale", "max-stale=", "max-stale=soon", "max-stale=-1", "max-stale=1.5", "max-stale=5s"]
-        {
+        for wrong in ["max-stale=", "max-stale=soon", "max-stale=-1", "max-stale=1.5", "max-stale=5s"] {
             problem(with(wrong), 400);
             problem(with(&format!("no-cache, {wrong}")), 400);
         }
@@ -211,6 +212,7 @@ fn every_cached_route_follows_the_directives_of_a_request() {
         problem(with("max-stale=0, only-if-cached"), 504);
         let minimum = version.to_string();
         let both = [("Cache-Control", "max-stale=600"), ("Nexarch-Min-Version", minimum.as_str())];
+        problem(with("max-stale, only-if-cached"), 504);
         let fresh = client.get_with(path, &both).expect(200);
         assert_eq!(status(&fresh), "nexarch; fwd=miss; stored", "{path}");
         assert!(fresh.version() >= version, "{path}");
@@ -226,7 +228,12 @@ fn every_cached_route_follows_the_directives_of_a_request() {
         for met in ["0", &version.to_string(), &format!(" {version} ")] {
             assert_eq!(status(&at_least(met).expect(200)), "nexarch; hit; detail=memory", "{path}");
         }
-        problem(at_least(&(version + 10_000_000_000).to_string()), 412);
+        let beyond = (version + 10_000_000_000).to_string();
+        problem(at_least(&beyond), 412);
+        // Of two the newer counts, in either order.
+        for pair in [["0", beyond.as_str()], [beyond.as_str(), "0"]] {
+            problem(client.get_with(path, &pair.map(|text| ("Nexarch-Min-Version", text))), 412);
+        }
         for wrong in ["", "x", "-1", "+", "1.0", "1e3", "0x1", "18446744073709551616"] {
             problem(at_least(wrong), 400);
         }

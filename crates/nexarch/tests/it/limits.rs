@@ -31,6 +31,10 @@ fn a_tenant_over_its_requests_is_told_when_to_come_back_and_others_are_not() {
         assert!(reply.json()["detail"].as_str().unwrap().contains("5 requests per minute"));
     }
     server.client(&calm).get("/api/v1/dashboard/overview").expect(200);
+    // What a key may not do counts as well.
+    let sender = server.client(&home.key("calm", "ingest"));
+    let forbidden: Vec<u16> = (0..12).map(|_| sender.get("/api/v1/dashboard/overview").status).collect();
+    assert!(forbidden.starts_with(&[403]) && forbidden.contains(&429), "{forbidden:?}");
     for _ in 0..12 {
         for path in ["/api/v1/health", "/api/v1/health/ready", "/api/v1/cache/health"] {
             client.get(path).expect(200);

@@ -160,7 +160,9 @@ fn reads_and_invalidations_move_the_figures_of_the_cache() {
     same(requests("hit_memory"), 1.0);
     same(requests("stale"), 1.0);
     same(requests("hit_redis") + requests("collapsed"), 0.0);
-    same(moved.by(r#"nexarch_cache_computation_errors_total{operation="service_detail"}"#), 1.0);
+    // That there is none is an answer.
+    same(moved.by(r#"nexarch_cache_computation_errors_total{operation="service_detail"}"#), 0.0);
+    same(moved.by(r#"nexarch_cache_requests_total{operation="service_detail",outcome="miss"}"#), 1.0);
     let of = |name: &str| moved.by(&format!(r#"{name}{{operation="dashboard_overview"}}"#));
     same(of("nexarch_cache_hit_duration_seconds_count"), 1.0);
     same(of("nexarch_cache_computation_duration_seconds_count"), 1.0);

@@ -162,6 +162,34 @@ fn a_value_outlives_its_server_and_is_sealed_when_a_key_is_given() {
     assert_eq!(fresh.ok()["total_spans"], 6);
 }
 
+/// What an answer depends on beside the data is a part of its name: nobody is served what another setting made of them.
+#[test]
+fn a_value_of_another_objective_is_none() {
+    let redis = RedisServer::start();
+    let url = format!("redis://{}", redis.address());
+    let home = Home::new();
+    let mut key = String::new();
+    for (objective, expected) in [
+        ("1000", "nexarch; fwd=miss; stored"),
+        ("1000", "nexarch; hit; detail=redis"),
+        ("200", "nexarch; fwd=miss; stored"),
+    ] {
+        let mut server = home.serve_with(&[("REDIS_URL", &url), ("LATENCY_OBJECTIVE_MS", objective)]);
+        if key.is_empty() {
+            key = server.first_key();
+            server.client(&key).batch(&native(&call(1))).expect(202);
+        }
+        let client = server.client(&key);
+        until_health(&client, "redis", "connected");
+        let health = client.get("/api/v1/dashboard/health").expect(200);
+        assert_eq!(tier(&health), expected, "{objective}");
+        let told = health.json()["latency_objective_ms"].as_f64();
+        assert_eq!(told, objective.parse().ok());
+        until_stored(&redis, "nexarch:default:graph_analysis:*");
+        assert!(server.terminate().success());
+    }
+}
+
 #[test]
 fn redis_lost_and_back_costs_no_request_and_no_freshness() {
     let redis = RedisServer::start();

@@ -87,6 +87,14 @@ fn changes_are_told_to_their_tenant_alone() {
     delete(&client, "");
     assert_eq!(of_acme.expect("invalidation").data["scope"], "tenant");
 
+    let report = client.send("POST", "/api/v1/cache/warm/services", &[], &Body::None).ok();
+    let event = of_acme.expect("warm");
+    assert_eq!((&event.data["entries"], &event.data["bytes"]), (&json!(1), &report["bytes"]));
+    assert_eq!(
+        (&event.data["operations"], &event.data["by"], &event.data["reach"]),
+        (&json!(["services"]), &json!(key_id), &json!("node"))
+    );
+
     // The other one heard of none of it, only of itself.
     let version = server.client(&other).batch(&native(&call(1))).expect(202).version();
     assert_eq!(of_other.expect("version").data["version"], version);
@@ -170,18 +178,23 @@ fn a_stream_ends_with_its_key_and_its_tenant() {
     let [revoked, disabled, deleted] = ["revoked", "disabled", "deleted"].map(made);
     let id = revoked["key_id"].as_str().unwrap();
     for (key, command, words) in [
-        (&revoked, vec!["key", "revoke", id], "the API key was revoked"),
-        (&disabled, vec!["tenant", "disable", "disabled"], "the tenant is disabled"),
-        (&deleted, vec!["tenant", "delete", "deleted", "--yes"], "the API key is gone"),
+        (&revoked, vec!["key", "revoke", id], vec!["the API key was revoked"]),
+        (&disabled, vec!["tenant", "disable", "disabled"], vec!["the tenant is disabled"]),
+        // Both go at once.
+        (
+            &deleted,
+            vec!["tenant", "delete", "deleted", "--yes"],
+            vec!["the API key is gone", "the tenant is gone"],
+        ),
     ] {
         let key = key["key"].as_str().unwrap();
         let events = Events::open(server.base(), key, None);
         let reading = thread::spawn(move || events.end());
-        // The command is done when a second has passed since its commit.
+        // The command is done when a second has passed since its commit, and by then the stream has ended.
         assert!(home.output(command).status.success());
         let (said, took) = wait::timed(|| reading.join().unwrap());
-        assert_eq!(said, [words]);
-        assert!(took < Duration::from_secs(1), "{words}: {took:?} later");
+        assert!(matches!(said.as_slice(), [said] if words.contains(&said.as_str())), "{said:?}");
+        assert!(took < Duration::from_millis(500), "{words:?}: {took:?} later");
         let refused = server.client(key).get(STREAM).status;
         assert!(matches!(refused, 401 | 403), "{refused}");
     }

@@ -25,6 +25,7 @@ use serde::de::DeserializeOwned;
 
 use super::{
     error::ApiError,
+    finish,
     params::{Params, percent_decode},
 };
 use crate::{
@@ -186,14 +187,6 @@ fn is_json(headers: &HeaderMap) -> bool {
 /// 422.
 fn invalid(detail: impl Into<String>) -> ApiError {
     ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
-}
-
-/// Runs a change to its end, also when the caller hangs up: what was committed is taken notice of.
-async fn finish<T: Send + 'static>(
-    app: &App,
-    change: impl Future<Output = Result<T, ApiError>> + Send + 'static,
-) -> Result<T, ApiError> {
-    app.lifecycle.tracker().spawn(change).await.map_err(ApiError::internal)?
 }
 
 /// After a change was committed and before it is answered: this server acts by it, and the audit has it. A change that

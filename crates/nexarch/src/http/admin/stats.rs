@@ -34,14 +34,12 @@ pub(in crate::http) struct NodeStats {
     /// Its memory tier.
     memory: NodeMemory,
     /// Its traffic with Redis; `null` without one.
-    #[schema(value_type = Option<Object>)]
     remote: Option<RemoteCounts>,
     /// The Redis server's own figures.
     server: RedisFigures,
     /// Tenants that this node knows, of which this is a page.
     tenant_count: usize,
     /// By id.
-    #[schema(value_type = Vec<Object>)]
     tenants: Vec<TenantStats>,
     /// For the next page; `null`: this is the last one.
     next_cursor: Option<String>,
@@ -59,7 +57,7 @@ pub(in crate::http) struct NodeMemory {
 }
 
 /// One tenant, as in `/api/v1/cache/stats`.
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
 struct TenantStats {
     tenant_id: String,
     totals: Totals,

@@ -147,13 +147,15 @@ pub(in crate::http) async fn change(
     if name.is_none() && enabled.is_none() {
         return Ok(Json(TenantView::from(&app.store.tenant(&id).await?)));
     }
-    let own = Arc::clone(&app);
+    let (own, renamed) = (Arc::clone(&app), name.is_some());
     let tenant = finish(&app, async move {
         let tenant = own.store.change_tenant(&id, TenantChange { name, enabled }).await?;
-        let what = match enabled {
-            None => "tenant renamed",
-            Some(true) => "tenant enabled",
-            Some(false) => "tenant disabled",
+        let what = match (enabled, renamed) {
+            (None, _) => "tenant renamed",
+            (Some(true), false) => "tenant enabled",
+            (Some(true), true) => "tenant renamed and enabled",
+            (Some(false), false) => "tenant disabled",
+            (Some(false), true) => "tenant renamed and disabled",
         };
         done(&own, &id, None, what).await;
         Ok(tenant)

@@ -3,7 +3,8 @@
 use utoipa::{
     Modify,
     openapi::{
-        Content, HttpMethod, Object, OpenApi, PathItem, Ref, RefOr, Required, Response, SchemaFormat,
+        Content, HeaderBuilder, HttpMethod, Object, OpenApi, PathItem, Ref, RefOr, Required, Response,
+        SchemaFormat,
         path::{Operation, Parameter, ParameterBuilder, ParameterIn},
         schema::{ObjectBuilder, Type},
         security::SecurityRequirement,
@@ -74,9 +75,34 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = (HttpMethod, &mut Ope
     methods.into_iter().filter_map(|(method, operation)| Some((method, operation.as_mut()?)))
 }
 
+/// What a cached answer says of itself, in headers.
+const LABELS: [(&str, &str); 6] = [
+    (
+        "Cache-Status",
+        "Where the answer comes from (RFC 9211), such as `nexarch; hit; detail=memory; ttl=118`.",
+    ),
+    ("ETag", "Its validator, weak: the same data give the same one on every node."),
+    ("Age", "Seconds since it was computed."),
+    ("Vary", "`Accept-Encoding, X-API-Key, Authorization`."),
+    ("Cache-Control", "`private, no-cache`: ask before it is used again."),
+    ("Nexarch-Version", "The newest version that it surely contains."),
+];
+
+fn label(operation: &mut Operation) {
+    for status in ["200", "304"] {
+        let Some(RefOr::T(response)) = operation.responses.responses.get_mut(status) else { continue };
+        for (name, description) in LABELS {
+            let schema = if matches!(name, "Age" | "Nexarch-Version") { version() } else { text() };
+            let header = HeaderBuilder::new().schema(Some(schema)).description(Some(description)).build();
+            response.headers.insert(name.to_owned(), RefOr::T(header));
+        }
+    }
+}
+
 fn of_cache(operation: &mut Operation) {
     let unchanged = "What the client has is what it would get.";
     operation.responses.responses.entry("304".to_owned()).or_insert_with(|| Response::new(unchanged).into());
+    label(operation);
     answer(operation, "412", "`Nexarch-Min-Version` is newer than the database knows.", false);
     answer(operation, "504", "Not in the cache, and `only-if-cached` was asked for.", false);
     let parameters = operation.parameters.get_or_insert_default();
