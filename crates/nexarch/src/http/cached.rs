@@ -162,8 +162,7 @@ pub(super) fn directives(headers: &HeaderMap) -> Result<Directives, ApiError> {
                     ApiError::bad_request("Cache-Control: max-stale needs a whole number of seconds")
                 })?);
             }
-            // Without a number it means "however old", which a client may allow and nobody has to serve: fresher is right.
-            ("max-stale", None) => {}
+            // `max-stale` without a number, too: "however old" is what a client may allow and nobody has to serve.
             _ => {}
         }
     }

@@ -87,7 +87,7 @@ async fn a_clock_that_is_set_back_is_followed() {
         std::future::pending::<()>().await;
     };
     let following = async { tokio::join!(follow(&schedule, now_us, || 0, note), setting) };
-    tokio::time::timeout(Duration::from_secs(600), following).await.unwrap_err();
+    tokio::time::timeout(Duration::from_mins(10), following).await.unwrap_err();
     assert_eq!(calls.into_inner().unwrap(), [270_000_000, 570_000_000]);
 }
 
