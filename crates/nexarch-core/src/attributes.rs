@@ -4,11 +4,15 @@
 //! names, the stable one of the semantic conventions (1.44) first. Lists are read once per span into slots, not
 //! searched once per name.
 
+mod names;
+
 use std::{
     borrow::Cow,
     collections::{BTreeMap, BTreeSet},
 };
 
+use self::names::NAMES;
+pub(crate) use self::names::{Known, known, well_known};
 use crate::{
     Text,
     span::{Attributes, Value},
@@ -16,118 +20,6 @@ use crate::{
 
 /// What an SDK puts into `service.name` when nobody named the service, alone or as `unknown_service:exe`.
 pub const UNKNOWN_SERVICE: &str = "unknown_service";
-
-macro_rules! names {
-    ($($variant:ident = $name:literal,)*) => {
-        /// An attribute that inference reads.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub(crate) enum Known { $($variant,)* }
-
-        const NAMES: &[(&str, Known)] = &[$(($name, Known::$variant),)*];
-    };
-}
-
-names! {
-    ServiceName = "service.name",
-    ServiceNamespace = "service.namespace",
-    ServiceInstanceId = "service.instance.id",
-    Environment = "deployment.environment.name",
-    EnvironmentOld = "deployment.environment",
-    PodName = "k8s.pod.name",
-    HostId = "host.id",
-    HostName = "host.name",
-
-    ServicePeerName = "service.peer.name",
-    PeerService = "peer.service",
-
-    ServerAddress = "server.address",
-    ClientAddress = "client.address",
-    NetworkPeerAddress = "network.peer.address",
-    UrlFull = "url.full",
-    HttpUrl = "http.url",
-    NetPeerName = "net.peer.name",
-    NetPeerIp = "net.peer.ip",
-    NetSockPeerName = "net.sock.peer.name",
-    NetSockPeerAddr = "net.sock.peer.addr",
-    HttpHost = "http.host",
-
-    HttpMethod = "http.request.method",
-    HttpMethodOld = "http.method",
-    HttpStatus = "http.response.status_code",
-    HttpStatusOld = "http.status_code",
-
-    RpcSystem = "rpc.system.name",
-    RpcSystemOld = "rpc.system",
-    RpcGrpcStatus = "rpc.grpc.status_code",
-
-    DbSystem = "db.system.name",
-    DbSystemOld = "db.system",
-    DbNamespace = "db.namespace",
-    DbName = "db.name",
-    DbRedisIndex = "db.redis.database_index",
-    DbElasticCluster = "db.elasticsearch.cluster.name",
-
-    MessagingSystem = "messaging.system",
-    MessagingTemplate = "messaging.destination.template",
-    MessagingDestination = "messaging.destination.name",
-    MessagingDestinationOld = "messaging.destination",
-    MessagingTemporary = "messaging.destination.temporary",
-    MessagingAnonymous = "messaging.destination.anonymous",
-    MessagingOperationType = "messaging.operation.type",
-    MessagingOperationOld = "messaging.operation",
-    MessagingOperationName = "messaging.operation.name",
-    MessagingBatchCount = "messaging.batch.message_count",
-
-    GenAiProvider = "gen_ai.provider.name",
-    GenAiSystem = "gen_ai.system",
-    GenAiOperation = "gen_ai.operation.name",
-    GenAiRequest = "gen_ai.request.model",
-    GenAiResponse = "gen_ai.response.model",
-    GenAiAgent = "gen_ai.agent.name",
-    GenAiTool = "gen_ai.tool.name",
-    GenAiInputTokens = "gen_ai.usage.input_tokens",
-    GenAiInputTokensOld = "gen_ai.usage.prompt_tokens",
-    GenAiOutputTokens = "gen_ai.usage.output_tokens",
-    GenAiOutputTokensOld = "gen_ai.usage.completion_tokens",
-}
-
-/// Longer keys are no known name.
-const LONGEST: usize = 32;
-
-/// How many names share one length, at most.
-const SAME_LENGTH: usize = 8;
-
-/// [`NAMES`] by length (a key has few candidates of its own length): positions in `NAMES`, [`u8::MAX`] = none.
-const BY_LENGTH: [[u8; SAME_LENGTH]; LONGEST + 1] = by_length();
-
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "there are fewer than 255 names, or this does not compile"
-)]
-const fn by_length() -> [[u8; SAME_LENGTH]; LONGEST + 1] {
-    assert!(NAMES.len() < u8::MAX as usize);
-    let mut table = [[u8::MAX; SAME_LENGTH]; LONGEST + 1];
-    let mut at = 0;
-    while at < NAMES.len() {
-        let row = &mut table[NAMES[at].0.len()];
-        let mut free = 0;
-        while row[free] != u8::MAX {
-            free += 1;
-        }
-        row[free] = at as u8;
-        at += 1;
-    }
-    table
-}
-
-/// Which known name a key is.
-pub(crate) fn known(key: &str) -> Option<Known> {
-    let row = BY_LENGTH.get(key.len())?;
-    row.iter()
-        .map_while(|at| NAMES.get(usize::from(*at)))
-        .find(|(name, _)| *name == key)
-        .map(|(_, name)| *name)
-}
 
 /// The known attributes of one list, each at its place.
 #[derive(Debug)]
@@ -151,7 +43,7 @@ impl<'a> Slots<'a> {
     }
 
     /// The first of these names that holds a text that is not blank, or a number; trimmed.
-    pub(crate) fn text(&self, names: &[Known]) -> Option<Text> {
+    pub(crate) fn text(&self, names: &[Known]) -> Option<Cow<'a, str>> {
         names.iter().find_map(|name| text_of(self.get(*name)?))
     }
 
@@ -175,15 +67,11 @@ impl<'a> Slots<'a> {
 
 /// A scalar as text: trimmed, `None` when nothing is left. Numbers count, since some senders put a number where a name
 /// belongs (a redis database index).
-fn text_of(value: &Value) -> Option<Text> {
+fn text_of(value: &Value) -> Option<Cow<'_, str>> {
     match value {
         Value::Str(text) => {
             let trimmed = text.trim();
-            match trimmed.len() {
-                0 => None,
-                len if len == text.len() => Some(text.clone()),
-                _ => Some(text.slice_ref(trimmed)),
-            }
+            (!trimmed.is_empty()).then_some(Cow::Borrowed(trimmed))
         }
         Value::Int(number) => Some(number.to_string().into()),
         Value::Double(number) => Some(number.to_string().into()),

@@ -146,24 +146,24 @@ impl Facts {
     /// The facts of many spans, in their order: the same as `Facts::from` of each, but a resource or scope that spans
     /// share is read once. (Else a large resource with many spans would cost the product of the two.)
     pub fn of_all(spans: &[Span]) -> Vec<Self> {
-        Self::of_all_with(spans, &mut Patterns::default())
+        let mut all = Vec::with_capacity(spans.len());
+        Self::each_with(spans, &mut Patterns::default(), |facts| all.push(facts));
+        all
     }
 
-    /// As [`Self::of_all`], with the patterns that were kept of other spans.
-    pub fn of_all_with(spans: &[Span], patterns: &mut Patterns) -> Vec<Self> {
+    /// As [`Self::of_all`], with the patterns that were kept of other spans, one after the other into `each`.
+    pub fn each_with(spans: &[Span], patterns: &mut Patterns, mut each: impl FnMut(Self)) {
         let mut senders = FxHashMap::default();
         let mut scopes = FxHashMap::default();
         let mut kept = extract::Kept { patterns: std::mem::take(patterns), buffer: Vec::new() };
-        let facts = |span: &Span| {
+        for span in spans {
             let sender = senders
                 .entry(Arc::as_ptr(&span.resource))
                 .or_insert_with(|| extract::Sender::of(&span.resource));
             let scope =
                 *scopes.entry(Arc::as_ptr(&span.scope)).or_insert_with(|| content::hash_scope(&span.scope));
-            extract::extract(span, sender, scope, &mut kept)
-        };
-        let all = spans.iter().map(facts).collect();
+            each(extract::extract(span, sender, scope, &mut kept));
+        }
         *patterns = kept.patterns;
-        all
     }
 }

@@ -27,6 +27,7 @@ impl Default for Seeded {
 impl BuildHasher for Seeded {
     type Hasher = State;
 
+    #[inline]
     fn build_hasher(&self) -> State {
         State(self.0)
     }
@@ -37,6 +38,7 @@ impl BuildHasher for Seeded {
 pub struct State(u64);
 
 impl State {
+    #[inline]
     fn mix(&mut self, value: u64) {
         let product = u128::from(self.0 ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
         let bytes = product.to_le_bytes();
@@ -48,26 +50,32 @@ impl State {
 }
 
 impl Hasher for State {
+    #[inline]
     fn write(&mut self, bytes: &[u8]) {
         self.0 = xxh3_64_with_seed(bytes, self.0);
     }
 
+    #[inline]
     fn write_u8(&mut self, value: u8) {
         self.mix(u64::from(value));
     }
 
+    #[inline]
     fn write_u32(&mut self, value: u32) {
         self.mix(u64::from(value));
     }
 
+    #[inline]
     fn write_u64(&mut self, value: u64) {
         self.mix(value);
     }
 
+    #[inline]
     fn write_usize(&mut self, value: usize) {
         self.mix(value as u64);
     }
 
+    #[inline]
     fn finish(&self) -> u64 {
         self.0
     }

@@ -32,7 +32,12 @@ pub fn threshold(trace_state: &str) -> Option<u64> {
 /// assert_eq!(weight(""), 256);
 /// ```
 pub fn weight(trace_state: &str) -> u32 {
-    let Some(threshold) = threshold(trace_state) else { return ONE };
+    of_threshold(threshold(trace_state))
+}
+
+/// The same from a [`threshold`].
+pub(crate) fn of_threshold(threshold: Option<u64>) -> u32 {
+    let Some(threshold) = threshold else { return ONE };
     let kept = u128::from(RANGE - threshold);
     let weight = ((u128::from(RANGE) << 8) + kept / 2) / kept;
     u32::try_from(weight).unwrap_or(u32::MAX)

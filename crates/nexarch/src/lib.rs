@@ -35,3 +35,7 @@ mod settle;
 mod stream;
 pub mod view;
 pub mod warm;
+
+/// Of every executable that links the server, so that benchmarks measure what runs.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

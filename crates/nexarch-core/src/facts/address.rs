@@ -1,18 +1,26 @@
 //! Addresses as senders write them, reduced to a host that can be an identity.
 
-use std::net::{IpAddr, Ipv6Addr};
-
-use crate::Text;
+use std::{
+    borrow::Cow,
+    net::{IpAddr, Ipv6Addr},
+};
 
 /// The host in an address or URL: lower case, without scheme, user, port, path, brackets or trailing dot.
 ///
 /// Real clients put a port into `server.address` (Flask) and `net.host.name`, write IPv4 as mapped IPv6 (Node), and
 /// list several brokers (Kafka): of a list the first counts. A socket path is no host.
-pub(super) fn host(address: &Text) -> Option<Text> {
+pub(super) fn host(address: Cow<'_, str>) -> Option<Cow<'_, str>> {
     // What most senders write needs no looking for schemes and ports.
-    if is_plain(address) {
-        return Some(address.clone());
+    if is_plain(&address) {
+        return Some(address);
     }
+    match address {
+        Cow::Borrowed(address) => host_of(address),
+        Cow::Owned(address) => host_of(&address).map(|host| Cow::Owned(host.into_owned())),
+    }
+}
+
+fn host_of(address: &str) -> Option<Cow<'_, str>> {
     let text = address.trim();
     let after_scheme = text.split_once("://").map_or(text, |(_, rest)| rest);
     let authority = after_scheme.split(['/', '?', '#', ',', ' ']).next()?;
@@ -22,12 +30,12 @@ pub(super) fn host(address: &Text) -> Option<Text> {
         return None;
     }
     if host.contains(':') {
-        return Some(ipv6(host));
+        return Some(ipv6(host).into());
     }
     if host.bytes().any(|byte| byte.is_ascii_uppercase()) || !host.is_ascii() {
         return Some(host.to_lowercase().into());
     }
-    Some(if host.len() == address.len() { address.clone() } else { address.slice_ref(host) })
+    Some(host.into())
 }
 
 /// Is it a name in lower case, or an IPv4 address, and nothing else?
@@ -48,14 +56,14 @@ fn without_port(authority: &str) -> &str {
 }
 
 /// One spelling of an IPv6 address, without its zone; a mapped IPv4 address as IPv4.
-fn ipv6(host: &str) -> Text {
+fn ipv6(host: &str) -> String {
     let without_zone = host.split('%').next().unwrap_or(host);
     match without_zone.parse::<Ipv6Addr>() {
         Ok(address) => match address.to_ipv4_mapped() {
-            Some(v4) => IpAddr::V4(v4).to_string().into(),
-            None => address.to_string().into(),
+            Some(v4) => IpAddr::V4(v4).to_string(),
+            None => address.to_string(),
         },
-        Err(_) => host.to_lowercase().into(),
+        Err(_) => host.to_lowercase(),
     }
 }
 
@@ -66,7 +74,7 @@ mod tests {
     use super::host;
 
     fn of(address: &str) -> String {
-        host(&address.into()).unwrap_or_default().to_string()
+        host(address.into()).unwrap_or_default().into_owned()
     }
 
     #[test]

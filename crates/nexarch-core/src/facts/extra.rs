@@ -1,6 +1,6 @@
 //! What only spans of queues and of `GenAI` say (rules R7 and R8).
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use super::{RemoteKind, extract::short};
 use crate::{
@@ -149,7 +149,7 @@ fn role(span: &Span, slots: &Slots<'_>, extra: &mut Extra) {
     };
     let attribute = |name| slots.text(&[name]).map(own);
     // By convention the span is called by its operation and the name.
-    let by_name = || span.name.split_once(' ').map(|(_, rest)| own(rest.trim().into()));
+    let by_name = || span.name.split_once(' ').map(|(_, rest)| own(Cow::Borrowed(rest.trim())));
     extra.agent = attribute(Known::GenAiAgent).unwrap_or_default();
     match role {
         GenAiRole::Agent if extra.agent.is_empty() => extra.agent = by_name().unwrap_or_default(),
@@ -161,6 +161,6 @@ fn role(span: &Span, slots: &Slots<'_>, extra: &mut Extra) {
 }
 
 /// A copy: facts are remembered, and must not keep the body that a name was cut out of.
-fn own(text: Text) -> Text {
+fn own(text: Cow<'_, str>) -> Text {
     Text::from(&*short(text))
 }

@@ -1,9 +1,11 @@
 //! From attributes to facts: which name says what, and what wins over what.
 
+use std::borrow::Cow;
+
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{
-    Facts, MAX_FACT_BYTES, Pattern, Patterns, RemoteKind, SAMPLING_KNOWN, address::host, content, extra,
+    Facts, MAX_FACT_BYTES, Patterns, RemoteKind, SAMPLING_KNOWN, address::host, content, extra, pattern::Seen,
 };
 use crate::{
     Text,
@@ -25,21 +27,25 @@ impl Sender {
     pub(super) fn of(resource: &Resource) -> Self {
         let slots = Slots::read(&resource.attributes);
         Self {
-            service: slots.text(&[Known::ServiceName]).map_or(Text::from_static(UNKNOWN_SERVICE), short),
-            namespace: namespace(&slots),
-            environment: environment(&slots),
+            service: slots.text(&[Known::ServiceName]).map_or(Text::from_static(UNKNOWN_SERVICE), own),
+            namespace: namespace(&slots).map(own),
+            environment: environment(&slots).map(own),
             instance: instance(&slots),
             hash: content::hash_resource(resource),
         }
     }
 }
 
-fn namespace(slots: &Slots<'_>) -> Option<Text> {
-    slots.text(&[Known::ServiceNamespace]).map(short)
+fn namespace<'a>(slots: &Slots<'a>) -> Option<Cow<'a, str>> {
+    slots.text(&[Known::ServiceNamespace])
 }
 
-fn environment(slots: &Slots<'_>) -> Option<Text> {
-    slots.text(&[Known::Environment, Known::EnvironmentOld]).map(short)
+fn environment<'a>(slots: &Slots<'a>) -> Option<Cow<'a, str>> {
+    slots.text(&[Known::Environment, Known::EnvironmentOld])
+}
+
+fn own(text: Cow<'_, str>) -> Text {
+    Text::from(&*short(text))
 }
 
 /// The first of `service.instance.id`, `k8s.pod.name`, `host.id`, `host.name`, hashed; 0 when there is none, and only
@@ -59,34 +65,38 @@ pub(super) struct Kept {
 
 /// The facts of one span of this sender; `scope` is the hash of its scope. Namespace and environment are looked for in the span's own attributes, too:
 /// the native format has no resource.
-pub(super) fn extract(span: &Span, sender: &Sender, scope: u64, kept: &mut Kept) -> Facts {
+pub(super) fn extract<'a>(span: &'a Span, sender: &'a Sender, scope: u64, kept: &mut Kept) -> Facts {
     let slots = Slots::read(&span.attributes);
     let Remote { kind: remote_kind, protocol, target } = remote(&slots);
-    let pattern = Pattern {
-        name: short(span.name.clone()),
-        service: sender.service.clone(),
-        namespace: sender.namespace.clone().or_else(|| namespace(&slots)).unwrap_or_default(),
-        environment: sender.environment.clone().or_else(|| environment(&slots)).unwrap_or_default(),
+    let threshold = weight::threshold(&span.trace_state);
+    let of_sender = |text: &'a Option<Text>| text.as_ref().map(|text| Cow::Borrowed(&**text));
+    let pattern = Seen {
+        texts: [
+            Cow::Borrowed(&*span.name),
+            Cow::Borrowed(&*sender.service),
+            of_sender(&sender.namespace).or_else(|| namespace(&slots)).unwrap_or_default(),
+            of_sender(&sender.environment).or_else(|| environment(&slots)).unwrap_or_default(),
+            slots.text(&[Known::ServicePeerName, Known::PeerService]).unwrap_or_default(),
+            address(&slots, span.kind).unwrap_or_default(),
+            protocol,
+            target,
+        ]
+        .map(short),
         instance: sender.instance,
-        peer: slots.text(&[Known::ServicePeerName, Known::PeerService]).map(short).unwrap_or_default(),
-        address: address(&slots, span.kind).map(short).unwrap_or_default(),
-        protocol: short(protocol),
         remote_kind,
-        target: short(target),
         messaging: extra::messaging(&slots, span.kind, remote_kind),
     };
     Facts {
         trace_id: span.trace_id,
         span_id: span.span_id,
         parent_span_id: span.parent_span_id,
-        remote: ((span.flags >> 8) & 0b11) as u8
-            | if weight::threshold(&span.trace_state).is_some() { SAMPLING_KNOWN } else { 0 },
+        remote: ((span.flags >> 8) & 0b11) as u8 | if threshold.is_some() { SAMPLING_KNOWN } else { 0 },
         kind: span.kind,
         error: span.status == Status::Error,
         start_ns: span.start_ns,
         duration_ns: span.end_ns.map(|end| end.saturating_sub(span.start_ns)),
-        weight: weight::weight(&span.trace_state),
-        pattern: kept.patterns.keep(pattern),
+        weight: weight::of_threshold(threshold),
+        pattern: kept.patterns.keep_seen(&pattern),
         extra: extra::extra(span, &slots, remote_kind),
         content: content::hash_span(span, sender.hash, scope, &mut kept.buffer),
     }
@@ -116,20 +126,20 @@ const CALLER: [Known; 6] = [
 ];
 
 /// The first address that holds a host. To a consumer `server.address` is its broker, hence remote.
-fn address(slots: &Slots<'_>, kind: Kind) -> Option<Text> {
+fn address<'a>(slots: &Slots<'a>, kind: Kind) -> Option<Cow<'a, str>> {
     let names: &[Known] = if kind == Kind::Server { &CALLER } else { &CALLED };
-    names.iter().find_map(|name| host(&slots.text(&[*name])?))
+    names.iter().find_map(|name| host(slots.text(&[*name])?))
 }
 
-struct Remote {
+struct Remote<'a> {
     kind: RemoteKind,
-    protocol: Text,
-    target: Text,
+    protocol: Cow<'a, str>,
+    target: Cow<'a, str>,
 }
 
 /// Database over queue over model over rpc over HTTP: `DynamoDB` and Elasticsearch speak HTTP, and a database is what
 /// they are (rule R6); a model call goes over HTTP as well (rule R8).
-fn remote(slots: &Slots<'_>) -> Remote {
+fn remote<'a>(slots: &Slots<'a>) -> Remote<'a> {
     if let Some(system) = slots.text(&[Known::DbSystem, Known::DbSystemOld]).map(lower) {
         let kind = match &*system {
             "redis" | "valkey" | "memcached" => RemoteKind::Cache,
@@ -148,13 +158,13 @@ fn remote(slots: &Slots<'_>) -> Remote {
     let protocol = if let Some(system) = slots.text(&[Known::RpcSystem, Known::RpcSystemOld]) {
         lower(system)
     } else if slots.any(&[Known::RpcGrpcStatus]) {
-        Text::from_static("grpc")
+        "grpc".into()
     } else if slots.any(&HTTP) {
-        Text::from_static("http")
+        "http".into()
     } else {
-        Text::new()
+        Cow::default()
     };
-    Remote { kind: RemoteKind::Service, protocol, target: Text::new() }
+    Remote { kind: RemoteKind::Service, protocol, target: Cow::default() }
 }
 
 const DB_NAMESPACE: [Known; 4] =
@@ -180,19 +190,19 @@ const MESSAGING: [Known; 4] = [
 
 /// A template stands for all names made from it; temporary and anonymous destinations are folded into one, since their
 /// names are random (rule R7).
-fn destination(slots: &Slots<'_>) -> Text {
+fn destination<'a>(slots: &Slots<'a>) -> Cow<'a, str> {
     if let Some(template) = slots.text(&[Known::MessagingTemplate]) {
         return template;
     }
     let is = |name| matches!(slots.get(name), Some(Value::Bool(true)));
     if is(Known::MessagingTemporary) || is(Known::MessagingAnonymous) {
-        return Text::from_static("(temporary)");
+        return "(temporary)".into();
     }
     slots.text(&[Known::MessagingDestination, Known::MessagingDestinationOld]).unwrap_or_default()
 }
 
 /// The model that a `GenAI` span calls; `None` when it calls none: agents and tools carry the same attributes.
-fn model(slots: &Slots<'_>) -> Option<Text> {
+fn model<'a>(slots: &Slots<'a>) -> Option<Cow<'a, str>> {
     let operation = slots.text(&[Known::GenAiOperation]);
     if matches!(
         operation.as_deref(),
@@ -203,14 +213,18 @@ fn model(slots: &Slots<'_>) -> Option<Text> {
     slots.text(&[Known::GenAiResponse, Known::GenAiRequest])
 }
 
-fn lower(text: Text) -> Text {
+fn lower(text: Cow<'_, str>) -> Cow<'_, str> {
     if text.bytes().any(|byte| byte.is_ascii_uppercase()) { text.to_ascii_lowercase().into() } else { text }
 }
 
 /// Facts become names of nodes and rows: a hostile length is cut.
-pub(super) fn short(text: Text) -> Text {
+pub(super) fn short(text: Cow<'_, str>) -> Cow<'_, str> {
     if text.len() <= MAX_FACT_BYTES {
         return text;
     }
-    text.slice_ref(&text[..text.floor_char_boundary(MAX_FACT_BYTES)])
+    let end = text.floor_char_boundary(MAX_FACT_BYTES);
+    match text {
+        Cow::Borrowed(text) => text[..end].into(),
+        Cow::Owned(text) => text[..end].to_owned().into(),
+    }
 }

@@ -4,8 +4,8 @@
 //! span, a combination is compared by its address, and copying the facts of a span copies no text.
 
 use std::{
+    borrow::Cow,
     collections::{HashMap, HashSet},
-    hash::{BuildHasher, Hash, Hasher},
     sync::Arc,
 };
 
@@ -48,9 +48,35 @@ pub struct Pattern {
 }
 
 impl Pattern {
-    fn texts(&mut self) -> [&mut Text; 8] {
+    fn texts(&self) -> [&Text; 8] {
         let Self { name, service, namespace, environment, peer, address, protocol, target, .. } = self;
         [name, service, namespace, environment, peer, address, protocol, target]
+    }
+}
+
+/// A pattern as a span says it, before anything is copied: nearly always it is one that is kept already.
+pub(super) struct Seen<'a> {
+    /// Name, service, namespace, environment, peer, address, protocol, target.
+    pub(super) texts: [Cow<'a, str>; 8],
+    pub(super) instance: u64,
+    pub(super) remote_kind: RemoteKind,
+    pub(super) messaging: Messaging,
+}
+
+impl<'a> Seen<'a> {
+    fn of(pattern: &'a Pattern) -> Self {
+        let &Pattern { instance, remote_kind, messaging, .. } = pattern;
+        Self { texts: pattern.texts().map(|text| Cow::Borrowed(&**text)), instance, remote_kind, messaging }
+    }
+
+    /// Writes all of it, so that two are equal exactly when their bytes are.
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.instance.to_le_bytes());
+        out.extend_from_slice(&[self.remote_kind as u8, self.messaging as u8]);
+        for text in &self.texts {
+            out.extend_from_slice(&text.len().to_le_bytes());
+            out.extend_from_slice(text.as_bytes());
+        }
     }
 }
 
@@ -67,45 +93,68 @@ impl Pattern {
 /// ```
 #[derive(Debug, Default)]
 pub struct Patterns {
-    hasher: Seeded,
-    /// By hash; two of one hash stand behind each other.
-    kept: HashMap<u64, Arc<Pattern>, Seeded>,
+    /// By what was seen, in one piece: its eight texts lie all over memory, and looking at each costs more than all else.
+    kept: HashMap<Box<[u8]>, Arc<Pattern>, Seeded>,
     texts: HashSet<Text, Seeded>,
+    /// Reused from call to call.
+    buffer: Vec<u8>,
 }
 
 impl Patterns {
     /// The kept copy of a pattern.
-    pub fn keep(&mut self, mut pattern: Pattern) -> Arc<Pattern> {
-        let mut state = self.hasher.build_hasher();
-        pattern.hash(&mut state);
-        let mut key = state.finish();
-        while let Some(found) = self.kept.get(&key) {
-            if **found == pattern {
-                return Arc::clone(found);
-            }
-            key = key.wrapping_add(1);
-        }
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "as given by who made it; nothing else is done with it"
+    )]
+    pub fn keep(&mut self, pattern: Pattern) -> Arc<Pattern> {
+        self.keep_seen(&Seen::of(&pattern))
+    }
+
+    /// The same of a pattern that a span says.
+    pub(super) fn keep_seen(&mut self, seen: &Seen<'_>) -> Arc<Pattern> {
+        let mut written = std::mem::take(&mut self.buffer);
+        written.clear();
+        seen.write(&mut written);
+        let kept = match self.kept.get(&*written) {
+            Some(found) => Arc::clone(found),
+            None => self.add(seen, &written),
+        };
+        self.buffer = written;
+        kept
+    }
+
+    fn add(&mut self, seen: &Seen<'_>, written: &[u8]) -> Arc<Pattern> {
         if self.kept.len() >= MAX_KEPT || self.texts.len() >= MAX_KEPT {
             self.kept.clear();
             self.texts.clear();
-            key = state.finish();
         }
-        for text in pattern.texts() {
-            *text = self.copy(text);
-        }
-        let pattern = Arc::new(pattern);
-        self.kept.insert(key, Arc::clone(&pattern));
+        let &Seen { instance, remote_kind, messaging, .. } = seen;
+        let texts = seen.texts.each_ref().map(|text| self.copy(text));
+        let [name, service, namespace, environment, peer, address, protocol, target] = texts;
+        let names = Pattern {
+            name,
+            service,
+            namespace,
+            environment,
+            peer,
+            address,
+            protocol,
+            target,
+            ..Pattern::default()
+        };
+        let pattern = Arc::new(Pattern { instance, remote_kind, messaging, ..names });
+        self.kept.insert(written.into(), Arc::clone(&pattern));
         pattern
     }
 
-    fn copy(&mut self, text: &Text) -> Text {
+    fn copy(&mut self, text: &str) -> Text {
         if text.is_empty() {
             return Text::new();
         }
-        if let Some(copy) = self.texts.get(&**text) {
+        if let Some(copy) = self.texts.get(text) {
             return copy.clone();
         }
-        let copy = Text::from(&**text);
+        let copy = Text::from(text);
         self.texts.insert(copy.clone());
         copy
     }

@@ -60,6 +60,8 @@ struct Decoder<'b, 'r> {
 
 impl<'b> Decoder<'b, '_> {
     fn request(&mut self, bytes: &'b [u8]) -> Result<(), Malformed> {
+        // Once for all senders: a list that grows moves all spans again and again.
+        self.gate.reserve(spans_in(bytes)?.min(bytes.len() / MIN_SPAN_BYTES));
         let mut fields = Fields(bytes);
         while let Some((number, field)) = fields.next()? {
             if number == 1 {
@@ -97,7 +99,6 @@ impl<'b> Decoder<'b, '_> {
     fn scope_spans(&mut self, bytes: &'b [u8], sender: &Sender) -> Result<(), Malformed> {
         let sender = sender.with_scope(separate(self.scope(bytes))?);
         self.gate.flags().cut += sender.cut;
-        self.gate.reserve(count(bytes, 2)?.min(bytes.len() / MIN_SPAN_BYTES));
         let mut fields = Fields(bytes);
         while let Some((number, field)) = fields.next()? {
             if number == 2 {
@@ -268,7 +269,7 @@ impl<'b> Decoder<'b, '_> {
         let mut fields = Fields(bytes);
         while let Some((number, field)) = fields.next()? {
             match number {
-                1 => pair.0 = self.text(field.bytes()?),
+                1 => pair.0 = self.key(field.bytes()?),
                 2 => pair.1 = self.value(field.bytes()?, depth)?,
                 _ => {}
             }
@@ -317,6 +318,11 @@ impl<'b> Decoder<'b, '_> {
         self.gate.flags().repeated_key += u64::from(attributes::resolve(list));
     }
 
+    /// A key: nearly all are names of the conventions, which need no share in the body.
+    fn key(&mut self, bytes: &'b [u8]) -> Text {
+        attributes::well_known(bytes).unwrap_or_else(|| self.text(bytes))
+    }
+
     /// A slice of the body. Bytes that are not UTF-8 cost only themselves: they are replaced, in a copy.
     fn text(&mut self, bytes: &'b [u8]) -> Text {
         Text::try_from(self.body.slice_ref(bytes)).unwrap_or_else(|_| {
@@ -324,6 +330,21 @@ impl<'b> Decoder<'b, '_> {
             String::from_utf8_lossy(bytes).into_owned().into()
         })
     }
+}
+
+/// How many spans a request says it holds.
+fn spans_in(request: &[u8]) -> Result<usize, Malformed> {
+    let (mut spans, mut senders) = (0, Fields(request));
+    while let Some((number, sender)) = senders.next()? {
+        if number != 1 {
+            continue;
+        }
+        let mut scopes = Fields(sender.bytes()?);
+        while let Some((number, scope)) = scopes.next()? {
+            spans += if number == 2 { count(scope.bytes()?, 2)? } else { 0 };
+        }
+    }
+    Ok(spans)
 }
 
 /// How often a field occurs: lists are made at their final size, and paid for before they are made.

@@ -141,7 +141,10 @@ impl<'a> Columns<'a> {
     fn column(&mut self, place: Place, tag: u8, key: &'a str, last: Option<usize>) -> usize {
         let guess = last.and_then(|last| self.list.get(last)).map(|last| last.next);
         if let Some(guess) = guess
-            && self.list.get(guess).is_some_and(|it| it.tag == tag && it.place == place && it.name == key)
+            && self
+                .list
+                .get(guess)
+                .is_some_and(|it| it.tag == tag && it.place == place && is_same(it.name, key))
         {
             return guess;
         }
@@ -169,6 +172,11 @@ impl<'a> Columns<'a> {
         put_len(out, self.shapes.len());
         out.extend_from_slice(&self.shape_rows);
     }
+}
+
+/// Are two keys equal? Those of the conventions are mostly one text, whose bytes need not be looked at.
+fn is_same(a: &str, b: &str) -> bool {
+    std::ptr::eq(a, b) || a == b
 }
 
 fn tag_of(value: &Value) -> u8 {

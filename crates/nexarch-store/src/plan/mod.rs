@@ -64,7 +64,10 @@ pub(crate) const DAY_NS: u64 = DAY_HOURS * HOUR_NS;
 
 /// All spans of one tenant in a group.
 pub(crate) struct Incoming {
-    /// The spans with the place of their batch in the group. They stay where they are: moving them costs.
+    /// The spans of each batch, as they were decoded; none of those that cannot be stored. They stay where they are:
+    /// moving them costs.
+    sources: Vec<Vec<Span>>,
+    /// What is made of them.
     spans: Vec<Arrived>,
     /// Which spans belong to which trace, by index.
     pub(crate) traces: Vec<(TraceId, Vec<usize>)>,
@@ -73,10 +76,12 @@ pub(crate) struct Incoming {
 }
 
 struct Arrived {
+    /// Its batch.
     batch: usize,
+    /// Its place there.
+    at: usize,
     /// See [`chunk::weight`].
     weight: usize,
-    span: Span,
     facts: Facts,
 }
 
@@ -92,20 +97,22 @@ pub(crate) struct Tally {
 impl Incoming {
     /// Derives the facts and gathers traces; `batches` are those of one tenant, with their place in the group.
     pub(crate) fn prepare(batches: Vec<(usize, Vec<Span>)>, patterns: &mut Patterns) -> Self {
-        let mut this = Self { spans: Vec::new(), traces: Vec::new(), batches: Vec::new() };
+        let mut this =
+            Self { sources: Vec::new(), spans: Vec::new(), traces: Vec::new(), batches: Vec::new() };
         let mut index: HashMap<TraceId, usize, Seeded> = HashMap::default();
         this.spans.reserve(batches.iter().map(|(_, spans)| spans.len()).sum());
         for (place, spans) in batches {
-            let batch = this.batches.len();
             let Some(weights) = weights(&spans) else {
                 let cause =
                     Error::Internal("a span nests attributes deeper than the store can keep".to_owned());
                 this.batches.push((place, Err(cause)));
+                this.sources.push(Vec::new());
                 continue;
             };
+            let (batch, mut weights) = (this.batches.len(), weights.into_iter().enumerate());
             this.batches.push((place, Ok(Tally::default())));
-            let facts = Facts::of_all_with(&spans, patterns);
-            for ((span, facts), weight) in spans.into_iter().zip(facts).zip(weights) {
+            Facts::each_with(&spans, patterns, |facts| {
+                let Some((at, weight)) = weights.next() else { return };
                 let trace = *index.entry(facts.trace_id).or_insert_with(|| {
                     this.traces.push((facts.trace_id, Vec::new()));
                     this.traces.len() - 1
@@ -113,10 +120,16 @@ impl Incoming {
                 if let Some((_, members)) = this.traces.get_mut(trace) {
                     members.push(this.spans.len());
                 }
-                this.spans.push(Arrived { batch, weight, span, facts });
-            }
+                this.spans.push(Arrived { batch, at, weight, facts });
+            });
+            this.sources.push(spans);
         }
         this
+    }
+
+    /// The span that something was made of.
+    fn span(&self, arrived: &Arrived) -> Option<&Span> {
+        self.sources.get(arrived.batch)?.get(arrived.at)
     }
 
     /// The identities that arrive for a trace, with their day.

@@ -29,21 +29,31 @@ impl Chunk {
 }
 
 /// A row with what it stores.
-type Filled<'a> = (&'a Row, &'a Arrived);
+type Filled<'a> = (&'a Row, &'a Arrived, &'a Span);
 
 /// Sorts rows of these spans by hour, trace and start, and cuts them into chunks. Traces stand by their first start.
 /// Previews are added to `delta`.
-pub(crate) fn pack(rows: &[Row], incoming: &Incoming, delta: &mut Delta) -> Result<Vec<Chunk>, Corrupt> {
+pub(crate) fn pack<'a>(
+    rows: &'a [Row],
+    incoming: &'a Incoming,
+    delta: &mut Delta,
+) -> Result<Vec<Chunk>, Corrupt> {
     let traces = rows.iter().map(|row| row.trace + 1).max().unwrap_or(0);
     let mut first = vec![u64::MAX; traces];
-    let filled = || rows.iter().filter_map(|row| Some((row, incoming.spans.get(row.arrived)?)));
-    for (row, Arrived { facts, .. }) in filled() {
+    let filled = || {
+        let filled = |row: &'a Row| {
+            let arrived = incoming.spans.get(row.arrived)?;
+            Some((row, arrived, incoming.span(arrived)?))
+        };
+        rows.iter().filter_map(filled)
+    };
+    for (row, Arrived { facts, .. }, _) in filled() {
         first[row.trace] = first[row.trace].min(facts.start_ns);
     }
     let mut order: Vec<_> = filled()
-        .map(|(row, arrived)| {
+        .map(|(row, arrived, span)| {
             let Facts { start_ns, span_id, .. } = arrived.facts;
-            (start_ns / HOUR_NS, first[row.trace], row.trace, start_ns, span_id, (row, arrived))
+            (start_ns / HOUR_NS, first[row.trace], row.trace, start_ns, span_id, (row, arrived, span))
         })
         .collect();
     order.sort_unstable_by_key(|(hour, first, trace, start, id, _)| (*hour, *first, *trace, *start, *id));
@@ -56,7 +66,7 @@ pub(crate) fn pack(rows: &[Row], incoming: &Incoming, delta: &mut Delta) -> Resu
             close(&mut chunks, open_hour, &mut open, delta)?;
             (open_hour, scale) = (hour, Scale::default());
         }
-        scale.add(&row.1.span, row.1.weight);
+        scale.add(row.2, row.1.weight);
         open.push(row);
     }
     close(&mut chunks, open_hour, &mut open, delta)?;
@@ -72,18 +82,18 @@ fn close(
     if open.is_empty() {
         return Ok(());
     }
-    let pairs: Vec<(&Span, &Facts)> = open.iter().map(|(_, it)| (&it.span, &it.facts)).collect();
+    let pairs: Vec<(&Span, &Facts)> = open.iter().map(|(_, it, span)| (*span, &it.facts)).collect();
     let chunk::Encoded { hot, cold } = chunk::encode(&pairs)?;
     let mut traces: Vec<(TraceId, u64)> = Vec::new();
     let mut previews = Vec::new();
-    for rows in open.chunk_by(|(a, _), (b, _)| a.trace == b.trace) {
-        let Some((row, Arrived { facts: Facts { trace_id, .. }, .. })) = rows.first() else { continue };
-        let fresh = || rows.iter().filter(|(row, _)| row.fresh);
+    for rows in open.chunk_by(|(a, ..), (b, ..)| a.trace == b.trace) {
+        let Some((row, Arrived { facts: Facts { trace_id, .. }, .. }, _)) = rows.first() else { continue };
+        let fresh = || rows.iter().filter(|(row, ..)| row.fresh);
         let count = fresh().count() as u64;
         traces.push((*trace_id, count));
         if row.preview {
             previews.push((*trace_id, rows.len() as u64, count));
-            let fresh: Vec<Facts> = fresh().map(|(_, it)| it.facts.clone()).collect();
+            let fresh: Vec<Facts> = fresh().map(|(_, it, _)| it.facts.clone()).collect();
             delta.add(&preview(&fresh));
         }
     }

@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    fmt::Write,
     sync::{Arc, PoisonError},
 };
 
@@ -15,9 +14,8 @@ use sqlx::{AssertSqlSafe, Row};
 use super::{
     Sqlite, diagnostics,
     errors::{compute, failed},
-    large, partition, rollup,
+    index, large, partition, rollup,
     tenants::missing,
-    trace_key,
     versions::{self, Raise},
     writer::Tx,
 };
@@ -209,43 +207,9 @@ impl Sqlite {
             .await
             .map_err(failed)?
             .last_insert_rowid();
-        // The number of the chunk is new, so nothing can be there already. With OR ABORT, the default, SQLite would keep a
-        // copy of every page that the statement changes, lest one row of many be refused: a fifth of its work here.
-        let insert = format!(
-            "INSERT OR ROLLBACK INTO trace_{day} (tenant, trace, chunk, spans)
-             SELECT ?1, j.value ->> 0, ?2, j.value ->> 1 FROM json_each(?3) j"
-        );
-        sqlx::query(AssertSqlSafe(insert))
-            .bind(tenant)
-            .bind(id)
-            .bind(entries(self.seed, &chunk.traces))
-            .execute(tx.on()?)
-            .await
-            .map_err(failed)?;
+        index::add(tx.on()?, tenant, (day, id), index::entries(self.seed, &chunk.traces)).await?;
         large::store_previews(tx, tenant, (day, id), &chunk.previews).await
     }
-}
-
-/// The entries of a chunk in the index of traces, as JSON: keys with numbers of spans, in the order of the index. Two
-/// traces with one key share an entry.
-fn entries(seed: u64, traces: &[(TraceId, u64)]) -> String {
-    let mut entries: Vec<(i64, u64)> =
-        traces.iter().map(|(trace, fresh)| (trace_key(seed, *trace), *fresh)).collect();
-    entries.sort_unstable();
-    entries.dedup_by(|(key, fresh), (kept, sum)| {
-        let same = key == kept;
-        *sum += if same { *fresh } else { 0 };
-        same
-    });
-    let mut json = String::with_capacity(entries.len() * 28 + 2);
-    json.push('[');
-    for (place, (key, fresh)) in entries.iter().enumerate() {
-        let comma = if place == 0 { "" } else { "," };
-        // Writing into a string cannot fail.
-        let _ = write!(json, "{comma}[{key},{fresh}]");
-    }
-    json.push(']');
-    json
 }
 
 /// The tenant's row, and whether it is enabled.

@@ -12,6 +12,7 @@ mod compact;
 mod connect;
 mod diagnostics;
 mod errors;
+mod index;
 mod keys;
 mod large;
 mod leftover;

@@ -98,6 +98,7 @@ pub async fn read(body: Body, encoding: Encoding, limit: usize, held: &mut Held)
         if received > limit {
             return Err(BodyError::TooLarge(limit));
         }
+        sink.expect(data.len());
         for piece in data.chunks(sink.step()) {
             sink.write(piece)?;
             account.grow_to(sink.len()).await?;
@@ -129,6 +130,12 @@ impl Pace {
 
 /// Bytes inflated in a row on a thread that serves others, too.
 const TURN: usize = 256 << 10;
+
+/// How many times as large spans become when they are unpacked, usually.
+const USUAL_RATIO: usize = 8;
+
+/// Most room made for bytes that may not come: address space, and memory only as far as it is written to.
+const MOST_EXPECTED: usize = 1 << 20;
 
 /// What is held of the budget for one body.
 struct Account<'h> {
@@ -207,6 +214,15 @@ impl Sink {
             Self::Gzip(_) => 1 << 10,
             Self::Identity(_) | Self::Zstd(_) => usize::MAX,
         }
+    }
+
+    /// Makes room for what so many bytes usually become: a buffer that only doubles is copied again and again.
+    fn expect(&mut self, packed: usize) {
+        let (buffer, usual) = match self {
+            Self::Identity(buffer) | Self::Zstd(buffer) => (buffer, packed),
+            Self::Gzip(decoder) => (decoder.get_mut(), packed.saturating_mul(USUAL_RATIO).min(MOST_EXPECTED)),
+        };
+        buffer.bytes.reserve(usual.min(buffer.limit - buffer.bytes.len()));
     }
 
     fn write(&mut self, data: &[u8]) -> Result<(), BodyError> {

@@ -5,6 +5,7 @@
 
 pub mod body;
 mod counters;
+mod group;
 pub mod inflight;
 mod memory;
 pub mod refused;
@@ -26,6 +27,7 @@ use tracing::Instrument;
 
 pub use self::counters::{Counters, Refusal, Taken, Transport};
 use self::{
+    group::Gathering,
     inflight::{Budget, Full, Held},
     refused::Refused,
 };
@@ -34,8 +36,6 @@ use crate::{auth::Caller, authority, stream::Hub};
 /// Requests that may wait for the writer, shared out among tenants. The byte budget is the real bound; this one keeps tiny
 /// requests in check.
 const QUEUE_LEN: usize = 1_024;
-/// Spans of one transaction: enough to share a disk flush among many clients, few enough to answer within ~100 ms.
-const GROUP_SPANS: usize = 20_000;
 /// Pause asked of a client that met a full queue.
 pub const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -186,6 +186,7 @@ impl Writer {
         streams: Arc<Hub>,
         stop: CancellationToken,
     ) {
+        let mut gathering = Gathering::default();
         loop {
             let first = tokio::select! {
                 biased;
@@ -196,17 +197,12 @@ impl Writer {
                 }
             };
             let Some(first) = first else { return };
-            let mut spans = first.batch.spans.len();
-            let mut jobs = vec![first];
-            // Whatever waits already joins the group; nothing is waited for.
-            while spans < GROUP_SPANS {
-                let Ok(next) = self.queue.try_recv() else { break };
-                spans += next.batch.spans.len();
-                jobs.push(next);
-            }
+            let jobs = gathering.group(first, &mut self.queue).await;
+            let (requests, spans) = (jobs.len(), jobs.iter().map(|job| job.batch.spans.len()).sum::<usize>());
             self.counters.groups.fetch_add(1, Ordering::Relaxed);
             self.counters.group_spans.record(spans as u64);
             write_group(&*store, &cache, &streams, &self.counters, jobs).await;
+            gathering.answered(requests, self.queue.len());
         }
     }
 }
