@@ -37,13 +37,11 @@ pub(super) async fn add(
 ) -> Result<(), Error> {
     for entries in entries.chunks(MAX_SPANS) {
         let rows = ROWS.into_iter().find(|rows| *rows >= entries.len()).unwrap_or(MAX_SPANS);
-        // All by number: the driver counts those without one from the first.
-        let values: Vec<String> =
-            (0..rows).map(|row| format!("(?{}, ?{})", 2 * row + 3, 2 * row + 4)).collect();
+        // None by number: SQLite looks through all numbers for each, and the driver counts those without one by themselves.
+        let values = vec!["(?, ?)"; rows].join(", ");
         let insert = format!(
             "INSERT OR ROLLBACK INTO trace_{day} (tenant, trace, chunk, spans)
-             SELECT ?1, column1, ?2, column2 FROM (VALUES {}) WHERE column1 IS NOT NULL",
-            values.join(", ")
+             SELECT ?, column1, ?, column2 FROM (VALUES {values}) WHERE column1 IS NOT NULL"
         );
         let mut query = sqlx::query(AssertSqlSafe(insert)).bind(tenant).bind(chunk);
         for place in 0..rows {
