@@ -5,52 +5,65 @@ use crate::compute::Plan;
 use crate::entry::Entry;
 use crate::envelope::{self, Head};
 use crate::fetch::INLINE;
+use crate::promise::Promise;
 use crate::seal::{NONCE, Sealer};
 use crate::tenants::Tenant;
 use crate::tier::{Moment, Permits, Tier, count};
 use bytes::Bytes;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tracing::Instrument;
 
+/// Whether the shared tier took a value: told when it is known.
+pub(crate) type Written = Arc<Promise<bool>>;
+
+/// A value on its way. It did not arrive unless somebody says so, however this ends.
+struct Writing(Written);
+
+impl Drop for Writing {
+    fn drop(&mut self) {
+        self.0.keep(false);
+    }
+}
+
 impl Inner {
     /// Sends `entry` to the shared tier on a task of its own, if there is room for it on the way and for the scope there.
-    pub(crate) fn write_behind(self: &Arc<Self>, tenant: &Arc<Tenant>, plan: &Plan, entry: &Arc<Entry>) {
-        let Some(permits) = self.may_write(tenant, plan, entry) else { return self.give_up(plan) };
+    /// Whoever waits for it under `plan`'s lease is let go if it does not arrive.
+    pub(crate) fn write_behind(
+        self: &Arc<Self>,
+        tenant: &Arc<Tenant>,
+        plan: &Plan,
+        entry: &Arc<Entry>,
+    ) -> Option<Written> {
+        let Some(permits) = self.may_write(tenant, plan, entry) else {
+            self.give_up(plan);
+            return None;
+        };
+        let written = Arc::new(Promise::new());
+        let writing = Writing(Arc::clone(&written));
         let (inner, tenant) = (Arc::clone(self), Arc::clone(tenant));
         let (plan, entry) = (plan.clone(), Arc::clone(entry));
         let task = async move {
-            if let Some(tier) = &inner.tier
-                && !inner.write(tier, &tenant, plan.clone(), entry).await
-            {
-                inner.give_up(&plan);
+            if let Some(tier) = &inner.tier {
+                let took = inner.write(tier, &tenant, plan.clone(), entry).await;
+                writing.0.keep(took);
+                if !took {
+                    inner.give_up(&plan);
+                }
             }
             drop(permits);
         };
         // In a trace it belongs to the read that computed the value.
         self.tracker.spawn(task.in_current_span());
-    }
-
-    /// The same, waited for: whether the shared tier has it.
-    pub(crate) async fn write_through(
-        self: &Arc<Self>,
-        tenant: &Arc<Tenant>,
-        plan: &Plan,
-        entry: &Arc<Entry>,
-    ) -> bool {
-        let Some(tier) = &self.tier else { return false };
-        let Some(_permits) = self.may_write(tenant, plan, entry) else { return false };
-        self.write(tier, tenant, plan.clone(), Arc::clone(entry)).await
+        Some(written)
     }
 
     /// Room for `entry` on the way to the shared tier; `None` when it is not to be sent.
     fn may_write(&self, tenant: &Tenant, plan: &Plan, entry: &Entry) -> Option<Permits> {
         let tier = self.tier.as_ref()?;
-        let unshared = &tenant.counters.of(plan.operation).unshared;
         if entry.body.len() > self.max_value_bytes {
-            unshared.store(true, Ordering::Relaxed);
+            tenant.counters.of(plan.operation).unshared.add(plan.key(tenant));
             return None;
         }
         if !self.enabled() || !tier.usable() {
@@ -90,12 +103,13 @@ impl Inner {
             return false;
         };
         // Others need not wait for what they will not find.
-        let unshared = packed.len() > tier.max_value_bytes;
-        tenant.counters.of(operation).unshared.store(unshared, Ordering::Relaxed);
-        if unshared {
+        let unshared = &tenant.counters.of(operation).unshared;
+        if packed.len() > tier.max_value_bytes {
+            unshared.add(key);
             count(&tier.counts.not_written);
             return false;
         }
+        unshared.remove(key);
         if !tenant.remote.charge(key, name.len() + packed.len(), left, moment.boot, tier.scope_max_bytes) {
             count(&tier.counts.over_quota);
             return false;

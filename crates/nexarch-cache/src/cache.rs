@@ -119,6 +119,7 @@ impl Cache {
     }
 
     /// The text under which a tier shared by several nodes keeps the entry: `{namespace}:{scope}:{operation}:{hash}`.
+    /// That of bytes: a value of a type has another, by its type.
     pub fn key(&self, scope: &Scope, operation: OperationId, params: &str) -> Result<String, Error> {
         let key = EntryKey::new(self.inner.tenants.epoch(), operation, params, 0);
         Ok(key.name(&self.inner.namespace, scope, &self.inner.operations.get(operation)?.name))

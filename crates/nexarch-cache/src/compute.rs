@@ -1,6 +1,8 @@
 //! Computing a value: what is needed for it, what came of it, and where it is kept.
 
+use crate::behind::Written;
 use crate::cache::Inner;
+use crate::clock::BootTime;
 use crate::early;
 use crate::entry::{Entry, etag, jittered};
 use crate::error::{BoxError, Error};
@@ -15,7 +17,6 @@ use crate::variant::Variants;
 use futures_util::FutureExt;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tracing::Instrument;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -25,9 +26,16 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 pub(crate) struct Landing {
     pub(crate) entry: Arc<Entry>,
     pub(crate) origin: Origin,
+    /// Of what was computed here and is sent to the shared tier: what becomes of it there.
+    pub(crate) written: Option<Written>,
 }
 
 impl Landing {
+    /// What was there already.
+    pub(crate) fn found(entry: Arc<Entry>, origin: Origin) -> Self {
+        Self { entry, origin, written: None }
+    }
+
     /// As those get it who joined the flight.
     pub(crate) fn shared(mut self) -> Self {
         if matches!(self.origin, Origin::Computed { .. }) {
@@ -65,8 +73,6 @@ pub(crate) struct Plan {
     /// A hash of its type; 0 for bytes.
     pub(crate) of_type: u64,
     pub(crate) shape: &'static Shape,
-    /// Send it to the shared tier behind the answer? Else who asked does, and waits for it.
-    pub(crate) behind: bool,
     /// Other nodes wait for what is computed under it.
     pub(crate) lease: Option<Lease>,
 }
@@ -85,7 +91,6 @@ impl Plan {
             fingerprint: xxh3_64_with_seed(operation.schema.as_bytes(), read.of_type),
             of_type: read.of_type,
             shape: read.shape,
-            behind: true,
             lease: None,
         }
     }
@@ -109,25 +114,7 @@ impl Inner {
         Fut: Future<Output = Result<Computed, BoxError>> + Send,
     {
         let began = self.clock.boot();
-        let fence = needed.fence;
-        let name = self.operations.get(plan.operation).map_or("", |operation| &operation.name);
-        let span = tracing::debug_span!("compute", operation = name);
-        let computed = AssertUnwindSafe(async move { compute(fence).await }).catch_unwind().instrument(span);
-        let computed = tokio::time::timeout(plan.hard_timeout, computed).await;
-        let mut cost = self.clock.boot().since(began);
-        if let Ok(Ok(Ok(Computed { took: Some(took), .. }))) = &computed {
-            cost = cost.min(*took);
-        }
-        let computed = match computed {
-            Ok(Ok(Ok(computed))) => label(plan, &fence, &computed).map(|label| (computed, label)),
-            Ok(Ok(Err(error))) => Err(Error::Compute(Arc::from(error))),
-            Ok(Err(_panic)) => Err(Error::Panicked),
-            Err(_elapsed) => Err(Error::TimedOut { limit: plan.hard_timeout }),
-        };
-        if self.sole_owner && matches!(computed, Err(Error::Outdated { .. })) {
-            // The database was set back, which nobody else here would notice: the next read asks.
-            self.truth.distrust(self.clock.boot());
-        }
+        let (computed, cost) = self.attempt(plan, needed.fence, began, compute).await;
         for counters in self.counted(tenant, plan.operation) {
             counters.computed(cost, computed.is_err());
         }
@@ -159,15 +146,47 @@ impl Inner {
             variants: Variants::default(),
         });
         let stored = self.store(tenant, key, &entry);
-        if entry.fresh(self.clock.boot()) {
-            if plan.behind {
-                self.write_behind(tenant, plan, &entry);
-            }
+        let written = if entry.fresh(self.clock.boot()) {
+            self.write_behind(tenant, plan, &entry)
         } else {
-            tenant.counters.of(plan.operation).unshared.store(true, Ordering::Relaxed);
+            tenant.counters.of(plan.operation).unshared.add(key);
             self.give_up(plan);
+            None
+        };
+        Ok(Landing { entry, origin: Origin::Computed { stored }, written })
+    }
+
+    /// Runs the computation within its limit: what it brought, with its label, and what it took.
+    async fn attempt<F, Fut>(
+        &self,
+        plan: &Plan,
+        fence: Fence,
+        began: BootTime,
+        compute: F,
+    ) -> (Result<(Computed, Fence), Error>, Duration)
+    where
+        F: FnOnce(Fence) -> Fut + Send,
+        Fut: Future<Output = Result<Computed, BoxError>> + Send,
+    {
+        let name = self.operations.get(plan.operation).map_or("", |operation| &operation.name);
+        let span = tracing::debug_span!("compute", operation = name);
+        let computed = AssertUnwindSafe(async move { compute(fence).await }).catch_unwind().instrument(span);
+        let computed = tokio::time::timeout(plan.hard_timeout, computed).await;
+        let mut cost = self.clock.boot().since(began);
+        if let Ok(Ok(Ok(Computed { took: Some(took), .. }))) = &computed {
+            cost = cost.min(*took);
         }
-        Ok(Landing { entry, origin: Origin::Computed { stored } })
+        let computed = match computed {
+            Ok(Ok(Ok(computed))) => label(plan, &fence, &computed).map(|label| (computed, label)),
+            Ok(Ok(Err(error))) => Err(Error::Compute(Arc::from(error))),
+            Ok(Err(_panic)) => Err(Error::Panicked),
+            Err(_elapsed) => Err(Error::TimedOut { limit: plan.hard_timeout }),
+        };
+        if self.sole_owner && matches!(computed, Err(Error::Outdated { .. })) {
+            // The database was set back, which nobody else here would notice: the next read asks.
+            self.truth.distrust(self.clock.boot());
+        }
+        (computed, cost)
     }
 
     fn store(&self, tenant: &Tenant, key: EntryKey, entry: &Arc<Entry>) -> bool {

@@ -1,11 +1,12 @@
 //! What is counted while requests run: cheap to raise, exact to read.
 
 use crate::histogram::Histogram;
+use crate::key::EntryKey;
 use crate::operation::OperationId;
 use crate::stats::Cause;
 use crate::sync::lock;
 use std::cell::{Cell, OnceCell};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, SystemTime};
 
@@ -41,8 +42,41 @@ pub(crate) struct OperationCounters {
     pub(crate) compute: Histogram,
     /// Nanoseconds that a computation takes lately; 0 = not known.
     cost: AtomicU64,
-    /// The latest value was not one for the shared tier: too large, or not to be kept at all.
-    pub(crate) unshared: AtomicBool,
+    pub(crate) unshared: Unshared,
+}
+
+/// Entries whose latest value was not one for the shared tier: too large, or not to be kept at all. Nobody waits for
+/// those. A hint: each has one place, and who comes later takes it.
+#[derive(Debug, Default)]
+pub(crate) struct Unshared([AtomicU64; UNSHARED]);
+
+/// Places of each operation of a scope: one line of the processor's cache.
+const UNSHARED: usize = 8;
+
+impl Unshared {
+    pub(crate) fn add(&self, key: EntryKey) {
+        let (place, mark) = self.place(key);
+        place.store(mark, Ordering::Relaxed);
+    }
+
+    pub(crate) fn remove(&self, key: EntryKey) {
+        let (place, mark) = self.place(key);
+        if place.load(Ordering::Relaxed) == mark {
+            place.store(0, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn has(&self, key: EntryKey) -> bool {
+        let (place, mark) = self.place(key);
+        place.load(Ordering::Relaxed) == mark
+    }
+
+    fn place(&self, key: EntryKey) -> (&AtomicU64, u64) {
+        let chance = key.chance();
+        let at = usize::try_from(chance % UNSHARED as u64).unwrap_or(0);
+        // 0 is an empty place. What is lost by it also tells places apart.
+        (&self.0[at], chance | 1)
+    }
 }
 
 #[derive(Debug, Default)]

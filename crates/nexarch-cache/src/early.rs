@@ -82,7 +82,10 @@ impl Inner {
             return Ok(());
         };
         let plan = Plan { lease, ..plan };
-        let Some(flight) = Flight::take_off(&tenant, &plan, &needed) else { return Ok(()) };
+        let Some(flight) = Flight::take_off(&tenant, &plan, &needed) else {
+            self.give_up(&plan);
+            return Ok(());
+        };
         let result = self.compute(&tenant, &plan, needed, compute).await;
         let failed = result.as_ref().err().cloned();
         flight.land(result);
@@ -103,7 +106,12 @@ impl Inner {
             Fetched::Hit(entry) if entry.expires > held.expires => Err(LeftToAnother),
             // Nothing is known of others, and to ask again would cost another deadline.
             Fetched::Failed => Ok(None),
-            _ => self.unless_another(tier, tenant, plan, needed, held.cost).await,
+            fetched => {
+                if let Fetched::Refused(reason) = fetched {
+                    tier.refused(reason);
+                }
+                self.unless_another(tier, tenant, plan, needed, held.cost).await
+            }
         }
     }
 }

@@ -62,7 +62,8 @@ impl Inner {
                 return Fetched::Failed;
             }
         };
-        let bytes = value.len();
+        // As its writer counts it.
+        let bytes = name.len() + value.len();
         let moment = Moment::now(&*self.clock);
         let Unpacked { head, body, etag } = match self.unpack(tier, plan, name, value, moment.wall).await {
             Ok(read) => read,

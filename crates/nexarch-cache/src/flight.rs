@@ -5,6 +5,9 @@
 //! waiting flight takes its fence when it begins, so it suits everybody who joined it before. It is closed *before* it
 //! takes the fence: who came in between could need more than was taken.
 //!
+//! A caller who looks for a stored value himself, before anything is computed, has a place and no flight: he may not be
+//! polled for as long as he likes. Whoever comes meanwhile takes the place, and leads.
+//!
 //! Pure: no clock, no async. `H` is how the caller wakes and answers those who joined.
 
 use crate::fence::Fence;
@@ -44,6 +47,8 @@ struct Flight<H> {
 
 #[derive(Clone, Debug)]
 enum Stage {
+    /// Its caller looks for a stored value: nobody may join, and whoever comes takes its place.
+    Looks,
     /// Has not begun: anybody may join.
     Open,
     /// Takes its fence: nobody may join.
@@ -89,7 +94,7 @@ impl<K: Eq + Hash, H: Clone> Flights<K, H> {
         inner.last_id += 1;
         let id = inner.last_id;
         let new = |stage| Flight { id, stage, fresh, waiters: 0, handle: handle() };
-        let Some(slot) = inner.slots.get_mut(&key) else {
+        let Some(slot) = inner.flying(&key) else {
             let running = new(Stage::Under(*needed));
             let ticket = running.ticket();
             inner.slots.insert(key, Slot { running, waiting: None });
@@ -104,19 +109,18 @@ impl<K: Eq + Hash, H: Clone> Flights<K, H> {
         }
     }
 
+    /// For a caller who looks for a stored value himself: the place of `key`, if nobody has it. It holds nobody up.
+    /// [`Flights::compute_under`] says whether it is his still, [`Flights::finish`] gives it back.
+    pub(crate) fn look(&self, key: K, handle: impl FnOnce() -> H) -> Option<Ticket<H>> {
+        let mut inner = lock(&self.inner);
+        (!inner.slots.contains_key(&key)).then(|| inner.first(key, Stage::Looks, handle()))
+    }
+
     /// For one who can do without: the lead of a flight of `key` under `fence`, if the key has none.
-    #[allow(dead_code, reason = "tests/interleavings.rs compiles this file and does not call it")]
+    #[allow(dead_code, reason = "tests/interleavings compiles this file and does not call it")]
     pub(crate) fn lead(&self, key: K, fence: &Fence, handle: impl FnOnce() -> H) -> Option<Ticket<H>> {
         let mut inner = lock(&self.inner);
-        if inner.slots.contains_key(&key) {
-            return None;
-        }
-        inner.last_id += 1;
-        let stage = Stage::Under(*fence);
-        let running = Flight { id: inner.last_id, stage, fresh: false, waiters: 0, handle: handle() };
-        let ticket = running.ticket();
-        inner.slots.insert(key, Slot { running, waiting: None });
-        Some(ticket)
+        inner.flying(&key).is_none().then(|| inner.first(key, Stage::Under(*fence), handle()))
     }
 
     /// Flight `id` begins and is closed; says whether a stored value would not do. Its fence is taken after this and
@@ -131,11 +135,12 @@ impl<K: Eq + Hash, H: Clone> Flights<K, H> {
         })
     }
 
-    /// Flight `id` computes under `fence`, and may be joined by those for whom that will do.
-    pub(crate) fn compute_under(&self, key: &K, id: u64, fence: Fence) {
-        if let Some(running) = lock(&self.inner).running(key, id) {
-            running.stage = Stage::Under(fence);
-        }
+    /// Flight `id` computes under `fence`, and may be joined by those for whom that will do. False when it is none any
+    /// more: somebody took the place while its caller looked, and leads.
+    pub(crate) fn compute_under(&self, key: &K, id: u64, fence: Fence) -> bool {
+        let mut inner = lock(&self.inner);
+        let running = inner.running(key, id);
+        running.map(|running| running.stage = Stage::Under(fence)).is_some()
     }
 
     /// Somebody who joined flight `id` does not wait for it any more: there is room for another.
@@ -169,7 +174,7 @@ impl<K: Eq + Hash, H: Clone> Flights<K, H> {
 
     /// Keys with a flight.
     #[cfg(test)]
-    #[allow(dead_code, reason = "called by tests/interleavings.rs, which compiles this file")]
+    #[allow(dead_code, reason = "called by tests/interleavings, which compiles this file")]
     pub(crate) fn len(&self) -> usize {
         lock(&self.inner).slots.len()
     }
@@ -187,7 +192,7 @@ impl<K: Clone, H: Clone> Clone for Flights<K, H> {
 #[allow(dead_code, reason = "what the exhaustive model tells states by; it compiles this file")]
 impl<K: Eq + Hash, H: Clone> Flights<K, H> {
     /// The handles of the running and the waiting flight of `key`, whether they are for `no-cache` readers, and how far
-    /// the running one is: 0 open, 1 closed, 2 under the fence that follows.
+    /// the running one is: 0 open, 1 closed, 2 under the fence that follows, 3 its caller looks.
     #[expect(clippy::type_complexity, reason = "written down once, for a hash")]
     pub(crate) fn picture(&self, key: &K) -> Option<(H, bool, u8, Fence, Option<(H, bool)>)> {
         let inner = lock(&self.inner);
@@ -196,6 +201,7 @@ impl<K: Eq + Hash, H: Clone> Flights<K, H> {
             Stage::Open => (0, Fence::default()),
             Stage::Closed => (1, Fence::default()),
             Stage::Under(fence) => (2, fence),
+            Stage::Looks => (3, Fence::default()),
         };
         let waiting = slot.waiting.as_ref().map(|waiting| (waiting.handle.clone(), waiting.fresh));
         Some((slot.running.handle.clone(), slot.running.fresh, stage, fence, waiting))
@@ -203,8 +209,24 @@ impl<K: Eq + Hash, H: Clone> Flights<K, H> {
 }
 
 impl<K: Eq + Hash, H> Inner<K, H> {
+    /// The flights of a key; none where somebody only looks.
+    fn flying(&mut self, key: &K) -> Option<&mut Slot<H>> {
+        self.slots.get_mut(key).filter(|slot| !matches!(slot.running.stage, Stage::Looks))
+    }
+
     fn running(&mut self, key: &K, id: u64) -> Option<&mut Flight<H>> {
         self.slots.get_mut(key).map(|slot| &mut slot.running).filter(|running| running.id == id)
+    }
+}
+
+impl<K: Eq + Hash, H: Clone> Inner<K, H> {
+    /// The only flight of its key.
+    fn first(&mut self, key: K, stage: Stage, handle: H) -> Ticket<H> {
+        self.last_id += 1;
+        let running = Flight { id: self.last_id, stage, fresh: false, waiters: 0, handle };
+        let ticket = running.ticket();
+        self.slots.insert(key, Slot { running, waiting: None });
+        ticket
     }
 }
 
@@ -216,7 +238,7 @@ impl<H: Clone> Flight<H> {
     fn suits(&self, needed: &Fence, fresh: bool) -> bool {
         match &self.stage {
             Stage::Open => true,
-            Stage::Closed => false,
+            Stage::Closed | Stage::Looks => false,
             Stage::Under(taken) => !fresh && taken.covers(needed),
         }
     }

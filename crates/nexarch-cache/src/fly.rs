@@ -12,6 +12,7 @@ use crate::mirror::Needed;
 use crate::promise::Promise;
 use crate::read::Computed;
 use crate::tenants::Tenant;
+use crate::tier::Tier;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use tokio::sync::Notify;
@@ -35,8 +36,7 @@ impl Hash for FlightKey {
 #[derive(Debug)]
 pub(crate) struct Handle {
     start: Notify,
-    /// `None`: whoever led it hung up before it was known whether there is anything to compute.
-    done: Promise<Option<Result<Landing, Error>>>,
+    done: Promise<Result<Landing, Error>>,
 }
 
 /// A flight under way: ends it when dropped, so that no panic and no shutdown leaves anybody waiting.
@@ -45,8 +45,6 @@ pub(crate) struct Flight {
     key: FlightKey,
     ticket: Ticket<Arc<Handle>>,
     waits: bool,
-    /// It is led by a caller, who may hang up, and not yet by a task of its own.
-    by_caller: bool,
 }
 
 /// How a reader takes part in a flight.
@@ -64,7 +62,7 @@ impl Handle {
         Arc::new(Self { start: Notify::new(), done: Promise::new() })
     }
 
-    async fn landed(&self) -> Option<Result<Landing, Error>> {
+    async fn landed(&self) -> Result<Landing, Error> {
         self.done.wait().await
     }
 }
@@ -74,11 +72,11 @@ impl Flight {
     pub(crate) fn take_off(tenant: &Arc<Tenant>, plan: &Plan, needed: &Needed) -> Option<Self> {
         let key = FlightKey { entry: plan.key(tenant), params: Arc::clone(&plan.params) };
         let ticket = tenant.flights.lead(key.clone(), &needed.fence, Handle::new)?;
-        Some(Self { tenant: Arc::clone(tenant), key, ticket, waits: false, by_caller: false })
+        Some(Self { tenant: Arc::clone(tenant), key, ticket, waits: false })
     }
 
     pub(crate) fn land(self, result: Result<Landing, Error>) {
-        self.ticket.handle.done.keep(Some(result));
+        self.ticket.handle.done.keep(result);
     }
 }
 
@@ -96,7 +94,7 @@ impl Drop for Joined<'_> {
 }
 
 impl Tenant {
-    async fn joined(&self, key: &FlightKey, ticket: &Ticket<Arc<Handle>>) -> Option<Result<Landing, Error>> {
+    async fn joined(&self, key: &FlightKey, ticket: &Ticket<Arc<Handle>>) -> Result<Landing, Error> {
         let _joined = Joined { tenant: self, key, id: ticket.id };
         ticket.handle.landed().await
     }
@@ -107,7 +105,7 @@ impl Drop for Flight {
         // Out of the way before anybody is told: who tries again does not meet it again.
         let next = self.tenant.flights.finish(&self.key, self.ticket.id);
         // Unless it landed.
-        self.ticket.handle.done.keep(if self.by_caller { None } else { Some(Err(Error::Dropped)) });
+        self.ticket.handle.done.keep(Err(Error::Dropped));
         if let Some(next) = next {
             next.start.notify_one();
         }
@@ -117,6 +115,9 @@ impl Drop for Flight {
 impl Inner {
     /// One computation for all who miss `plan` under a fence that it covers. `look_first` lets the caller itself look
     /// into the shared tier, so that a hit there takes no task; what is to be computed always gets one.
+    ///
+    /// A caller may stop polling and live on, as the branch of a `select!` that was left. So while he looks he holds
+    /// nobody up: the next to come leads, on a task.
     pub(crate) async fn fly<F, Fut>(
         self: &Arc<Self>,
         tenant: &Arc<Tenant>,
@@ -130,63 +131,72 @@ impl Inner {
         Fut: Future<Output = Result<Computed, BoxError>> + Send + 'static,
     {
         let key = FlightKey { entry: plan.key(tenant), params: Arc::clone(&plan.params) };
+        let flight = |ticket, waits| Flight { tenant: Arc::clone(tenant), key: key.clone(), ticket, waits };
+        let mut looked = None;
+        if terms.look_first
+            && !terms.fresh
+            && let Some(tier) = self.tier.as_ref().filter(|tier| self.enabled() && tier.usable())
+            && let Some(ticket) = tenant.flights.look(key.clone(), Handle::new)
+        {
+            let flight = flight(ticket, false);
+            match self.look_around(tier, tenant, plan, &needed.fence).await {
+                Ok(landing) => return Ok(landing),
+                Err(fetched) => looked = Some(fetched),
+            }
+            if tenant.flights.compute_under(&key, flight.ticket.id, needed.fence) {
+                return self.lead(flight, plan, needed, looked, compute).await;
+            }
+        }
         let mut again = true;
         loop {
             match tenant.flights.arrive(key.clone(), &needed.fence, terms.fresh, Handle::new) {
                 Arrival::Lead(ticket) => {
-                    let by_caller = terms.look_first && !terms.fresh;
-                    let tenant = Arc::clone(tenant);
-                    let flight = Flight { tenant, key, ticket, waits: false, by_caller };
-                    return self.lead(flight, plan, needed, compute).await;
+                    return self.lead(flight(ticket, false), plan, needed, looked, compute).await;
                 }
+                // By the time its turn comes, what was found out is old.
                 Arrival::Wait(ticket) => {
-                    let tenant = Arc::clone(tenant);
-                    let flight = Flight { tenant, key, ticket, waits: true, by_caller: false };
-                    return self.lead(flight, plan, needed, compute).await;
+                    return self.lead(flight(ticket, true), plan, needed, None, compute).await;
                 }
                 Arrival::Join(ticket) => match tenant.joined(&key, &ticket).await {
-                    // Whoever led it hung up: then it is ours to lead, or that of another who joined.
-                    None => {}
                     // The one who computed is gone, with its runtime perhaps; this one is here.
-                    Some(Err(Error::Dropped)) if again => again = false,
-                    Some(landed) => return landed.map(Landing::shared),
+                    Err(Error::Dropped) if again => again = false,
+                    landed => return landed.map(Landing::shared),
                 },
                 Arrival::Alone => return self.alone(tenant, plan, needed, terms.fresh, compute).await,
             }
         }
     }
 
+    /// What memory or the shared tier have for the caller himself; else what the tier said.
+    async fn look_around(
+        self: &Arc<Self>,
+        tier: &Tier,
+        tenant: &Arc<Tenant>,
+        plan: &Plan,
+        needed: &Fence,
+    ) -> Result<Landing, Fetched> {
+        if let Some(entry) = self.stored(tenant, plan, needed) {
+            return Ok(Landing::found(entry, Origin::Shared));
+        }
+        match self.fetch(tier, tenant, plan, needed).await {
+            Fetched::Hit(entry) => Ok(Landing::found(entry, Origin::Fetched)),
+            other => Err(other),
+        }
+    }
+
     /// Computes on a task of its own, which goes on when the caller hangs up: others may have joined.
     async fn lead<F, Fut>(
         self: &Arc<Self>,
-        mut flight: Flight,
+        flight: Flight,
         plan: &Plan,
         needed: Needed,
+        looked: Option<Fetched>,
         compute: F,
     ) -> Result<Landing, Error>
     where
         F: FnOnce(Fence) -> Fut + Send + 'static,
         Fut: Future<Output = Result<Computed, BoxError>> + Send + 'static,
     {
-        let mut looked = None;
-        if flight.by_caller
-            && let Some(tier) = self.tier.as_ref().filter(|tier| self.enabled() && tier.usable())
-        {
-            if let Some(entry) = self.stored(&flight.tenant, plan, &needed.fence) {
-                let landing = Landing { entry, origin: Origin::Shared };
-                flight.land(Ok(landing.clone()));
-                return Ok(landing);
-            }
-            match self.fetch(tier, &flight.tenant, plan, &needed.fence).await {
-                Fetched::Hit(entry) => {
-                    let landing = Landing { entry, origin: Origin::Fetched };
-                    flight.land(Ok(landing.clone()));
-                    return Ok(landing);
-                }
-                other => looked = Some(other),
-            }
-        }
-        flight.by_caller = false;
         let handle = Arc::clone(&flight.ticket.handle);
         let (inner, plan) = (Arc::clone(self), plan.clone());
         let task = async move {
@@ -195,7 +205,7 @@ impl Inner {
         };
         // In a trace it belongs to the read that began it.
         self.tracker.spawn(task.in_current_span());
-        handle.landed().await.unwrap_or(Err(Error::Dropped))
+        handle.landed().await
     }
 
     async fn run<F, Fut>(
@@ -228,7 +238,7 @@ impl Inner {
             return self.compute(&tenant, plan, needed, compute).await;
         }
         if let Some(entry) = self.stored(&tenant, plan, &needed.fence) {
-            return Ok(Landing { entry, origin: Origin::Shared });
+            return Ok(Landing::found(entry, Origin::Shared));
         }
         self.obtain(&tenant, plan, needed, looked, compute).await
     }

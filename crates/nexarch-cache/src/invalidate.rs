@@ -96,8 +96,8 @@ impl Cache {
 
     /// Makes everything old that was computed before this call for `scope` and the operations of `what`, in a
     /// time that does not depend on how much there is. When it returns, no read of this node that begins later gets
-    /// it; [`Reach`] says whether the others were told, for which it waits as long as one call to the shared tier may
-    /// take.
+    /// it; [`Reach`] says whether the others were told, for which it waits as long as a call to the shared tier may take,
+    /// one for each 64 operations.
     ///
     /// An unknown operation is an error; an empty list raises nothing and tells the newest version.
     pub async fn invalidate(

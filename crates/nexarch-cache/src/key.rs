@@ -141,12 +141,11 @@ impl EntryKey {
         name
     }
 
-    /// The text under which a shared tier keeps the right to compute the entry called `name` under `fence`: on the same
-    /// node of a cluster as the entry.
-    pub(crate) fn lease_name(name: &str, fence: &Fence) -> String {
+    /// The text under which a shared tier keeps the right to compute the entry called `name` under `fence`.
+    pub(crate) fn lease_name(namespace: &str, name: &str, fence: &Fence) -> String {
         let parts = [fence.epoch.get(), fence.tenant, fence.operation, fence.data];
         let bytes: Vec<u8> = parts.into_iter().flat_map(u64::to_le_bytes).collect();
-        format!("{{{name}}}:lease:{:016x}", xxh3_64(&bytes))
+        lease_of(namespace, name, xxh3_64(&bytes))
     }
 
     /// A number as good as random, the same for the same entry.
@@ -162,6 +161,12 @@ impl Hash for EntryKey {
         // Spread by an odd constant (2^64 / golden ratio): operations differ in their lowest bits only.
         state.write_u64(lower ^ (self.operation.index() as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15));
     }
+}
+
+/// `{namespace}:{the entry's name, in brackets}:lease:{16 hex digits}`. In the namespace, so that whoever may write its
+/// keys may take it, and in brackets, so that a cluster keeps it where it keeps the entry.
+pub(crate) fn lease_of(namespace: &str, name: &str, of: u64) -> String {
+    format!("{namespace}:{{{name}}}:lease:{of:016x}")
 }
 
 /// Appends 32 hex digits. By hand: formatting machinery takes as long as all the rest of finding an entry.

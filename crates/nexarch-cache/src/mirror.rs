@@ -136,7 +136,6 @@ impl Mirror {
 
     /// A message of this epoch says that `part` has reached `version`. Vouches for nothing: neither `known` nor the
     /// lease moves.
-    #[allow(dead_code, reason = "messages come with the shared tier")]
     pub(crate) fn hear(&self, part: Part, version: u64) {
         self.write(part, |book| {
             // Compared with what is known, not with what was heard: that may turn out to be false.

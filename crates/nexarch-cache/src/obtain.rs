@@ -27,7 +27,7 @@ impl Inner {
     ) -> Result<Landing, Error> {
         let Some(tier) = self.tier.as_ref().filter(|_| self.enabled()) else { return Err(Error::NotCached) };
         match self.fetch(tier, tenant, plan, &needed.fence).await {
-            Fetched::Hit(entry) => Ok(Landing { entry, origin: Origin::Fetched }),
+            Fetched::Hit(entry) => Ok(Landing::found(entry, Origin::Fetched)),
             Fetched::Refused(reason) => {
                 tier.refused(reason);
                 Err(Error::NotCached)
@@ -75,8 +75,9 @@ impl Inner {
             Some(fetched) => fetched,
             None => self.fetch(tier, tenant, plan, needed).await,
         };
+        let refused = matches!(fetched, Fetched::Refused(_));
         let cost = match fetched {
-            Fetched::Hit(entry) => return Elsewhere::Found(Landing { entry, origin: Origin::Fetched }),
+            Fetched::Hit(entry) => return Elsewhere::Found(Landing::found(entry, Origin::Fetched)),
             Fetched::Miss(cost) => cost,
             Fetched::Refused(reason) => {
                 tier.refused(reason);
@@ -85,8 +86,8 @@ impl Inner {
             // It would fail again, and cost another deadline.
             Fetched::Failed => return Elsewhere::Nowhere(None),
         };
-        match self.by_another(tier, tenant, plan, needed, cost).await {
-            Turn::Theirs(entry) => Elsewhere::Found(Landing { entry, origin: Origin::Awaited }),
+        match self.by_another(tier, tenant, plan, needed, cost, refused).await {
+            Turn::Theirs(entry) => Elsewhere::Found(Landing::found(entry, Origin::Awaited)),
             Turn::Ours(lease) => Elsewhere::Nowhere(lease),
         }
     }

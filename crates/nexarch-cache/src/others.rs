@@ -16,7 +16,6 @@ use crate::tier::{Tier, count};
 use bytes::Bytes;
 use futures_util::future::join;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -60,7 +59,7 @@ enum Taken {
 
 impl Inner {
     /// The value, if another node computes it and brings it while its lease lasts. `hint` is what it took to compute the
-    /// value that was found and was too old.
+    /// value that was found and was too old; `refused` says that what was found is of no use, and was counted.
     pub(crate) async fn by_another(
         self: &Arc<Self>,
         tier: &Tier,
@@ -68,21 +67,13 @@ impl Inner {
         plan: &Plan,
         needed: &Fence,
         hint: Option<Duration>,
+        refused: bool,
     ) -> Turn {
-        // Nobody would find what is computed here, so nobody is to wait for it.
-        let unshared =
-            plan.ttl.is_zero() || tenant.counters.of(plan.operation).unshared.load(Ordering::Relaxed);
-        if unshared || tenant.remote.bytes(self.clock.boot()) >= tier.scope_max_bytes {
-            return Turn::Ours(None);
-        }
         let cost = hint.or_else(|| tenant.counters.of(plan.operation).cost());
-        if cost.is_some_and(|cost| cost <= tier.round_trip() * CHEAP) {
-            return Turn::Ours(None);
-        }
-        let cost = cost.unwrap_or(UNKNOWN).clamp(FIRST_LOOK, MOST);
+        let Some(cost) = self.dear(tier, tenant, plan, cost) else { return Turn::Ours(None) };
         // However many have it in turn, nobody waits longer than for one who died with it.
         let until = Instant::now() + cost * 2;
-        let mut patience = Patience { until, pause: FIRST_LOOK, longest: cost / 4 };
+        let mut patience = Patience { until, pause: FIRST_LOOK, longest: cost / 4, useless: None, refused };
         let lease = self.lease(tenant, plan, needed);
         let mut waits = false;
         loop {
@@ -102,6 +93,18 @@ impl Inner {
         }
     }
 
+    /// What computing it costs, where a lease is worth its call: others would find it, and it takes longer than looking.
+    fn dear(&self, tier: &Tier, tenant: &Tenant, plan: &Plan, cost: Option<Duration>) -> Option<Duration> {
+        // Nobody would find what is computed here, so nobody is to wait for it.
+        let unshared =
+            plan.ttl.is_zero() || tenant.counters.of(plan.operation).unshared.has(plan.key(tenant));
+        if unshared || tenant.remote.bytes(self.clock.boot()) >= tier.scope_max_bytes {
+            return None;
+        }
+        let cheap = cost.is_some_and(|cost| cost <= tier.round_trip() * CHEAP);
+        (!cheap).then(|| cost.unwrap_or(UNKNOWN).clamp(FIRST_LOOK, MOST))
+    }
+
     /// Looks for the value, and whether anybody computes it yet, until the lease lapses.
     async fn wait_for_another(
         self: &Arc<Self>,
@@ -117,40 +120,54 @@ impl Inner {
             patience.pause = (patience.pause * 3 / 2).min(patience.longest).max(FIRST_LOOK);
             // Sent together: it is one round trip.
             let looks = join(self.promised(tier, tenant, plan, needed), tier.head(&lease.0, 1));
-            match looks.await {
-                (Ok(true), _) => match self.fetch(tier, tenant, plan, needed).await {
-                    Fetched::Hit(entry) => return Waited::Found(entry),
-                    Fetched::Miss(_) | Fetched::Refused(_) => {}
-                    Fetched::Failed => return Waited::InVain,
-                },
-                (Ok(false), Ok(None)) => return Waited::GivenUp,
-                (Ok(false), _) => {}
-                (Err(error), _) => {
+            let (promised, holder) = match looks.await {
+                (Ok(promised), Ok(holder)) => (promised, holder),
+                // It would fail again, and cost another deadline.
+                (Err(error), _) | (_, Err(error)) => {
                     tier.failed(&error);
                     return Waited::InVain;
                 }
+            };
+            let Some(head) = promised.filter(|head| patience.useless.as_ref() != Some(head)) else {
+                if holder.is_none() {
+                    return Waited::GivenUp;
+                }
+                continue;
+            };
+            match self.fetch(tier, tenant, plan, needed).await {
+                Fetched::Hit(entry) => return Waited::Found(entry),
+                Fetched::Failed => return Waited::InVain,
+                // Each read counts once.
+                Fetched::Refused(reason) if !std::mem::replace(&mut patience.refused, true) => {
+                    tier.refused(reason);
+                }
+                Fetched::Refused(_) | Fetched::Miss(_) => {}
             }
+            patience.useless = Some(head);
         }
         Waited::InVain
     }
 
-    /// Whether a value stands there that claims to be new enough: a look costs a hundred bytes, not the old value.
+    /// The beginning of a value that claims to be new enough, if one stands there: a look costs a hundred bytes, not the
+    /// old value.
     async fn promised(
         &self,
         tier: &Tier,
         tenant: &Tenant,
         plan: &Plan,
         needed: &Fence,
-    ) -> Result<bool, RemoteError> {
+    ) -> Result<Option<Bytes>, RemoteError> {
         let head = tier.head(&self.name(tenant, plan), envelope::HEADER).await;
         let head = match head {
             Err(RemoteError::Foreign) => None,
             head => head?,
         };
-        Ok(head.and_then(|head| envelope::claimed_label(&head)).is_some_and(|label| label.covers(needed)))
+        let covers = |head: &Bytes| envelope::claimed_label(head).is_some_and(|label| label.covers(needed));
+        Ok(head.filter(covers))
     }
 
-    /// For what can be left to others: an error if another node has the lease; if not, this one takes it.
+    /// For what can be left to others: an error if another node has the lease; if not, this one takes it where that is
+    /// worth it.
     pub(crate) async fn unless_another(
         &self,
         tier: &Tier,
@@ -159,8 +176,9 @@ impl Inner {
         needed: &Fence,
         cost: Duration,
     ) -> Result<Option<Lease>, LeftToAnother> {
+        let Some(cost) = self.dear(tier, tenant, plan, Some(cost)) else { return Ok(None) };
         let lease = self.lease(tenant, plan, needed);
-        match take(tier, &lease, cost.clamp(FIRST_LOOK, MOST) * 2).await {
+        match take(tier, &lease, cost * 2).await {
             Taken::Now => Ok(Some(lease)),
             Taken::Unknown => Ok(None),
             Taken::ByAnother => Err(LeftToAnother),
@@ -168,7 +186,7 @@ impl Inner {
     }
 
     fn lease(&self, tenant: &Tenant, plan: &Plan, needed: &Fence) -> Lease {
-        Lease(EntryKey::lease_name(&self.name(tenant, plan), needed).into())
+        Lease(EntryKey::lease_name(&self.namespace, &self.name(tenant, plan), needed).into())
     }
 
     /// Nobody will find anything: whoever waits is let go, and the next to come takes the lease at once. Behind, for it
@@ -178,12 +196,16 @@ impl Inner {
         let inner = Arc::clone(self);
         self.tracker.spawn(async move {
             let Some(tier) = &inner.tier else { return };
-            let holder = tier.get(&lease.0, tier.token.len()).await;
-            // Between the two another may take it: then its others do not wait for it, and that is all.
-            if matches!(holder, Ok(Some(holder)) if holder == tier.token[..]) {
-                // An empty value is none already.
-                let _ = tier.set(&lease.0, Bytes::new(), GIVEN_UP).await;
-            }
+            let gone = async {
+                // Between the two another may take it: then its others do not wait for it, and that is all.
+                if tier.get(&lease.0, tier.token.len()).await?.is_some_and(|holder| holder == tier.token[..])
+                {
+                    // An empty value is none already.
+                    tier.set(&lease.0, Bytes::new(), GIVEN_UP).await?;
+                }
+                Ok(())
+            };
+            gone.await.unwrap_or_else(|error| tier.failed(&error));
         });
     }
 }
@@ -193,6 +215,10 @@ struct Patience {
     until: Instant,
     pause: Duration,
     longest: Duration,
+    /// How a value begins that claims to be new enough, and is not to be used: it is fetched once.
+    useless: Option<Bytes>,
+    /// Such a value was counted.
+    refused: bool,
 }
 
 enum Waited {
@@ -204,22 +230,24 @@ enum Waited {
 
 /// Takes the lease unless it is taken.
 async fn take(tier: &Tier, lease: &Lease, ttl: Duration) -> Taken {
+    taken(tier, lease, ttl).await.unwrap_or_else(|error| {
+        tier.failed(&error);
+        Taken::Unknown
+    })
+}
+
+async fn taken(tier: &Tier, lease: &Lease, ttl: Duration) -> Result<Taken, RemoteError> {
     let own = Bytes::copy_from_slice(&tier.token);
-    match tier.set_if_absent(&lease.0, own.clone(), ttl).await {
-        Ok(true) => return Taken::Now,
-        Ok(false) => {}
-        Err(_) => return Taken::Unknown,
+    if tier.set_if_absent(&lease.0, own.clone(), ttl).await? {
+        return Ok(Taken::Now);
     }
-    match tier.get(&lease.0, tier.token.len()).await {
-        Ok(Some(holder)) if holder != tier.token[..] => return Taken::ByAnother,
-        Ok(Some(_)) | Err(_) => return Taken::Unknown,
-        Ok(None) => {}
+    match tier.get(&lease.0, tier.token.len()).await? {
+        Some(holder) if holder == tier.token[..] => return Ok(Taken::Unknown),
+        Some(_) => return Ok(Taken::ByAnother),
+        None => {}
     }
     // It is being given up. Whoever else sees that comes as late as this one, and one of them gets it.
     tokio::time::sleep(GIVEN_UP * 2).await;
-    match tier.set_if_absent(&lease.0, own, ttl).await {
-        Ok(true) => Taken::Now,
-        Ok(false) => Taken::ByAnother,
-        Err(_) => Taken::Unknown,
-    }
+    let now = tier.set_if_absent(&lease.0, own, ttl).await?;
+    Ok(if now { Taken::Now } else { Taken::ByAnother })
 }

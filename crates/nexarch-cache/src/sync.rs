@@ -1,6 +1,6 @@
 //! The synchronisation types of the pure state machines (`mirror`, `flight`).
 //!
-//! They name `crate::sync` and never `std::sync`, so that `tests/interleavings.rs` can compile the very same
+//! They name `crate::sync` and never `std::sync`, so that `tests/interleavings` can compile the very same
 //! files over Shuttle's types and drive them through schedules that a real machine meets once a year.
 
 pub(crate) use std::sync::atomic::{AtomicU64, Ordering};

@@ -53,7 +53,7 @@ impl Cache {
     /// among its bytes. `make` gives `None` where the form is no gain. Bodies in memory alone have forms: of an answer that
     /// is not kept there is none.
     ///
-    /// `operation` is that of the read that was answered.
+    /// `operation` is that of the read that was answered, which was one of bytes: no form is found of a value of a type.
     ///
     /// ```
     /// # #[tokio::main]

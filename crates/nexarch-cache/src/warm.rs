@@ -103,19 +103,18 @@ impl Cache {
         if !self.is_enabled() {
             return Err(Error::Disabled);
         }
-        // Written below, where it is waited for.
-        let plan = Plan { behind: false, ..Plan::new(scope, operation, &read) };
+        let plan = Plan::new(scope, operation, &read);
         let tenant = self.inner.current(scope, 0).await?;
         let needed = tenant.mirror.certain(plan.operation.index(), plan.follows_data);
         tenant.touch(self.inner.clock.boot());
         let terms = Terms { fresh: true, look_first: false };
         let inner = Arc::clone(&self.inner);
         // On a task of its own: when the caller hangs up, what others joined is still to reach the shared tier.
-        let warmed = async move {
+        let warming = async move {
             let landing = inner.fly(&tenant, &plan, needed, terms, compute).await?;
-            Ok(inner.store_warmed(&tenant, &plan, landing).await)
+            Ok(warmed(&tenant, &plan, landing).await)
         };
-        self.inner.tracker.spawn(warmed).await.unwrap_or(Err(Error::Dropped))
+        self.inner.tracker.spawn(warming).await.unwrap_or(Err(Error::Dropped))
     }
 
     /// Sees to it that `read` would be a hit: computes it only if neither memory nor the shared tier has a value that may
@@ -151,7 +150,7 @@ impl Cache {
         if !self.is_enabled() {
             return Err(Error::Disabled);
         }
-        let plan = Plan { behind: false, ..Plan::new(scope, operation, &read) };
+        let plan = Plan::new(scope, operation, &read);
         let tenant = self.inner.current(scope, 0).await?;
         let needed = tenant.mirror.certain(plan.operation.index(), plan.follows_data);
         let held = tenant.memory.ring().peek(&plan.key(&tenant), &plan.params);
@@ -164,7 +163,7 @@ impl Cache {
             let landing = inner.fly(&tenant, &plan, needed, terms, compute).await?;
             let body = landing.entry.body.clone();
             let warmed = match landing.origin {
-                Origin::Computed { .. } => Some(inner.store_warmed(&tenant, &plan, landing).await),
+                Origin::Computed { .. } => Some(warmed(&tenant, &plan, landing).await),
                 Origin::Shared | Origin::Fetched | Origin::Awaited => None,
             };
             Ok(Ensured { body, warmed })
@@ -202,18 +201,21 @@ impl Inner {
     fn serves(&self, entry: &Entry, needed: &Fence) -> bool {
         entry.fresh(self.clock.boot()) && entry.label.covers(needed)
     }
+}
 
-    /// Writes what landed to the shared tier, and tells what is kept where.
-    async fn store_warmed(self: &Arc<Self>, tenant: &Arc<Tenant>, plan: &Plan, landing: Landing) -> Warmed {
-        let memory = match landing.origin {
-            Origin::Computed { stored } => stored,
-            Origin::Shared | Origin::Fetched | Origin::Awaited => keeps(tenant, plan, &landing.entry),
-        };
-        let (compute_time, bytes) = (landing.entry.cost, landing.entry.body.len());
-        let (version, negative) = (landing.entry.contains, landing.entry.negative);
-        let redis = self.write_through(tenant, plan, &landing.entry).await;
-        Warmed { compute_time, bytes, memory, redis, version, negative }
-    }
+/// Tells what is kept where, as soon as the shared tier has answered.
+async fn warmed(tenant: &Tenant, plan: &Plan, landing: Landing) -> Warmed {
+    let memory = match landing.origin {
+        Origin::Computed { stored } => stored,
+        Origin::Shared | Origin::Fetched | Origin::Awaited => keeps(tenant, plan, &landing.entry),
+    };
+    let redis = match &landing.written {
+        Some(written) => written.wait().await,
+        None => false,
+    };
+    let (compute_time, bytes) = (landing.entry.cost, landing.entry.body.len());
+    let (version, negative) = (landing.entry.contains, landing.entry.negative);
+    Warmed { compute_time, bytes, memory, redis, version, negative }
 }
 
 /// Whether memory holds this very value.

@@ -194,7 +194,14 @@ impl Remote for RedisRemote {
     async fn set_if_absent(&self, key: &str, value: Bytes, ttl: Duration) -> Result<bool, RemoteError> {
         let mut set = set(key, &value, ttl);
         set.arg("NX");
-        Ok(self.write(key, Request::of(&set)).await? != Value::Nil)
+        let answer = self.tier.call(key, Request::of(&set)).await;
+        if let Err(failure) = &answer
+            && failure.error != RemoteError::Refused(Reason::Auth)
+        {
+            self.refused(failure);
+        }
+        // No right to a lease says nothing of values, and a lease that was taken is none that was written.
+        Ok(answer.map_err(|failure| failure.error)? != Value::Nil)
     }
 
     async fn publish(&self, message: Bytes) -> Result<(), RemoteError> {

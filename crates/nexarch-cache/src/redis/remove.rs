@@ -59,10 +59,11 @@ struct Names {
 impl Names {
     fn new(namespace: &str, scope: Option<&Scope>) -> Self {
         let value = scope.map_or_else(|| format!("{namespace}:"), |scope| format!("{namespace}:{scope}:"));
-        Self { lease: format!("{{{value}"), value }
+        Self { lease: format!("{namespace}:{{{value}"), value }
     }
 
-    /// Names have no character that means anything in a pattern. It finds a few too many: a lease's begins with a bracket.
+    /// Names have no character that means anything in a pattern. It finds a few too many: what a lease is of stands in its
+    /// middle.
     fn pattern(&self) -> String {
         format!("*{}*", self.value)
     }
@@ -136,11 +137,11 @@ mod tests {
     #[test]
     fn the_names_of_values_and_leases_of_a_scope_are_told_from_all_others() {
         let names = Names::new("shop", Some(&Scope::new("acme").unwrap()));
-        for ours in ["shop:acme:op:1", "{shop:acme:op:1}:lease:2"] {
+        for ours in ["shop:acme:op:1", "shop:{shop:acme:op:1}:lease:2"] {
             assert!(names.have(ours.as_bytes()), "{ours}");
         }
         for others in
-            ["shop:acme2:op:1", "myshop:acme:op:1", "{shop:acme2:op:1}:lease:2", "shop:versions", ""]
+            ["shop:acme2:op:1", "myshop:acme:op:1", "shop:{shop:acme2:op:1}:lease:2", "shop:versions", ""]
         {
             assert!(!names.have(others.as_bytes()), "{others}");
         }

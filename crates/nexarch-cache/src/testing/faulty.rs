@@ -239,7 +239,7 @@ impl Remote for FaultyRemote {
         self.call(|hub| match scope {
             None => hub.remove(""),
             Some(scope) => hub.keys().first().map_or(0, |key| {
-                let namespace = key.trim_start_matches('{').split(':').next().unwrap_or_default();
+                let namespace = key.split(':').next().unwrap_or_default();
                 hub.remove(&format!("{namespace}:{scope}:"))
             }),
         })

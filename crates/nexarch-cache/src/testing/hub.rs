@@ -131,7 +131,9 @@ impl Hub {
     pub(super) fn remove(&self, prefix: &str) -> u64 {
         let mut state = lock(&self.state);
         let before = state.values.len();
-        state.values.retain(|key, _| !key.strip_prefix('{').unwrap_or(key).starts_with(prefix));
+        // Of a lease what counts is what stands in brackets.
+        let of = |key: &str| key.split_once('{').map_or(key, |(_, of)| of).starts_with(prefix);
+        state.values.retain(|key, _| !of(key));
         (before - state.values.len()) as u64
     }
 

@@ -24,6 +24,7 @@ mod support;
 mod sweep;
 mod tier;
 mod typed;
+mod unpolled;
 mod variants;
 mod walls;
 mod warm;

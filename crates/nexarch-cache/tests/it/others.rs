@@ -138,6 +138,85 @@ async fn a_computation_that_brings_nothing_holds_nobody_up() {
     }
 }
 
+/// As above, of what is warmed: nobody is to wait for what was computed and is not sent.
+#[tokio::test(start_paused = true)]
+async fn a_warmed_value_that_is_not_stored_holds_nobody_up() {
+    let cluster = cluster_with(2, |builder| builder.max_remote_value_bytes(2000));
+    let [one, other] = &cluster.nodes[..] else { panic!() };
+    let gate = Gate::new(false);
+    let (cache, acme, overview, passes) =
+        (one.cache.clone(), cluster.acme.clone(), one.overview, gate.clone());
+    let ensuring = TaskTracker::new().spawn(async move {
+        let compute = move |_| async move {
+            passes.pass().await;
+            Ok(Computed::new(noise(3, 3000)))
+        };
+        cache.ensure(&acme, Read::new(overview, "window=24h"), compute).await
+    });
+    gate.arrivals(1).await;
+    let second = start(other, &Gate::new(true));
+    settle().await;
+    assert_eq!(cluster.computed(), 0, "it waits");
+    let ended = Instant::now();
+    gate.set(true);
+    let warmed = ensuring.await.unwrap().unwrap().warmed.unwrap();
+    assert!(warmed.memory && !warmed.redis, "{warmed:?}");
+    given_up(&cluster, 0).await;
+    assert!(matches!(second.await.unwrap().unwrap().outcome(), Outcome::Miss { .. }));
+    let waited = ended.elapsed();
+    assert!(waited < Duration::from_millis(20), "{waited:?}");
+}
+
+/// What cannot be compressed.
+fn noise(seed: u64, bytes: usize) -> Vec<u8> {
+    let mut rng = nexarch_cache::testing::Rng::new(seed);
+    (0..bytes).map(|_| rng.next().to_le_bytes()[0]).collect()
+}
+
+/// What stands there may look right at its beginning and be none: it is fetched and counted once, not at each look.
+#[tokio::test(start_paused = true)]
+async fn a_value_with_a_good_beginning_is_fetched_once_while_another_computes() {
+    let cluster = cluster(2);
+    let [one, other] = &cluster.nodes[..] else { panic!() };
+    one.read().await.unwrap();
+    let (key, value) = cluster.only();
+    let mut altered = value.to_vec();
+    *altered.last_mut().unwrap() ^= 1;
+    one.cache.forget(&cluster.acme);
+    // An empty value is none.
+    cluster.hub.plant(&key, "".into(), Duration::from_mins(1));
+    cluster.clock.advance(Duration::from_secs(2));
+    let gate = Gate::new(false);
+    let first = start(one, &gate);
+    gate.arrivals(1).await;
+    let second = start(other, &Gate::new(true));
+    settle().await;
+    cluster.hub.plant(&key, altered.into(), Duration::from_mins(1));
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    assert!(other.remote.heads() >= 5, "{} looks", other.remote.heads());
+    assert_eq!((other.remote.calls().0 - 2, other.rejected("corrupt")), (1, 1), "after value and lease");
+    gate.set(true);
+    first.await.unwrap().unwrap();
+    assert!(matches!(second.await.unwrap().unwrap().outcome(), Outcome::HitRedis { .. }));
+}
+
+/// Calls for a lease that fail are errors of the tier like all others.
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_cannot_be_taken_is_counted() {
+    let cluster = cluster(1);
+    let one = &cluster.nodes[0];
+    // The value is looked for in time, and the lease is not taken in time.
+    let gate = Gate::new(true);
+    let delay = Duration::from_millis(50);
+    one.remote.set_faults(Faults { delay: (delay, delay), ..Faults::default() });
+    let read = start(one, &gate);
+    settle().await;
+    one.remote.set_faults(Faults { delay: (delay * 4, delay * 4), ..Faults::default() });
+    assert!(matches!(read.await.unwrap().unwrap().outcome(), Outcome::Miss { .. }));
+    let counts = one.cache.remote_counts().unwrap();
+    assert_eq!(counts.errors, 1, "{counts:?}");
+}
+
 /// However often it is given up, nobody waits longer than for one who died with it.
 #[tokio::test(start_paused = true)]
 async fn who_waits_for_one_failure_after_the_other_waits_no_longer_in_all() {
@@ -230,7 +309,8 @@ async fn a_lease_of_its_own_stops_no_node() {
     let leases = cluster.hub.keys().len() - cluster.entries().len();
     assert_eq!(leases, 1);
     let lease = cluster.hub.keys().into_iter().find(|key| key.contains(":lease:")).unwrap();
-    assert!(lease.starts_with(&format!("{{{}}}:lease:", cluster.only().0)), "on the node of its entry");
+    let begins = format!("cache:{{{}}}:lease:", cluster.only().0);
+    assert!(lease.starts_with(&begins), "of the namespace, and on the node of its entry: {lease}");
     one.cache.forget(&cluster.acme);
     let key = cluster.only().0;
     cluster.hub.plant(&key, "lost".into(), Duration::from_secs(1));
@@ -288,10 +368,7 @@ async fn nobody_waits_for_a_value_that_is_not_shared() {
     for large in [true, false] {
         let cluster = cluster_with(2, |builder| builder.max_remote_value_bytes(2000));
         let [one, other] = &cluster.nodes[..] else { panic!() };
-        let noise = move |n: u64| -> Vec<u8> {
-            let mut rng = nexarch_cache::testing::Rng::new(n);
-            (0..if large { 3000 } else { 1000 }).map(|_| rng.next().to_le_bytes()[0]).collect()
-        };
+        let noise = move |n: u64| noise(n, if large { 3000 } else { 1000 });
         for n in 0..3 {
             for node in [one, other] {
                 let began = Instant::now();

@@ -78,6 +78,18 @@ async fn many_at_once_are_one_running_and_one_waiting() {
     assert_eq!(cluster.computed(), 2);
 }
 
+/// However many warm it, what was computed once is written once; and all are told that it is there.
+#[tokio::test(start_paused = true)]
+async fn who_did_not_compute_it_does_not_write_it() {
+    let cluster = cluster(1);
+    let one = &cluster.nodes[0];
+    let gate = Gate::new(true);
+    let warmed = futures_util::future::join_all((0..50).map(|_| one.warm(&gate))).await;
+    assert!(warmed.iter().all(|warmed| warmed.as_ref().is_ok_and(|warmed| warmed.memory && warmed.redis)));
+    let (computed, written) = (cluster.computed() as u64, one.remote.calls().1);
+    assert!(computed <= 2 && written == computed, "{written} of {computed}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn without_redis_it_is_in_memory_and_says_so() {
     let cluster = cluster(1);

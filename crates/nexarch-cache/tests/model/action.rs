@@ -58,6 +58,16 @@ pub enum Action {
     Leave {
         reader: usize,
     },
+    /// A caller who looked in Redis himself found nothing there; or is not polled any more; or hangs up.
+    GoOn {
+        reader: usize,
+    },
+    StopPolling {
+        reader: usize,
+    },
+    HangUp {
+        reader: usize,
+    },
     Compute {
         reader: usize,
     },
@@ -114,6 +124,15 @@ impl Model for World {
             Action::Turn { reader } => return self.turn(reader),
             Action::CloseLate { reader } => return self.close_late(reader),
             Action::Get { reader, value } => return self.get(reader, value),
+            Action::GoOn { reader } => return self.go_on(reader),
+            Action::HangUp { reader } => {
+                self.left.departures -= 1;
+                return self.hang_up(reader);
+            }
+            Action::StopPolling { reader } => {
+                self.left.departures -= 1;
+                self.readers[reader].stage = Stage::Left;
+            }
             Action::Compute { reader } => return self.compute(reader, None),
             Action::ComputeLagging { reader, state } => return self.compute(reader, Some(state)),
             Action::Finish { reader } => return self.finish(reader),
@@ -140,15 +159,16 @@ impl Model for World {
 
     /// Whether somebody waits for what will never come.
     fn stuck(&self) -> Option<String> {
-        let waits = |stage: &Stage| !matches!(stage, Stage::Idle | Stage::Done);
+        let waits = |stage: &Stage| !matches!(stage, Stage::Idle | Stage::Left | Stage::Done);
         let progress = |action: &Action| {
-            use Action::{Answer, CloseLate, Compute, Finish, Resume, Send, TakeOff, Turn};
+            use Action::{Answer, CloseLate, Compute, Finish, GoOn, Resume, Send, TakeOff, Turn};
             matches!(
                 action,
                 Answer { .. }
                     | CloseLate { .. }
                     | Compute { .. }
                     | Finish { .. }
+                    | GoOn { .. }
                     | Resume { .. }
                     | Send { .. }
                     | TakeOff { .. }

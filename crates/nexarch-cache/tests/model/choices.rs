@@ -27,7 +27,15 @@ impl World {
                 actions.extend([Action::TakeOff { reader: r }, Action::Leave { reader: r }]);
                 self.gets(r, refused, actions);
             }
+            Stage::Tries { refused } => {
+                actions.push(Action::GoOn { reader: r });
+                self.leaves(r, actions);
+                self.gets(r, refused, actions);
+            }
             Stage::Flies { refused } => {
+                if self.is(Mistake::LeaderIsCaller) && reader.spec.looks {
+                    self.leaves(r, actions);
+                }
                 actions.push(Action::Compute { reader: r });
                 if self.left.failures > 0 {
                     actions.push(Action::Fail { reader: r });
@@ -40,7 +48,14 @@ impl World {
                 }
                 self.gets(r, refused || reader.fresh, actions);
             }
-            Stage::Queued | Stage::Joined(_) | Stage::Ask { .. } | Stage::Done => {}
+            Stage::Queued | Stage::Joined(_) | Stage::Ask { .. } | Stage::Left | Stage::Done => {}
+        }
+    }
+
+    /// A caller may stop polling, or hang up.
+    fn leaves(&self, reader: usize, actions: &mut Vec<Action>) {
+        if self.left.departures > 0 {
+            actions.extend([Action::StopPolling { reader }, Action::HangUp { reader }]);
         }
     }
 

@@ -52,6 +52,10 @@ pub enum Mistake {
     EarlyIsCurrent,
     /// Whoever comes while an early refresh runs joins it.
     EarlyIsJoinedBlindly,
+    /// Who looks in Redis himself leads the flight meanwhile: others wait for one who may not be polled.
+    LeaderIsCaller,
+    /// Who looked himself goes on to compute, although somebody took his place.
+    PlaceIsKept,
 }
 
 const FOUND: &[(Mistake, Scenario, &str)] = &[
@@ -78,6 +82,8 @@ const FOUND: &[(Mistake, Scenario, &str)] = &[
     (Mistake::EarlyLabelAfterwards, scenario::EARLY, "stale"),
     (Mistake::EarlyIsCurrent, scenario::EARLY, "stale"),
     (Mistake::EarlyIsJoinedBlindly, scenario::EARLY, "stale"),
+    (Mistake::LeaderIsCaller, scenario::CALLERS, "a reader waits for ever"),
+    (Mistake::PlaceIsKept, scenario::CALLERS, "two computations"),
 ];
 
 /// More states than any of them needs.

@@ -17,6 +17,8 @@ pub struct Spec {
     pub no_cache: bool,
     /// Nobody's: refreshes what a hit found to be near its end.
     pub early: bool,
+    /// Looks into Redis itself before there is a flight, and need not be polled while it does.
+    pub looks: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -37,6 +39,12 @@ pub enum Stage {
     Looks {
         refused: bool,
     },
+    /// Has the place of its key while it looks in Redis itself.
+    Tries {
+        refused: bool,
+    },
+    /// Is not polled any more, for ever: nobody waits here, and nobody may wait for it.
+    Left,
     /// Owns the running flight, under its fence; looks in Redis, or computes.
     Flies {
         refused: bool,
@@ -85,6 +93,8 @@ pub struct Reader {
     pub tenant: usize,
     /// A `no-cache` reader waits for its flight.
     pub fresh: bool,
+    /// It looked in Redis itself, or is at it.
+    pub looked: bool,
     /// The database was away, or its computation failed.
     pub excused: bool,
     pub ticket: Ticket,
@@ -115,6 +125,7 @@ impl Reader {
             home: 0,
             tenant: 0,
             fresh: false,
+            looked: false,
             excused: false,
             ticket: Ticket::default(),
         }
@@ -220,7 +231,11 @@ impl World {
     pub fn look_no_more(&mut self, r: usize) {
         let reader = &mut self.readers[r];
         let refused = true;
-        reader.stage = if reader.spec.early { Stage::Looks { refused } } else { Stage::Flies { refused } };
+        reader.stage = match reader.spec {
+            Spec { early: true, .. } => Stage::Looks { refused },
+            _ if reader.looked => Stage::Tries { refused },
+            _ => Stage::Flies { refused },
+        };
     }
 
     /// Found nothing: leads, joins or waits.
@@ -239,12 +254,66 @@ impl World {
         {
             return self.serve(r, &value);
         }
+        let reader = &mut self.readers[r];
+        *reader = Reader { needed: fence, fence, known, home: tenant, tenant, ..reader.clone() };
+        if spec.looks && !spec.no_cache && !self.is(Mistake::LeaderIsCaller) {
+            let flights = &self.nodes[spec.node].tenants[tenant].flights;
+            if let Some(ticket) = flights.look((), || id(r)) {
+                let reader = &mut self.readers[r];
+                reader.ticket = Ticket(ticket.id);
+                (reader.looked, reader.stage) = (true, Stage::Tries { refused: false });
+                return Ok(());
+            }
+        }
+        self.board(r)
+    }
+
+    /// A caller who looked himself found nothing: he leads, unless somebody took his place.
+    pub fn go_on(&mut self, r: usize) -> Result<(), String> {
+        let kept = self.is(Mistake::PlaceIsKept);
+        let reader = &mut self.readers[r];
+        reader.looked = false;
+        let flights = &self.nodes[reader.spec.node].tenants[reader.home].flights;
+        let leads = flights.compute_under(&(), reader.ticket.0, reader.fence);
+        if leads || kept {
+            reader.fresh = flights.begin(&(), reader.ticket.0);
+            reader.stage = Stage::Flies { refused: true };
+            return self.runs_alone(r);
+        }
+        self.board(r)
+    }
+
+    /// Of a key one flight runs, whoever leads it.
+    fn runs_alone(&self, r: usize) -> Result<(), String> {
+        let of = |reader: &Reader| (reader.spec.node, reader.home);
+        let runs = |reader: &Reader| matches!(reader.stage, Stage::Flies { .. } | Stage::Computed(_));
+        let others = self.readers.iter().enumerate().filter(|(n, _)| *n != r);
+        match others.map(|(_, other)| other).find(|other| runs(other) && of(other) == of(&self.readers[r])) {
+            Some(_) => Err("two computations of one key".into()),
+            None => Ok(()),
+        }
+    }
+
+    /// Gives up his place when he hangs up, and nobody is told.
+    pub fn hang_up(&mut self, r: usize) -> Result<(), String> {
+        let reader = &mut self.readers[r];
+        reader.stage = Stage::Done;
+        let flights = &self.nodes[reader.spec.node].tenants[reader.home].flights;
+        match flights.finish(&(), reader.ticket.0) {
+            None => Ok(()),
+            Some(_) => Err("somebody waited for one who only looks".into()),
+        }
+    }
+
+    /// Leads, joins or waits, under the fence that was taken.
+    fn board(&mut self, r: usize) -> Result<(), String> {
+        let Reader { spec, fence, home, .. } = self.readers[r];
         let asked = if self.is(Mistake::JoinBlindly) {
             Fence { epoch: fence.epoch, ..Fence::default() }
         } else {
             fence
         };
-        let flights = &self.nodes[spec.node].tenants[tenant].flights;
+        let flights = &self.nodes[spec.node].tenants[home].flights;
         let arrival = flights.arrive((), &asked, spec.no_cache, || id(r));
         let (stage, ticket) = match arrival {
             Arrival::Lead(ticket) => (Stage::Flies { refused: false }, ticket.id),
@@ -254,18 +323,8 @@ impl World {
         };
         let fresh = stage == Stage::Flies { refused: false } && flights.begin(&(), ticket);
         let reader = &mut self.readers[r];
-        *reader = Reader {
-            stage,
-            needed: fence,
-            fence,
-            known,
-            home: tenant,
-            tenant,
-            fresh,
-            ticket: Ticket(ticket),
-            ..reader.clone()
-        };
-        Ok(())
+        *reader = Reader { stage, fresh, ticket: Ticket(ticket), ..reader.clone() };
+        if matches!(stage, Stage::Flies { .. }) { self.runs_alone(r) } else { Ok(()) }
     }
 }
 

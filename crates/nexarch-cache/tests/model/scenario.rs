@@ -25,6 +25,8 @@ pub struct Budget {
     pub failures: u8,
     pub expiries: u8,
     pub evictions: u8,
+    /// Callers who are not polled any more, or hang up, while they look in Redis themselves.
+    pub departures: u8,
     /// Whether computations may read a replica that lags.
     pub lag: bool,
 }
@@ -52,7 +54,7 @@ impl Scenario {
 
 /// A reader of `node` who asks for nothing special.
 pub const fn at(node: usize) -> Spec {
-    Spec { node, minimum: false, max_stale: false, no_cache: false, early: false }
+    Spec { node, minimum: false, max_stale: false, no_cache: false, early: false, looks: false }
 }
 
 const NONE: Budget = Budget {
@@ -69,6 +71,7 @@ const NONE: Budget = Budget {
     failures: 0,
     expiries: 0,
     evictions: 0,
+    departures: 0,
     lag: false,
 };
 
@@ -81,6 +84,8 @@ const STALE: Spec = Spec { max_stale: true, ..at(0) };
 const STALE_MINIMUM: Spec = Spec { max_stale: true, minimum: true, ..at(0) };
 const EARLY_AT_0: Spec = Spec { early: true, ..at(0) };
 const EARLY_AT_1: Spec = Spec { early: true, ..at(1) };
+const LOOKS_AT_0: Spec = Spec { looks: true, ..at(0) };
+const LOOKS_AT_1: Spec = Spec { looks: true, ..at(1) };
 const NO_CACHE_AT_0: Spec = Spec { no_cache: true, ..at(0) };
 
 /// Flights, those who join and those who wait, while the scope is invalidated.
@@ -227,6 +232,26 @@ pub const EARLY_SET_BACK: Scenario = scenario(
     Budget { ticks: 2, commits: 1, restores: 1, ..NONE },
 );
 
+/// Callers look in Redis themselves first, and may never be polled again, or hang up; the data change.
+pub const CALLERS: Scenario =
+    scenario("callers", 1, &[LOOKS_AT_0; 3], Budget { commits: 1, evictions: 1, departures: 1, ..NONE });
+
+/// The same on two nodes, so that they find what the other one stored, or something newer than they know.
+pub const CALLERS_FIND: Scenario = scenario(
+    "callers, two nodes",
+    2,
+    &[LOOKS_AT_0, LOOKS_AT_1, LOOKS_AT_1],
+    Budget { ticks: 1, commits: 1, departures: 1, ..NONE },
+);
+
+/// The same beside those who ask for a computation of their own, and a refresh.
+pub const CALLERS_AND_OTHERS: Scenario = scenario(
+    "callers and others",
+    1,
+    &[LOOKS_AT_0, NO_CACHE_AT_0, EARLY_AT_0, LOOKS_AT_0],
+    Budget { commits: 1, departures: 1, failures: 1, ..NONE },
+);
+
 /// Neither node has read anything yet.
 pub const COLD: Scenario = Scenario {
     cold: true,
@@ -252,6 +277,7 @@ pub const EVERYTHING: Scenario = scenario(
         failures: 1,
         expiries: 1,
         evictions: 1,
+        departures: 0,
         lag: true,
     },
 );
@@ -321,6 +347,9 @@ the_protocol_holds! {
     early_twice: EARLY_TWICE,
     early_in_vain: EARLY_IN_VAIN,
     early_set_back: EARLY_SET_BACK,
+    callers: CALLERS,
+    callers_find: CALLERS_FIND,
+    callers_and_others: CALLERS_AND_OTHERS,
     cold: COLD,
     everything: EVERYTHING,
 }

@@ -182,6 +182,7 @@ async fn rights_are_told_by_command_and_key() {
     let server = RedisServer::builder()
         .user(&format!("user blind {base} +set +unlink +scan +publish +subscribe"))
         .user(&format!("user elsewhere {} +@all", base.replace("~test:*", "~other:*")))
+        .user(&format!("user alone {} +@all", base.replace("~test:*", "~test:acme:* ~test:canary*")))
         .user(&format!("user keeps {base} +getrange +set +publish +subscribe"))
         .user(&format!("user deaf {base} +getrange +set +unlink +scan"))
         .start();
@@ -192,6 +193,7 @@ async fn rights_are_told_by_command_and_key() {
     };
     rights("blind", Verdict::Bad, Mistake::NeededCommand, "refuses GETRANGE test:canary0: NOPERM").await;
     rights("elsewhere", Verdict::Bad, Mistake::NeededCommand, "refuses GETRANGE test:canary0: NOPERM").await;
+    rights("alone", Verdict::Bad, Mistake::NeededCommand, "refuses SET test:{test:canary0}:lease:").await;
     rights("keeps", Verdict::Warning, Mistake::OptionalCommand, "UNLINK, SCAN may not").await;
     only(
         &config("deaf"),

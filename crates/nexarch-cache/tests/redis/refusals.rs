@@ -1,9 +1,9 @@
 //! A server that answers, and refuses: alive for the breaker, and the status says what it refuses.
 
-use crate::support::{Log, config, connected, eventually, rig};
+use crate::support::{Log, Rig, config, connected, eventually, rig};
 use nexarch_cache::{
-    Backend, Breaker, Cache, Condition, Epoch, LocalAuthority, Mode, Operation, Reason, Remote, RemoteError,
-    Removed,
+    Backend, Breaker, Cache, Computed, Condition, Epoch, LocalAuthority, Mode, Operation, Read, Reason,
+    Remote, RemoteError, Removed, Scope,
 };
 use nexarch_testkit::{FaultProxy, PATIENCE, RedisServer};
 use std::sync::Arc;
@@ -79,6 +79,51 @@ async fn a_user_with_few_rights_is_enough() {
     assert_eq!(rig.remote.get("other:a:b:c", 9).await, Err(RemoteError::Refused(Reason::Auth)));
     assert_eq!(rig.remote.remove(None).await, Err(RemoteError::Refused(Reason::Auth)).into());
     assert!(rig.status().values, "what is ours may be read");
+}
+
+/// A cache over `rig`, and what a read of it costs: a lease and a value.
+async fn read_once(rig: &Rig) -> Cache {
+    let cache = Cache::builder(Arc::new(LocalAuthority::shared(Epoch::new(7))))
+        .namespace("test")
+        .operations([Operation::new("count", PATIENCE)])
+        .remote(rig.remote.clone())
+        .build(rig.tasks().clone())
+        .unwrap();
+    let (acme, count) = (Scope::new("acme").unwrap(), cache.operation("count").unwrap());
+    let compute = |_| async { Ok(Computed::new("1")) };
+    cache.get_or_compute(&acme, Read::new(count, ""), compute).await.unwrap();
+    eventually("it to be written", || cache.remote_counts().unwrap().written == 1).await;
+    cache
+}
+
+/// Who may use the keys of the namespace may take the right to compute a value of it, too.
+#[tokio::test]
+async fn leases_need_no_more_rights_than_values() {
+    let log = Log::start();
+    let rules =
+        "user app on >secret resetchannels &test:* ~test:* +getrange +set +publish +subscribe +ping +hello";
+    let server = RedisServer::builder().user(rules).start();
+    let rig = connected(&config(server.port()).username("app").password("secret")).await;
+    let cache = read_once(&rig).await;
+    let leases = server.cli(&["KEYS", "*:lease:*"]);
+    assert_eq!(leases.lines().filter(|key| !key.is_empty()).count(), 1, "{leases}");
+    assert_eq!((cache.status().reason, cache.remote_counts().unwrap().errors), (None, 0));
+    assert!(log.lines("writes").is_empty(), "{}", log.text());
+    rig.end().await;
+}
+
+/// A key of one kind that may not be written says nothing of values: they are written, and health says nothing else.
+#[tokio::test]
+async fn a_lease_that_is_refused_is_counted_and_no_news() {
+    let log = Log::start();
+    let rules = "user app on >secret &test:* ~test:acme:* ~test:canary* +@all";
+    let server = RedisServer::builder().user(rules).start();
+    let rig = connected(&config(server.port()).username("app").password("secret")).await;
+    let cache = read_once(&rig).await;
+    let counts = cache.remote_counts().unwrap();
+    assert_eq!((cache.status().reason, counts.errors), (None, 1), "{counts:?}");
+    assert!(log.lines("writes").is_empty(), "{}", log.text());
+    rig.end().await;
 }
 
 #[tokio::test]

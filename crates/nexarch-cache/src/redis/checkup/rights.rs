@@ -3,6 +3,7 @@
 use super::finding::{RedisMistake, Told};
 use super::nodes::Node;
 use super::{ANSWER, Patient};
+use crate::key::lease_of;
 use crate::redis::failure::of_refusal;
 use crate::remote::Reason;
 use redis::{Cmd, cmd};
@@ -26,6 +27,10 @@ pub(super) async fn all(patient: &Patient<'_>, nodes: &[Node]) -> (Told, Option<
             if let Err(told) = ask(node, name, &key, namespace).await {
                 return (told, None);
             }
+        }
+        // The right to compute what is costly stands under a key of another form.
+        if let Err(told) = ask(node, "SET", &lease_of(namespace, &key, 0), namespace).await {
+            return (told, None);
         }
         for name in OPTIONAL {
             let may = patient.config.may(name) && ask(node, name, &key, namespace).await.is_ok();
