@@ -101,6 +101,16 @@ impl Switch {
         matches!(state(self.word.load(Ordering::Acquire)), CLOSED | TRIAL)
     }
 
+    /// Whether no call goes and no probe is under way.
+    pub(crate) fn is_open(&self) -> bool {
+        state(self.word.load(Ordering::Acquire)) == OPEN
+    }
+
+    /// Whether one call at a time goes.
+    pub(crate) fn is_on_trial(&self) -> bool {
+        state(self.word.load(Ordering::Acquire)) == TRIAL
+    }
+
     /// Lets a call through when closed; on trial one at a time, which is to be given back with [`Switch::release`] when
     /// nothing came of it.
     pub(crate) fn admit(&self) -> Option<Pass> {
@@ -125,19 +135,26 @@ impl Switch {
         matches!(state(word), CLOSED | TRIAL).then_some(Pass { period: period(word), trial: false })
     }
 
-    /// A call was answered, whatever the answer.
-    pub(crate) fn answered(&self, pass: Pass) {
-        let word = self.word.load(Ordering::Acquire);
+    /// A call was answered, whatever the answer. True when this ended a trial.
+    pub(crate) fn answered(&self, pass: Pass) -> bool {
         if pass.trial {
-            self.change(|old| {
-                let over = count(old) + 1 >= TRIALS;
-                let ended = if over { next(old, CLOSED) } else { (old & !BUSY) + COUNTED };
-                on_trial(old, pass).then_some(ended)
-            });
-        } else if count(word) > 0 {
+            return self.answered_on_trial(pass);
+        }
+        if count(self.word.load(Ordering::Acquire)) > 0 {
             // Nearly always there is nothing to forget, and the word stays in every core's cache.
             self.change(|old| of(old, pass, CLOSED).then_some(old & !(PERIOD - COUNTED)));
         }
+        false
+    }
+
+    #[cold]
+    fn answered_on_trial(&self, pass: Pass) -> bool {
+        let new = self.change(|old| {
+            let over = count(old) + 1 >= TRIALS;
+            let ended = if over { next(old, CLOSED) } else { (old & !BUSY) + COUNTED };
+            on_trial(old, pass).then_some(ended)
+        });
+        new.is_some_and(|new| state(new) == CLOSED)
     }
 
     /// Nothing came of a call, neither answer nor silence: it was not sent, or its caller hung up.

@@ -162,7 +162,7 @@ pub enum Breaker {
     Closed,
     /// No: they end at once.
     Open,
-    /// One at a time is let through, to see.
+    /// A connection is being made, a probe is under way, or one call at a time is let through, to see.
     HalfOpen,
 }
 

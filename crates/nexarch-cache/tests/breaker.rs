@@ -122,7 +122,8 @@ impl Model {
         }
     }
 
-    fn answered(&mut self, pass: Through) {
+    /// Whether a trial is over by it.
+    fn answered(&mut self, pass: Through) -> bool {
         match (&mut self.state, pass) {
             (State::Closed { silent }, Through::InPeriod(period)) if period == self.period => *silent = 0,
             (State::Trial { answered, call }, Through::OnTrial(own)) if *call == Some(own) => {
@@ -130,10 +131,12 @@ impl Model {
                 if *answered == TRIALS {
                     self.doubted = false;
                     self.turn(State::Closed { silent: 0 });
+                    return true;
                 }
             }
             _ => {}
         }
+        false
     }
 
     fn unanswered(&mut self, pass: Through) -> bool {
@@ -230,8 +233,7 @@ fn compare(events: Vec<Event>) {
             }
             Event::Answered(n) => {
                 let Some((pass, through)) = pick(&calls, n) else { continue };
-                switch.answered(pass);
-                model.answered(through);
+                assert_eq!(switch.answered(pass), model.answered(through));
             }
             Event::Unanswered(n) => {
                 let Some((pass, through)) = pick(&calls, n) else { continue };
@@ -255,23 +257,29 @@ fn compare(events: Vec<Event>) {
                 probes.extend(pass.map(|pass| (pass, model.period)));
             }
             Event::Close(n) | Event::Reopen(n) => {
-                let Some((pass, period)) = probes.get(n % probes.len().max(1)).copied() else { continue };
-                let counts = matches!(model.state, State::Probing { .. }) && period == model.period;
-                let close = matches!(event, Event::Close(_));
-                if close {
-                    assert_eq!(switch.close(pass, at(model.now)), counts);
-                } else {
-                    switch.reopen(pass);
-                }
-                match (counts, close) {
-                    (true, true) => model.close(),
-                    (true, false) => model.turn(State::Open),
-                    (false, _) => {}
-                }
+                let Some(probe) = probes.get(n % probes.len().max(1)) else { continue };
+                ended(&switch, &mut model, *probe, matches!(event, Event::Close(_)));
             }
             Event::Wait(ms) => model.now += ms,
         }
-        assert_eq!(switch.is_closed(), model.is_closed());
+        let state = (switch.is_closed(), switch.is_open(), switch.is_on_trial());
+        let trial = matches!(model.state, State::Trial { .. });
+        assert_eq!(state, (model.is_closed(), model.state == State::Open, trial));
+    }
+}
+
+/// A probe that began in this period was answered, or not.
+fn ended(switch: &Switch, model: &mut Model, (pass, period): (Pass, u64), answered: bool) {
+    let counts = matches!(model.state, State::Probing { .. }) && period == model.period;
+    if answered {
+        assert_eq!(switch.close(pass, at(model.now)), counts);
+    } else {
+        switch.reopen(pass);
+    }
+    match (counts, answered) {
+        (true, true) => model.close(),
+        (true, false) => model.turn(State::Open),
+        (false, _) => {}
     }
 }
 

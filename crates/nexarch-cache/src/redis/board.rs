@@ -47,6 +47,8 @@ struct Inner {
 #[derive(Debug)]
 enum State {
     Up,
+    /// It is up for one call at a time, to see.
+    Trial,
     /// And whether somebody looks just now if it is still so.
     Down(Failure, bool),
 }
@@ -102,6 +104,11 @@ impl Board {
     /// A server answers.
     pub(super) fn up(&self, node: NodeId) {
         self.set(node, State::Up);
+    }
+
+    /// A server answers probes, and one call at a time is let through to see whether it answers those.
+    pub(super) fn on_trial(&self, node: NodeId) {
+        self.set(node, State::Trial);
     }
 
     /// A server does not, or a connection to it could not be made.
@@ -212,7 +219,7 @@ impl Inner {
         let mut worst = None;
         for state in self.nodes.values() {
             match state {
-                State::Up => return None,
+                State::Up | State::Trial => return None,
                 // "Connecting" says the least.
                 State::Down(failure, _) if failure.reason == Reason::Connecting && worst.is_some() => {}
                 State::Down(failure, _) => worst = Some(failure),
@@ -246,7 +253,7 @@ impl Inner {
         let any = |is: fn(&State) -> bool| self.nodes.values().any(is);
         if self.nodes.is_empty() || any(|state| matches!(state, State::Down(_, false))) {
             Breaker::Open
-        } else if any(|state| matches!(state, State::Down(_, true))) {
+        } else if any(|state| matches!(state, State::Trial | State::Down(_, true))) {
             Breaker::HalfOpen
         } else {
             Breaker::Closed

@@ -124,7 +124,10 @@ async fn watch(tier: &Tier, node: &Node, link: &Link, backoff: &mut Backoff) -> 
                 }
             }
         } else {
-            // Another line's probe is under way.
+            // Another line's probe is under way, or none is let through for a while: then nothing is being tried.
+            if node.switch.is_open() {
+                tier.board.probing(node.id, false);
+            }
             let _ = timeout(PROBE, closed.wait_for(|closed| *closed)).await;
         }
     }

@@ -84,9 +84,10 @@ impl Node {
         let pass = self.switch.admit().ok_or(RemoteError::Away)?;
         let _turn = Turn { switch: &self.switch, pass };
         let link = self.pick().ok_or(RemoteError::Away)?;
-        // Callers that hang up before their deadlines pay for the breaker like all others.
+        // Callers that hang up before their deadlines pay for the breaker like all others. Which keys they asked for is not
+        // known any more; that of this call may be innocent.
         for _ in 0..link.unheard().min(SILENT_LIMIT) {
-            self.unanswered(tier, &link, pass, Some(key));
+            self.unanswered(tier, &link, pass, None);
         }
         if !self.switch.is_closed() {
             return Err(RemoteError::Away.into());
@@ -136,7 +137,10 @@ impl Node {
                 return Err(failure.into());
             }
         };
-        self.switch.answered(pass);
+        if self.switch.answered(pass) {
+            // Its trial is over.
+            self.report(tier, Failure::new(Reason::Connecting, "lost again at once"));
+        }
         link.answered();
         if let Some(began) = began {
             tier.trips.record(began.elapsed());
@@ -195,7 +199,9 @@ impl Node {
         let _turn = lock(&self.reports);
         let closed = self.switch.is_closed();
         self.closed.send_replace(closed);
-        if closed {
+        if self.switch.is_on_trial() {
+            tier.board.on_trial(self.id);
+        } else if closed {
             tier.board.up(self.id);
         } else {
             tier.board.down(self.id, failure);

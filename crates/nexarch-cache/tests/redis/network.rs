@@ -54,7 +54,8 @@ impl Net {
 
     async fn healed(self) {
         let status = self.rig.until("values and messages", |status| status.values && status.messages).await;
-        assert_eq!((status.breaker, status.reason), (Breaker::Closed, None));
+        // Where calls were silent, it is half open until some were answered.
+        assert!(status.breaker != Breaker::Open && status.reason.is_none(), "{status:?}");
         // A machine that is busy with other tests may be late; nothing else is wrong any more.
         let late = |error: &RemoteError| matches!(error, RemoteError::Timeout | RemoteError::Away);
         let mut lost = 0;

@@ -2,7 +2,7 @@
 
 use crate::support::{Log, Rig, config, connected};
 use futures_util::future::join_all;
-use nexarch_cache::{Breaker, Reason, Remote, RemoteError};
+use nexarch_cache::{Breaker, Reason, Remote, RemoteError, RemoteStatus};
 use nexarch_testkit::{FaultProxy, PATIENCE, RedisCluster, RedisServer};
 use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -62,6 +62,7 @@ impl Net {
         }
         let together = (0..FIRST).map(|_| self.rig.remote.get(key, 1 << 20));
         assert!(join_all(together).await.iter().all(Result::is_ok), "many at a time again");
+        assert_eq!(self.rig.status().breaker, Breaker::Closed);
         self.rig.end().await;
         drop(self.server);
     }
@@ -99,6 +100,32 @@ async fn a_part_that_hangs_costs_each_connection_once() {
     }
 }
 
+/// What the breaker was said to be, look by look.
+#[derive(Debug, Default)]
+struct Breakers {
+    /// While one at a time is let through.
+    on_trial: Vec<Breaker>,
+    /// While nothing is, for a pause.
+    held_off: Vec<Breaker>,
+}
+
+impl Breakers {
+    fn look(&mut self, status: &RemoteStatus, tried: usize) {
+        if status.values {
+            self.on_trial.push(status.breaker);
+        } else if tried > 0 {
+            self.held_off.push(status.breaker);
+        }
+    }
+
+    /// Half open is what lets one through. In a pause it is so only while connections are made anew.
+    fn judge(&self) {
+        let half_open = |breaker: &&Breaker| **breaker == Breaker::HalfOpen;
+        assert_eq!(self.on_trial.iter().filter(half_open).count(), self.on_trial.len(), "{self:?}");
+        assert!(self.held_off.iter().filter(half_open).count() * 4 < self.held_off.len(), "{self:?}");
+    }
+}
+
 /// Small answers pass and values do not: a probe cannot know. Of twenty callers at a time one tries, and the next one only
 /// after a hold-off of one second, then of two.
 #[tokio::test]
@@ -113,10 +140,12 @@ async fn values_too_large_for_the_link_cost_one_call_per_hold_off() {
         crowd().await;
     }
     let (began, mut tried) = (Instant::now(), Vec::new());
+    let mut breakers = Breakers::default();
     let mut pace = interval(Duration::from_millis(5));
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while tried.len() < 3 {
         pace.tick().await;
+        breakers.look(&net.rig.status(), tried.len());
         let sent = crowd().await.into_iter().filter(|sent| *sent).count();
         assert!(sent <= 1, "{sent} at a time");
         if sent == 1 {
@@ -126,6 +155,7 @@ async fn values_too_large_for_the_link_cost_one_call_per_hold_off() {
     }
     let pauses: Vec<_> = tried.windows(2).map(|two| two[1].saturating_sub(two[0]).as_secs()).collect();
     assert!(pauses[0] >= 1 && pauses[1] >= 2, "{tried:?}");
+    breakers.judge();
     net.healed(key).await;
 }
 
