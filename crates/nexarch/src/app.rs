@@ -315,10 +315,9 @@ impl Server {
         let (streams, stop) = (Arc::clone(&app.streams), lifecycle.stop().clone());
         lifecycle.spawn_essential("writer", writer.run(store, cache, streams, stop));
         lifecycle.spawn_essential("beat", authority::beat(Arc::clone(&app)));
-        if redis.is_some() {
-            let (cache, stop) = (app.cache.clone(), lifecycle.stop().clone());
-            lifecycle.spawn_essential("coherence", async move { cache.run(stop).await });
-        }
+        // Without Redis, too: it drops what has died.
+        let (values, stop) = (app.cache.clone(), lifecycle.stop().clone());
+        lifecycle.spawn_essential("coherence", async move { values.run(stop).await });
         lifecycle.spawn_essential("streams", stream::run(Arc::clone(&app)));
         lifecycle.spawn_essential("uses", auth::tell_uses(Arc::clone(&app)));
         lifecycle.spawn_essential("settle", settle::run(Arc::clone(&app)));

@@ -184,6 +184,19 @@ fn redis_cut_slow_and_back_is_seen_in_its_figures() {
     });
 }
 
+/// Nobody reads it, and there is no Redis: what has died leaves memory all the same.
+#[test]
+fn what_has_died_is_dropped_without_a_read() {
+    let home = Home::new();
+    let mut server = home.serve_with(&[("CACHE_TTL_SECONDS_DASHBOARD_OVERVIEW", "3")]);
+    let client = server.first_client();
+    client.batch(&native(&call(1))).expect(202);
+    client.get(OVERVIEW).expect(200);
+    let held = || count(&stats(&client), "/memory/entries");
+    assert_eq!(held(), 1);
+    wait::until("an empty memory", || (held() == 0).then_some(()));
+}
+
 #[test]
 fn what_is_held_is_counted_and_what_has_no_room_is_evicted() {
     let home = Home::new();
