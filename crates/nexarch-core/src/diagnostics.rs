@@ -30,6 +30,8 @@ pub struct Missing {
     pub sampling_unknown: u64,
     /// Server spans that start more than a millisecond before the client span that caused them: clocks differ.
     pub skewed: u64,
+    /// Links of messaging spans into other traces that lead to no stored span: it did not arrive, or not yet.
+    pub unresolved_links: u64,
     /// Spans of services that share "(other)" because there are too many.
     pub folded_spans: u64,
     /// Requests of operations that share "(other)".
@@ -70,6 +72,7 @@ impl Missing {
                     Note::Kindless => &mut this.no_kind,
                     Note::Sampled => &mut sampled,
                     Note::Skewed => &mut this.skewed,
+                    Note::Unlinked => &mut this.unresolved_links,
                 }),
                 _ => {}
             }
@@ -102,6 +105,21 @@ mod tests {
     fn whole() -> Vec<Facts> {
         let spans = [server("shop", 1, 0), client("shop", 2, 1), server("pay", 3, 2)];
         spans.map(|span| Facts { remote: SAMPLING_KNOWN, ..span }).into()
+    }
+
+    #[test]
+    fn a_link_is_unresolved_as_long_as_its_target_is_not_stored() {
+        let link = |id| far(message("b", Kind::Consumer, 9, 0, "q"), &[(5, id), (5, 2)]);
+        let sent = |id| in_trace(5, message("a", Kind::Producer, id, 0, "q"));
+        let unresolved = |spans: &[Facts]| {
+            let blobs = together(spans).encode();
+            let rollup = Rollup::fold(blobs.iter().map(|(minute, blob)| (*minute, &**blob))).unwrap();
+            Missing::of(&rollup).unresolved_links
+        };
+        assert_eq!(unresolved(&[link(1)]), 2);
+        assert_eq!(unresolved(&[link(1), sent(1)]), 1);
+        assert_eq!(unresolved(&[link(1), sent(1), sent(2)]), 0);
+        assert_eq!(unresolved(&[link(3), in_trace(5, server("a", 3, 0)), sent(2)]), 0, "it leads somewhere");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::{ops::Deref, sync::Arc};
 
 use rustc_hash::FxHashMap;
 
-pub use extra::{Extra, GenAiRole, MAX_NEAR_LINKS, Messaging};
+pub use extra::{Extra, GenAiRole, MAX_FAR_LINKS, MAX_NEAR_LINKS, Messaging};
 pub use pattern::{Pattern, Patterns};
 
 use crate::{

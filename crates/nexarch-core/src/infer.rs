@@ -1,4 +1,4 @@
-//! From the set of spans of one trace to what it adds to the rollups: rules R0 to R8, R7 as far as one trace knows.
+//! From the set of spans of one trace to what it adds to the rollups: rules R0 to R8.
 //!
 //! | rule | where |
 //! |---|---|
@@ -6,6 +6,7 @@
 //! | R2 calls, R3 count once, R5 missing client | [`calls`] |
 //! | R4 missing server, R6 databases and caches, the sending leg of R7, the models of R8 | [`outs`], [`target`] |
 //! | the receiving leg of R7, and whose messages they are | [`messages`] |
+//! | what links lead to, and which spans of other traces that takes | [`linked`], [`links`] |
 //! | the agents and tools of R8 | [`genai`] |
 //! | R10 clocks, for the timeline of a trace alone | [`skew`] |
 //!
@@ -25,6 +26,8 @@
 mod calls;
 mod family;
 mod genai;
+mod linked;
+mod links;
 mod messages;
 mod outs;
 mod skew;
@@ -37,6 +40,7 @@ mod trace;
 pub(crate) mod tree;
 
 use calls::Seen;
+pub use links::{MAX_ENDS, Wants, contributions, ends};
 pub use skew::{MAX_SHIFT_NS, clock_shifts};
 use trace::Trace;
 
@@ -60,12 +64,18 @@ pub fn contribution(trace: &[Facts]) -> Delta {
 
 /// Adds [`contribution`] to what is there, without making a table for each trace: the traces of a batch share names.
 pub fn contribute(delta: &mut Delta, trace: &[Facts]) {
+    contribute_linked(delta, trace, &[]);
+}
+
+/// As [`contribute`], of a trace that has links into others, or is linked from others: `ends` are the spans at their other
+/// ends, as [`ends`] chose them. They are known here and count where they are.
+pub fn contribute_linked(delta: &mut Delta, trace: &[Facts], ends: &[Facts]) {
     let mut table = std::mem::take(&mut delta.table);
     if table.cells.is_empty() {
         // About two cells a span in a small trace; in a large one they repeat.
         table.reserve(2 * trace.len().min(256));
     }
-    let trace = Trace::new(trace, &mut table);
+    let trace = Trace::new(trace, ends, &mut table);
     let count = trace.spans.len();
     let mut inference = Inference {
         table,
@@ -79,6 +89,7 @@ pub fn contribute(delta: &mut Delta, trace: &[Facts]) {
     inference.layers();
     inference.entries(&mut seen);
     inference.polls(&mut seen);
+    inference.taken_elsewhere(&mut seen);
     inference.crossings(&mut seen);
     inference.roots();
     inference.outs();
@@ -142,7 +153,7 @@ impl Inference<'_> {
     }
 
     fn spans(&mut self) {
-        for span in 0..self.trace.spans.len() {
+        for span in 0..self.trace.own {
             let facts = self.trace.spans[span];
             let service = self.trace.service[span];
             let sample = Sample::of(facts).untimed();
@@ -155,6 +166,9 @@ impl Inference<'_> {
             }
             if is_unnamed(&facts.service) {
                 self.count(Key::Note(Note::Nameless, service), sample);
+            }
+            if facts.extra.as_ref().is_some_and(|extra| !extra.far.is_empty()) {
+                self.note_absent(span);
             }
         }
     }

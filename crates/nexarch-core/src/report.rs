@@ -11,7 +11,7 @@ use crate::{
     facts::Facts,
     graph::{ArchitectureMap, architecture_map},
     ids::TraceId,
-    infer::contribute,
+    infer::contributions,
     rollup::{Corrupt, Delta, Rollup},
     span::Span,
     view::Context,
@@ -68,9 +68,7 @@ impl Evidence {
     /// What its traces add up to.
     pub fn rollup(&self) -> Result<Rollup, Corrupt> {
         let mut sum = Delta::default();
-        for trace in self.traces() {
-            contribute(&mut sum, trace);
-        }
+        contributions(&mut sum, &self.traces);
         sum.bound();
         Rollup::fold(sum.encode().iter().map(|(minute, blob)| (*minute, &**blob)))
     }

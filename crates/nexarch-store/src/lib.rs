@@ -30,7 +30,7 @@ pub use batch::{Appended, Batch, Totals};
 pub use error::{Error, OpenError};
 pub use options::{Options, Role};
 pub use search::{FactsFit, Found, FoundTrace, Place as SearchPlace, Search, SpanFits};
-pub use settling::{DROPPED_UPDATES, Diagnostics, LATE, Settling, UNREADABLE};
+pub use settling::{DROPPED_UPDATES, Diagnostics, LATE, Settling, UNFOLLOWED_LINKS, UNREADABLE};
 pub use sqlite::PAGE_BYTES;
 pub use tenant::{FoundKey, Key, NewKey, Rotation, Scope, Tenant, TenantChange};
 pub use turn::Turn;

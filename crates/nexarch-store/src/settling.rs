@@ -40,5 +40,9 @@ pub const LATE: &str = "late";
 /// Better versions of spans that were not stored, because so many versions of the span are. They count as duplicates.
 pub const DROPPED_UPDATES: &str = "dropped_updates";
 
+/// Pairs of linked traces that are not followed, because one of the two has as many as are: what comes for one end later
+/// is not looked for at the other.
+pub const UNFOLLOWED_LINKS: &str = "unfollowed_links";
+
 /// How often a damaged chunk of stored spans was met and passed over.
 pub const UNREADABLE: &str = "unreadable";

@@ -14,6 +14,9 @@ use crate::{
 /// in memory, and a batch out of one trace is small.
 pub const MAX_NEAR_LINKS: usize = 64;
 
+/// Most links into other traces that a span's facts name, 24 bytes each; the others are only counted.
+pub const MAX_FAR_LINKS: usize = 64;
+
 /// What a span does with messages: `messaging.operation.type`, `messaging.operation`, or a well-known
 /// `messaging.operation.name`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
@@ -54,6 +57,9 @@ pub struct Extra {
     pub links: Vec<SpanId>,
     /// How many other spans are linked: of other traces, and those beyond the limit.
     pub far_links: u32,
+    /// Those of them that are named: linked spans of other traces, sorted, each once; at most [`MAX_FAR_LINKS`]. Empty in
+    /// what was stored before they were kept.
+    pub far: Vec<(TraceId, SpanId)>,
     /// `messaging.batch.message_count`.
     pub messages: Option<u32>,
     /// `gen_ai.usage.input_tokens` of a call of a model.
@@ -137,6 +143,8 @@ fn links(span: &Span, extra: &mut Extra) {
     all.dedup();
     let near = all.iter().filter(|(trace, _)| *trace == span.trace_id).map(|(_, span)| *span);
     extra.links = near.take(MAX_NEAR_LINKS).collect();
+    extra.far =
+        all.iter().filter(|(trace, _)| *trace != span.trace_id).take(MAX_FAR_LINKS).copied().collect();
     extra.far_links = u32::try_from(all.len() - extra.links.len()).unwrap_or(u32::MAX);
 }
 

@@ -42,7 +42,7 @@ struct Crossing {
 impl Inference<'_> {
     /// Every `in` span: a request, and the edge by which it came.
     pub(super) fn entries(&mut self, seen: &mut Seen) {
-        for span in 0..self.trace.spans.len() {
+        for span in 0..self.trace.own {
             if self.trace.side(span) == Side::In {
                 self.request(span, Sample::of(self.trace.spans[span]));
                 self.arrive(span, seen);
@@ -139,7 +139,7 @@ impl Inference<'_> {
 
     /// R2 (b): a `local` or `out` span of B whose parent belongs to A stands for a missing entry span of B.
     pub(super) fn crossings(&mut self, seen: &mut Seen) {
-        for span in 0..self.trace.spans.len() {
+        for span in 0..self.trace.own {
             let Above::Span(parent) = self.trace.parent[span] else { continue };
             let (side, from_side) = (self.trace.side(span), self.trace.side(parent));
             let same = self.trace.service[parent] == self.trace.service[span];
@@ -219,7 +219,7 @@ impl Inference<'_> {
 
     /// Roots, and what has no known caller, enter the system here.
     pub(super) fn roots(&mut self) {
-        for span in 0..self.trace.spans.len() {
+        for span in 0..self.trace.own {
             let facts = self.trace.spans[span];
             let local = self.trace.side(span) == Side::Local;
             match self.trace.parent[span] {

@@ -1,23 +1,18 @@
 //! R7: what moves through queues. The operation that a span states comes first, then its kind.
 //!
 //! Both legs of a message meet in one queue: service → queue is counted at the sender, queue → service at the receiver.
-//! Which sender a receiver's messages come from is known from its parent and its links, as far as those are in this
-//! trace; links into other traces are messages whose sender is not known here.
+//! Which sender a receiver's messages come from is known from its parent and its links, into this trace and into others
+//! ([`super::links`]). What is linked and not stored is a message whose sender is not known.
 
-use super::{Inference, Sample, calls::Seen, target::queue, trace::Above};
+use super::{Inference, Sample, calls::Seen, linked::Linked, target::queue, trace::Above};
 use crate::{
     facts::{Facts, Messaging, RemoteKind},
-    ids::SpanId,
     rollup::{Amount, Key, NodeKey, Via},
     span::{Kind, Side},
 };
 
 /// How far up a receiving span looks for another layer of the same delivery, in its own service.
 const LAYERS: usize = 8;
-
-/// How many spans of one linked id are looked at for a sender. Ids are shared by two halves; all the spans of a hostile
-/// trace may share one.
-const SHARING: usize = 16;
 
 /// Which way a span moves messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,52 +45,24 @@ pub(super) fn takes_in(span: &Facts) -> bool {
     flow(span) == Some(Flow::Takes) && (span.kind == Kind::Consumer || span.messaging == Messaging::Process)
 }
 
-/// Linked spans, as far as this trace knows them.
-#[derive(Default)]
-pub(super) struct Linked {
-    /// Those that send, in canonical order of their ids.
-    pub(super) senders: Vec<usize>,
-    /// Links into this trace that lead to nothing that sends.
-    others: usize,
+/// May the messages of a receiving span come from this one? A client that states nothing may be a producer.
+pub(super) fn may_send(span: &Facts) -> bool {
+    match flow(span) {
+        Some(flow) => flow == Flow::Sends,
+        None => span.kind == Kind::Client,
+    }
 }
 
 impl Inference<'_> {
-    /// The spans that a span links to. Without links, which is the rule, nothing is allocated.
-    pub(super) fn linked(&self, span: usize) -> Linked {
-        let mut linked = Linked::default();
-        let Some(extra) = &self.trace.spans[span].extra else { return linked };
-        for &id in &extra.links {
-            let mut group = self.with_id(id);
-            let is_here = !group.is_empty();
-            match group.by_ref().take(SHARING).find(|&at| at != span && self.sends(at)) {
-                Some(sender) => linked.senders.push(sender),
-                None if is_here => linked.others += 1,
-                // Not here, or not yet.
-                None => {}
-            }
-        }
-        linked
-    }
-
-    fn with_id(&self, id: SpanId) -> std::ops::Range<usize> {
-        let spans = &self.trace.spans;
-        let from = spans.partition_point(|span| span.span_id < id);
-        from..from + spans[from..].partition_point(|span| span.span_id == id)
-    }
-
-    /// May the messages of a receiving span come from this one? A client that states nothing may be a producer.
+    /// See [`may_send`].
     pub(super) fn sends(&self, span: usize) -> bool {
-        let facts = self.trace.spans[span];
-        match flow(facts) {
-            Some(flow) => flow == Flow::Sends,
-            None => facts.kind == Kind::Client,
-        }
+        may_send(self.trace.spans[span])
     }
 
     /// Marks receiving spans whose delivery another span of the same service and queue stands for: asking for messages
     /// where processing them lies below; and what an INTERNAL span repeats of the span that it lies in.
     pub(super) fn layers(&mut self) {
-        for span in 0..self.trace.spans.len() {
+        for span in 0..self.trace.own {
             if flow(self.trace.spans[span]) != Some(Flow::Takes) {
                 continue;
             }
@@ -133,7 +100,7 @@ impl Inference<'_> {
 
     /// Receiving spans that are no `in` spans: they ask for messages, and are no requests.
     pub(super) fn polls(&mut self, seen: &mut Seen) {
-        for span in 0..self.trace.spans.len() {
+        for span in 0..self.trace.own {
             let facts = self.trace.spans[span];
             if self.trace.side(span) == Side::In || flow(facts) != Some(Flow::Takes) {
                 continue;
@@ -166,15 +133,12 @@ impl Inference<'_> {
         let from_link = || linked.senders.iter().copied();
         let found = from_sender.or(own).or_else(|| from_link().find_map(|at| self.named_queue(at)));
         let Some(queue) = found else {
-            return sender.is_none() && self.linked_pairs(span, &linked, seen);
+            // The parent is a pair by itself.
+            return self.linked_pairs(span, sender, &linked, seen) && sender.is_none();
         };
         let queue = self.table.node(queue);
         let to = self.trace.service[span];
-        let system = if facts.remote_kind == RemoteKind::Queue {
-            self.table.text(&facts.protocol)
-        } else {
-            self.table.node_of(queue).parts[3]
-        };
+        let system = self.system(span, queue);
         let counts = !self.layered.get(span).is_some_and(|layered| *layered);
         if counts {
             self.count(Key::Call(Via::In, queue, to, system), Sample::of(facts));
@@ -188,12 +152,7 @@ impl Inference<'_> {
             if counts {
                 self.flows(from, queue, span);
             }
-            // The sender's own leg is counted with its target, unless only the receiver names the queue.
-            if self.named_queue(from).is_none() && seen.counted.insert((from, queue, system)) {
-                let service = self.trace.service[from];
-                let sent = Sample::of(self.trace.spans[from]);
-                self.count(Key::Client(Via::Out, service, queue, system), sent);
-            }
+            self.leg(from, queue, system, seen);
         }
         let linked_to = |service: u32| linked.senders.iter().any(|&at| self.trace.service[at] == service);
         if let Some(caller) = caller.filter(|_| sender.is_none())
@@ -209,7 +168,30 @@ impl Inference<'_> {
         true
     }
 
-    fn named_queue(&mut self, span: usize) -> Option<NodeKey> {
+    /// service → queue of a sender, by what its receiver names: it is counted with the sender's own target, unless there is
+    /// none, and in the trace of the sender.
+    pub(super) fn leg(&mut self, from: usize, queue: u32, system: u32, seen: &mut Seen) {
+        if from < self.trace.own
+            && self.named_queue(from).is_none()
+            && seen.counted.insert((from, queue, system))
+        {
+            let service = self.trace.service[from];
+            let sent = Sample::of(self.trace.spans[from]);
+            self.count(Key::Client(Via::Out, service, queue, system), sent);
+        }
+    }
+
+    /// The messaging system as a receiving span of a queue says it.
+    pub(super) fn system(&mut self, span: usize, queue: u32) -> u32 {
+        let facts = self.trace.spans[span];
+        if facts.remote_kind == RemoteKind::Queue {
+            self.table.text(&facts.protocol)
+        } else {
+            self.table.node_of(queue).parts[3]
+        }
+    }
+
+    pub(super) fn named_queue(&mut self, span: usize) -> Option<NodeKey> {
         queue(self.trace.spans[span], &mut self.table)
     }
 
@@ -228,8 +210,9 @@ impl Inference<'_> {
     fn messages(&self, span: usize, sender: Option<usize>, linked: &Linked) -> i64 {
         let Some(extra) = &self.trace.spans[span].extra else { return 1 };
         let parent = sender.map(|at| self.trace.spans[at].span_id).filter(|id| !extra.links.contains(id));
-        let near = extra.links.len() - linked.others + usize::from(parent.is_some());
-        let known = i64::try_from(near).unwrap_or(0) + i64::from(extra.far_links);
+        let near = extra.links.len() + usize::from(parent.is_some());
+        let senders = i64::try_from(near).unwrap_or(0) + i64::from(extra.far_links);
+        let known = senders - i64::try_from(linked.others).unwrap_or(0);
         match extra.messages {
             Some(stated) => known.max(i64::from(stated)),
             None => known.max(1),
@@ -244,41 +227,20 @@ impl Inference<'_> {
         i64::from(extra.messages.unwrap_or(1)).max(i64::try_from(made).unwrap_or(0)).max(1)
     }
 
-    /// Messages that were made apart and sent together, by a span that links to them: not sent twice.
+    /// Messages that were made apart and sent together, by a span that links to them, here or in another trace: not sent
+    /// twice.
     pub(super) fn made_for_others(&self, folded: &mut [bool]) {
         for span in 0..self.trace.spans.len() {
             let facts = self.trace.spans[span];
             if facts.extra.is_none() || facts.messaging != Messaging::Send {
                 continue;
             }
-            for made in self.linked(span).senders {
+            let linked =
+                if span < self.trace.own { self.linked(span).senders } else { self.linked_here(span) };
+            for made in linked.into_iter().filter(|made| *made < self.trace.own) {
                 let creates = self.trace.spans[made].messaging == Messaging::Create;
                 folded[made] |= creates && self.trace.service[made] == self.trace.service[span];
             }
         }
-    }
-
-    /// Producers that are only linked, where nobody names a queue: each is a pair with the receiver, once a service.
-    fn linked_pairs(&mut self, span: usize, linked: &Linked, seen: &mut Seen) -> bool {
-        let to = self.trace.service[span];
-        let mut from: Vec<u32> = Vec::new();
-        for &sender in &linked.senders {
-            let service = self.trace.service[sender];
-            if service == to {
-                continue;
-            }
-            self.answered[sender].get_or_insert(span);
-            let (taken, sent) = (self.trace.spans[span], self.trace.spans[sender]);
-            let protocol =
-                self.table.text(if sent.protocol.is_empty() { &taken.protocol } else { &sent.protocol });
-            if !from.contains(&service) {
-                from.push(service);
-                self.count(Key::Call(Via::Pair, service, to, protocol), Sample::of(taken));
-            }
-            if seen.counted.insert((sender, to, protocol)) {
-                self.count(Key::Client(Via::Pair, service, to, protocol), Sample::of(sent));
-            }
-        }
-        !from.is_empty()
     }
 }

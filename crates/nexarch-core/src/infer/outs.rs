@@ -4,6 +4,7 @@
 use super::{
     Inference, Sample,
     genai::role,
+    links::delivers,
     messages::{Flow, flow},
     target::target,
     trace::is_call,
@@ -31,7 +32,7 @@ enum Relation {
 impl Inference<'_> {
     /// Every call that nothing of another service answered.
     pub(super) fn outs(&mut self) {
-        let targets: Vec<Option<NodeKey>> = (0..self.trace.spans.len())
+        let targets: Vec<Option<NodeKey>> = (0..self.trace.own)
             .map(|span| {
                 let facts = self.trace.spans[span];
                 calls(facts).then(|| target(facts, &mut self.table)).flatten()
@@ -45,9 +46,12 @@ impl Inference<'_> {
                 continue;
             }
             let sends = facts.kind == Kind::Producer && target.is_some_and(is_queue);
-            let by_consumer =
-                self.answered[span].is_some_and(|by| self.trace.spans[by].kind == Kind::Consumer);
-            let reached = self.answered[span].is_some() && !(by_consumer && target.is_some_and(is_queue));
+            // Who takes the messages of a queue stands behind it.
+            let taken = self.answered[span].is_some_and(|by| {
+                let by = self.trace.spans[by];
+                by.kind == Kind::Consumer || delivers(by)
+            });
+            let reached = self.answered[span].is_some() && !(taken && target.is_some_and(is_queue));
             if reached && !sends {
                 continue;
             }

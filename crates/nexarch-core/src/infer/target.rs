@@ -57,9 +57,21 @@ pub(super) fn queue(span: &Facts, table: &mut Table) -> Option<NodeKey> {
         let named = !(destination.is_empty() && span.protocol.is_empty());
         return named.then(|| node(span, table, Class::Queue, [&none, destination, &span.protocol, &none]));
     }
+    names_broker(span).then(|| node(span, table, Class::Queue, [&none, &span.peer, &none, &none]))
+}
+
+fn names_broker(span: &Facts) -> bool {
     let carries = matches!(span.kind, Kind::Producer | Kind::Consumer);
-    let named = carries && span.remote_kind == RemoteKind::Service && !span.peer.is_empty();
-    named.then(|| node(span, table, Class::Queue, [&none, &span.peer, &none, &none]))
+    carries && span.remote_kind == RemoteKind::Service && !span.peer.is_empty()
+}
+
+/// Does [`queue`] find one?
+pub(super) fn names_queue(span: &Facts) -> bool {
+    let named = match span.remote_kind {
+        RemoteKind::Queue => !(span.target.is_empty() && span.peer.is_empty() && span.protocol.is_empty()),
+        _ => names_broker(span),
+    };
+    named && matches!(flow(span), Some(Flow::Sends | Flow::Takes))
 }
 
 /// R6: (system, address or peer, database namespace); without an address, or on this very host, the owner stands

@@ -6,6 +6,7 @@ use crate::{
     Text,
     facts::{Extra, Facts, GenAiRole, Messaging, Pattern, RemoteKind},
     ids::{SpanId, TraceId},
+    infer::contributions,
     rollup::{Cell, Class, Delta, Key, Table},
     span::Kind,
 };
@@ -86,6 +87,33 @@ pub(crate) fn linked(span: Facts, near: &[u64], far: u32) -> Facts {
     extra.links = near.iter().map(id).collect();
     extra.far_links = far;
     Facts { extra: Some(Arc::new(extra)), ..span }
+}
+
+/// The same span in another trace.
+pub(crate) fn in_trace(number: u8, span: Facts) -> Facts {
+    Facts { trace_id: TraceId::from_bytes([number; 16]).unwrap(), ..span }
+}
+
+/// A span with links into other traces, by trace and span.
+pub(crate) fn far(span: Facts, links: &[(u8, u64)]) -> Facts {
+    let mut extra = span.extra.as_deref().cloned().unwrap_or_default();
+    let id = |trace, span: u64| {
+        (TraceId::from_bytes([trace; 16]).unwrap(), SpanId::from_bytes(span.to_be_bytes()).unwrap())
+    };
+    extra.far = links.iter().map(|(trace, span)| id(*trace, *span)).collect();
+    extra.far_links = u32::try_from(links.len()).unwrap();
+    Facts { extra: Some(Arc::new(extra)), ..span }
+}
+
+/// What spans of several traces contribute, told of each other.
+pub(crate) fn together(spans: &[Facts]) -> Delta {
+    let mut traces: BTreeMap<TraceId, Vec<Facts>> = BTreeMap::new();
+    for span in spans {
+        traces.entry(span.trace_id).or_default().push(span.clone());
+    }
+    let mut delta = Delta::default();
+    contributions(&mut delta, &traces);
+    delta
 }
 
 /// A span that states the size of its batch.

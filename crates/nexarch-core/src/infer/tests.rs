@@ -4,6 +4,7 @@ mod calls;
 mod genai;
 mod hostile;
 mod linker;
+mod links;
 mod messages;
 mod outs;
 mod properties;

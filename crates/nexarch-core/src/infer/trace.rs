@@ -27,8 +27,11 @@ pub(super) enum Above {
 
 /// The spans of a trace with their relations, by index in canonical order.
 pub(super) struct Trace<'a> {
-    /// Sorted by id, service, side, start, instance.
+    /// Sorted by id, service, side, start, instance; behind them, from [`Trace::own`] on, spans of other traces at the
+    /// other end of links, by trace and then alike, which have no relations here.
     pub(super) spans: Vec<&'a Facts>,
+    /// How many spans are of this trace.
+    pub(super) own: usize,
     /// The service node of each span, in the table given to [`Trace::new`].
     pub(super) service: Vec<u32>,
     /// The parent of each span.
@@ -58,15 +61,21 @@ pub(super) fn is_call(span: &Facts) -> bool {
 }
 
 impl<'a> Trace<'a> {
-    /// Sorts out a trace; repeated and superseded spans are dropped.
-    pub(super) fn new(facts: &'a [Facts], table: &mut Table) -> Self {
-        let spans = distinct(facts);
-        let service = services(&spans, table);
+    /// Sorts out a trace; repeated and superseded spans are dropped. `ends` are those that [`super::links::ends`] chose.
+    pub(super) fn new(facts: &'a [Facts], ends: &'a [Facts], table: &mut Table) -> Self {
+        let mut spans = distinct(facts);
+        let own = spans.len();
         let mut parent = Family::new(&spans).parents();
         let order = from_roots(&mut parent);
+        if !ends.is_empty() {
+            spans.extend(ends);
+            parent.resize(spans.len(), Above::Absent);
+        }
+        let service = services(&spans, table);
         let count = spans.len();
         let mut trace = Self {
             spans,
+            own,
             service,
             up: parent.clone(),
             parent,
@@ -74,7 +83,7 @@ impl<'a> Trace<'a> {
             call_above: vec![None; count],
             agent: Vec::new(),
         };
-        if trace.spans.iter().any(|span| role(span) != GenAiRole::Other) {
+        if trace.spans[..own].iter().any(|span| role(span) != GenAiRole::Other) {
             trace.find_agents(&order);
         }
         for span in order {
@@ -85,7 +94,7 @@ impl<'a> Trace<'a> {
 
     /// From the roots down, as in [`Self::derive`].
     fn find_agents(&mut self, order: &[usize]) {
-        self.agent = vec![None; self.spans.len()];
+        self.agent = vec![None; self.own];
         for &span in order {
             let Above::Span(parent) = self.parent[span] else { continue };
             let is_agent = role(self.spans[parent]) == GenAiRole::Agent;
@@ -147,9 +156,9 @@ pub(super) fn canonical(span: &Facts) -> (SpanId, &str, Side, u64, u64) {
     (span.span_id, &span.service, span.kind.side(), span.start_ns, span.instance)
 }
 
-/// Each identity once, the superseding copy, in canonical order.
-fn distinct(facts: &[Facts]) -> Vec<&Facts> {
-    let mut spans: Vec<&Facts> = facts.iter().collect();
+/// Each identity of one trace once, the superseding copy, in canonical order.
+pub(super) fn distinct<'a>(facts: impl IntoIterator<Item = &'a Facts>) -> Vec<&'a Facts> {
+    let mut spans: Vec<&Facts> = facts.into_iter().collect();
     // Nearly all ids are different, and the rest stands elsewhere in memory.
     spans.sort_unstable_by(|a, b| a.span_id.cmp(&b.span_id).then_with(|| canonical(a).cmp(&canonical(b))));
     // Equal in all that `supersedes` looks at, and yet different: then any fixed order will do.

@@ -118,11 +118,13 @@ pub enum Note {
     Skewed = 7,
     /// An entry span with a parent, but without a client half.
     Unreached = 8,
+    /// A link into another trace that leads to nothing that is stored.
+    Unlinked = 9,
 }
 
 impl Note {
     /// All, by number.
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::Orphan,
         Self::LostLocal,
         Self::Unanswered,
@@ -132,6 +134,7 @@ impl Note {
         Self::Sampled,
         Self::Skewed,
         Self::Unreached,
+        Self::Unlinked,
     ];
 }
 

@@ -50,6 +50,11 @@ pub(crate) fn encode(rows: &[(&Span, &Facts)]) -> Result<Encoded, Corrupt> {
     Ok(Encoded { hot, cold })
 }
 
+/// Encodes facts alone, as [`decode_facts`] reads them.
+pub(crate) fn encode_facts(facts: &[Facts]) -> Result<Vec<u8>, Corrupt> {
+    frame::seal(&hot::encode(facts.iter()))
+}
+
 /// The facts of the wanted traces, in stored order.
 pub(crate) fn decode_facts(hot: &[u8], wanted: &dyn Fn(&TraceId) -> bool) -> Result<Vec<Facts>, Corrupt> {
     Ok(hot::decode(&frame::open(hot)?, wanted)?.into_iter().map(|(_, facts)| facts).collect())

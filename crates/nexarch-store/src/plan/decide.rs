@@ -1,11 +1,11 @@
 //! Which spans are new, which version of a span wins, and what that changes in the rollups.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use nexarch_core::{facts::Facts, ids::TraceId, rollup::Delta};
 
 use super::{
-    Arrived, DAY_NS, Distinct, Gain, Incoming, Large, Limits, Row, Stored, Touched,
+    Arrived, DAY_NS, Distinct, Gain, Incoming, Large, Limits, Links, Row, Stored, Touched,
     identity::{Key, Stamp, key, version},
     index::{Index, Place},
     worth::{Form, add_worth},
@@ -169,7 +169,7 @@ impl<'a> Small<'a> {
     fn add_worth(&self, delta: &mut Delta) {
         let (most, count) = (self.terms.limits.settle_trace, self.facts.len() as u64);
         if count > 0 {
-            add_worth(delta, self.facts.facts(), Form::of_trace(count, most), most);
+            add_worth(delta, self.facts.facts(), &[], Form::of_trace(count, most), most);
         }
     }
 
@@ -264,6 +264,7 @@ fn day(facts: &Facts) -> u64 {
 impl Gain {
     /// Adds the changes of one trace to what is stored.
     fn rows(&mut self, changes: &[Change], spans: &[Arrived], preview: bool, terms: &Terms) {
+        let mut links: Option<Links> = None;
         let trace = self.traces;
         self.traces += 1;
         for &Change { fresh, arrived } in changes {
@@ -273,6 +274,13 @@ impl Gain {
             let late = facts.start_ns.saturating_add(terms.limits.late_ns) < terms.now_ns;
             self.late += u64::from(late && fresh);
             self.rows.push(Row { arrived, trace, fresh, preview });
+            if let Some(extra) = facts.extra.as_deref().filter(|extra| !extra.far.is_empty()) {
+                let new = || Links { trace: facts.trace_id, day: 0, targets: BTreeSet::new() };
+                let links = links.get_or_insert_with(new);
+                links.day = links.day.max(day(facts));
+                links.targets.extend(extra.far.iter().map(|(target, _)| *target));
+            }
         }
+        self.links.extend(links);
     }
 }

@@ -31,7 +31,10 @@ mod pack;
 mod tests;
 mod worth;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use nexarch_core::{
     facts::{Facts, Patterns},
@@ -51,7 +54,7 @@ pub(crate) use identity::{Key, Stamp};
 pub(crate) use known::Known;
 pub(crate) use limits::Limits;
 pub(crate) use pack::{Chunk, pack};
-pub(crate) use worth::{Form, Unsettled, add_worth, distinct};
+pub(crate) use worth::{Form, Linked, Unsettled, add_worth, distinct};
 
 /// Nanoseconds of an hour.
 pub(crate) const HOUR_NS: u64 = 3_600_000_000_000;
@@ -193,6 +196,16 @@ pub(crate) struct Large {
     pub(crate) waits: bool,
 }
 
+/// What the stored spans of a trace link to in others.
+pub(crate) struct Links {
+    /// The trace.
+    pub(crate) trace: TraceId,
+    /// The newest day of those spans.
+    pub(crate) day: u64,
+    /// The other traces.
+    pub(crate) targets: BTreeSet<TraceId>,
+}
+
 /// A span to be stored.
 pub(crate) struct Row {
     /// Which, by its index into [`Incoming`].
@@ -220,6 +233,8 @@ pub(crate) struct Gain {
     pub(crate) known: Vec<(TraceId, Distinct)>,
     /// Large traces, and those that wait.
     pub(crate) large: Vec<Large>,
+    /// Traces that link into others.
+    pub(crate) links: Vec<Links>,
     /// Better versions of spans that are stored in as many versions as may be; see [`Limits::versions`].
     pub(crate) dropped: u64,
     /// New spans that started long before they came; see [`Limits::late_ns`].

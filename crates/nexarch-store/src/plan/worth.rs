@@ -5,7 +5,8 @@ use std::collections::HashMap;
 
 use nexarch_core::{
     facts::Facts,
-    infer::{contribute, contribution},
+    ids::TraceId,
+    infer::{Wants, contribute_linked, contribution},
     rollup::Delta,
 };
 
@@ -37,25 +38,19 @@ impl Form {
     }
 }
 
-/// The contribution of different spans of one trace: a function of their set.
-pub(crate) fn worth(facts: &[Facts], form: Form, most: u64) -> Delta {
-    let mut delta = Delta::default();
-    add_worth(&mut delta, facts, form, most);
-    delta
-}
-
-/// Adds [`worth`] to what is there.
-pub(crate) fn add_worth(delta: &mut Delta, facts: &[Facts], form: Form, most: u64) {
+/// Adds the contribution of different spans of one trace: a function of their set, and of that of its `ends` (spans of other
+/// traces at the other ends of its links). Parts of a trace are not told of ends.
+pub(crate) fn add_worth(delta: &mut Delta, facts: &[Facts], ends: &[Facts], form: Form, most: u64) {
     match form {
-        Form::Whole => contribute(delta, facts),
-        Form::Alone => facts.chunks(1).for_each(|one| contribute(delta, one)),
+        Form::Whole => contribute_linked(delta, facts, ends),
+        Form::Alone => facts.chunks(1).for_each(|one| contribute_linked(delta, one, &[])),
         Form::Hours => {
             let mut hours: HashMap<u64, Vec<Facts>> = HashMap::new();
             for facts in facts {
                 hours.entry(facts.start_ns / HOUR_NS).or_default().push(facts.clone());
             }
             for hour in hours.into_values() {
-                add_worth(delta, &hour, Form::of_hour(hour.len() as u64, most), most);
+                add_worth(delta, &hour, &[], Form::of_hour(hour.len() as u64, most), most);
             }
         }
     }
@@ -72,6 +67,18 @@ pub(crate) struct Unsettled {
     pub(crate) previews: Vec<Vec<Facts>>,
     /// How it is to contribute.
     pub(crate) after: Form,
+    /// Its ends, if it is a trace with links.
+    pub(crate) linked: Option<Linked>,
+}
+
+/// The ends of a trace with links.
+pub(crate) struct Linked {
+    /// The trace.
+    pub(crate) trace: TraceId,
+    /// Those with which it contributes.
+    pub(crate) before: Vec<Facts>,
+    /// Those with which it is to contribute.
+    pub(crate) after: Vec<Facts>,
 }
 
 impl Unsettled {
@@ -80,13 +87,16 @@ impl Unsettled {
     /// A chunk's preview is the contribution of the spans in it whose identity no earlier one holds, as if they were a
     /// trace ([`preview`]).
     pub(crate) fn settle(self, most: u64) -> Delta {
-        let Self { settled, before, previews, after } = self;
+        let Self { settled, before, previews, after, linked } = self;
+        let (ends_before, ends_after) =
+            linked.map_or_else(Default::default, |linked| (linked.before, linked.after));
         let mut winners = Winners::default();
         for facts in settled {
             winners.add(facts);
         }
         let mut delta = Delta::default();
-        let old = worth(&winners.facts, before, most);
+        let mut old = Delta::default();
+        add_worth(&mut old, &winners.facts, &ends_before, before, most);
         for chunk in previews {
             let mut fresh = Vec::new();
             for facts in chunk {
@@ -97,8 +107,18 @@ impl Unsettled {
             delta.subtract(&preview(&fresh));
         }
         delta.subtract(&old);
-        add_worth(&mut delta, &winners.facts, after, most);
+        add_worth(&mut delta, &winners.facts, &ends_after, after, most);
         delta
+    }
+
+    /// All stored versions of its spans.
+    pub(crate) fn versions(&self) -> impl Iterator<Item = &Facts> {
+        self.settled.iter().chain(self.previews.iter().flatten())
+    }
+
+    /// What of other traces it has to be told.
+    pub(crate) fn wants(&self) -> Wants {
+        Wants::of(self.versions())
     }
 }
 

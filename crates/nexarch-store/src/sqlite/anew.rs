@@ -18,7 +18,7 @@ use sqlx::{AssertSqlSafe, Row};
 use super::{
     Sqlite,
     errors::{compute, failed},
-    partition, rollup, schema, trace_key,
+    links, partition, rollup, schema, trace_key,
     versions::{self, Raise, json_numbers, unsigned},
 };
 use crate::{
@@ -133,22 +133,26 @@ impl Sqlite {
         let mut large = Vec::new();
         let mut left = traces.into_iter();
         loop {
-            let (rest, found, blobs) = compute(move || {
+            let some: Vec<(TraceId, Vec<Facts>)> = left.by_ref().take(TRACES_AT_ONCE).collect();
+            let mut read = self.readers.acquire().await.map_err(failed)?;
+            let mut ends = links::ends(&mut read, self.seed, tenant, some.iter().map(|(id, _)| *id)).await?;
+            drop(read);
+            let (found, blobs) = compute(move || {
                 let (mut delta, mut found) = (Delta::default(), Vec::new());
-                for (trace, versions) in left.by_ref().take(TRACES_AT_ONCE) {
+                for (trace, versions) in some {
                     let facts = distinct(versions);
                     let count = facts.len() as u64;
                     let most = limits.settle_trace;
-                    add_worth(&mut delta, &facts, Form::of_trace(count, most), most);
+                    let ends = ends.remove(&trace).unwrap_or_default();
+                    add_worth(&mut delta, &facts, &ends, Form::of_trace(count, most), most);
                     found.push((trace, count));
                 }
                 delta.bound();
                 let blobs = delta.encode().into_iter();
                 let blobs = blobs.map(|(minute, blob)| Ok((minute, rollup::pack(blob)?)));
-                Ok((left, found, blobs.collect::<Result<Vec<_>, Error>>()?))
+                Ok((found, blobs.collect::<Result<Vec<_>, Error>>()?))
             })
             .await?;
-            left = rest;
             if found.is_empty() {
                 return Ok(large);
             }
@@ -190,8 +194,10 @@ impl Sqlite {
                 "DELETE FROM rollup WHERE tenant = -?1",
                 // Every trace now contributes as a whole: there is nothing to be settled.
                 "DELETE FROM preview WHERE tenant = ?1",
-                "DELETE FROM large_trace WHERE tenant = ?1 AND NOT indexed",
-                "UPDATE large_trace SET since_us = NULL, due_us = NULL, settled = 0 WHERE tenant = ?1",
+                "DELETE FROM large_trace WHERE tenant = ?1 AND NOT indexed AND wakes = 0",
+                // What waited because of its links goes on to.
+                "UPDATE large_trace SET since_us = iif(wakes, 0, NULL), due_us = iif(wakes, 0, NULL), settled = 0
+                 WHERE tenant = ?1",
             ] {
                 sqlx::query(sql).bind(tenant).execute(&mut *connection).await.map_err(failed)?;
             }

@@ -1,7 +1,7 @@
 //! One transaction for a group of batches.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     sync::{Arc, PoisonError},
 };
 
@@ -21,7 +21,8 @@ use super::{
 };
 use crate::{
     Appended, Batch, DROPPED_UPDATES, Error, LATE, UNREADABLE,
-    plan::{self, Chunk, Distinct, Gain, Incoming, Large, Tally},
+    chunk::Seeded,
+    plan::{self, Chunk, Distinct, Gain, Incoming, Large, Links, Tally},
 };
 
 /// A tenant as the transaction found it.
@@ -50,6 +51,10 @@ pub(super) struct Decided {
     new_traces: u64,
     range: Option<(u64, u64)>,
     large: Vec<Large>,
+    /// Traces that link into others.
+    links: Vec<Links>,
+    /// Touched traces that already have links, or are linked.
+    pub(super) linked: HashSet<TraceId, Seeded>,
     /// What its sender should know, by name.
     counts: [(&'static str, u64); 3],
 }
@@ -57,7 +62,7 @@ pub(super) struct Decided {
 impl Decided {
     /// Encodes all that is to be written; `unreadable` stored chunks had to be left out.
     pub(super) fn new(incoming: Incoming, gain: Gain, unreadable: u64) -> Result<Self, Error> {
-        let Gain { rows, mut delta, new_traces, range, known, large, late, dropped, .. } = gain;
+        let Gain { rows, mut delta, new_traces, range, known, large, links, late, dropped, .. } = gain;
         let chunks = plan::pack(&rows, &incoming, &mut delta)?;
         delta.bound();
         let blobs = delta.encode().into_iter();
@@ -70,6 +75,8 @@ impl Decided {
             new_traces,
             range,
             large,
+            links,
+            linked: HashSet::default(),
             counts: [(LATE, late), (DROPPED_UPDATES, dropped), (UNREADABLE, unreadable)],
         })
     }
@@ -171,12 +178,16 @@ impl Sqlite {
     }
 
     async fn store(&self, tx: &mut Tx<'_>, found: &Found, decided: Decided) -> Result<Tallies, Error> {
-        let Decided { batches, chunks, blobs, new_traces, range, large, counts, .. } = decided;
+        let Decided { batches, chunks, blobs, new_traces, range, large, links, linked, counts, .. } = decided;
         let rows = chunks.iter().map(|chunk| chunk.spans as u64).sum();
         for chunk in chunks {
             self.insert_chunk(tx, found.number, chunk).await?;
         }
+        let touched: Vec<TraceId> =
+            large.iter().map(|large| large.trace).filter(|trace| linked.contains(trace)).collect();
         self.store_large(tx, found.number, large).await?;
+        self.wake(tx, found.number, &touched).await?;
+        self.store_links(tx, found.number, links).await?;
         rollup::add(tx.on()?, found.number, blobs).await?;
         for (name, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
             diagnostics::add(tx.on()?, found.number, name, count).await?;

@@ -27,7 +27,7 @@ pub(super) const QUIET_US: u64 = 30_000_000;
 pub(super) const DOUBLINGS: u32 = 6;
 
 /// A trace that does not fall quiet is settled after this many times its wait.
-const PATIENCE: u64 = 4;
+pub(super) const PATIENCE: u64 = 4;
 
 /// The days that have an index.
 pub(super) async fn indexed_days(tx: &mut Tx<'_>) -> Result<BTreeSet<u64>, Error> {
@@ -59,18 +59,28 @@ async fn ensure_index(tx: &mut Tx<'_>, day: u64) -> Result<(), Error> {
     Ok(())
 }
 
-/// Which of the traces with these keys (a JSON list) are large (true) or, being small, have to wait.
+/// What a row says of its trace.
+#[derive(Clone, Copy)]
+pub(super) struct State {
+    /// Large; else it is small and has to wait.
+    pub(super) indexed: bool,
+    /// It has links into other traces, or is linked.
+    pub(super) linked: bool,
+}
+
+/// The rows of the traces with these keys (a JSON list).
 pub(super) async fn large_ones(
     tx: &mut Tx<'_>,
     tenant: i64,
     keys: &str,
-) -> Result<HashMap<TraceId, bool, Seeded>, Error> {
-    let sql = "SELECT l.trace, l.indexed FROM json_each(?2) j
+) -> Result<HashMap<TraceId, State, Seeded>, Error> {
+    let sql = "SELECT l.trace, l.indexed, l.wakes > 0 FROM json_each(?2) j
                CROSS JOIN large_trace l ON l.tenant = ?1 AND l.key = j.value";
     let query = sqlx::query(sql).bind(tenant).bind(keys);
     let rows = query.fetch_all(tx.on()?).await.map_err(failed)?;
     let large = |row: &sqlx::sqlite::SqliteRow| {
-        Ok((trace_of(row.try_get(0).map_err(failed)?)?, row.try_get(1).map_err(failed)?))
+        let (indexed, linked) = (row.try_get(1).map_err(failed)?, row.try_get(2).map_err(failed)?);
+        Ok((trace_of(row.try_get(0).map_err(failed)?)?, State { indexed, linked }))
     };
     rows.iter().map(large).collect()
 }
@@ -211,8 +221,9 @@ pub(super) async fn store_previews(
 
 /// What has to go with the tables of a day, in the transaction that drops them: without it a settling would look for
 /// chunks that are gone, and traces would be remembered for ever.
-pub(super) fn forget_day(day: u64) -> [String; 3] {
+pub(super) fn forget_day(day: u64) -> [String; 4] {
     [
+        format!("DELETE FROM link WHERE day <= {day}"),
         format!("DROP TABLE IF EXISTS identity_{day}"),
         format!("DELETE FROM preview WHERE day = {day}"),
         format!("DELETE FROM large_trace WHERE newest <= {day}"),

@@ -12,7 +12,7 @@ use super::{
     Sqlite,
     append::Decided,
     errors::{compute, failed},
-    large,
+    large::{self, State},
     partition::{self, DAYS_PER_STATEMENT},
     trace_key,
     versions::{json_numbers, unsigned},
@@ -37,10 +37,8 @@ struct Wanted {
     count: u64,
     places: Places,
     known: Option<Distinct>,
-    /// Large ones are not loaded.
-    large: bool,
-    /// It has spans that contribute by a preview.
-    waits: bool,
+    /// Present when it is large, and not loaded; has spans that contribute by a preview; or has links.
+    state: Option<State>,
     /// Infer it inside the append?
     infer: bool,
 }
@@ -66,6 +64,9 @@ impl Sqlite {
         });
         let (mut gain, mut unreadable) = (Gain::default(), 0);
         let mut wanted = self.look_up(tx, tenant, &mut incoming).await?;
+        let is_linked = |wanted: &&Wanted| wanted.state.is_some_and(|state| state.linked);
+        let linked = wanted.iter().filter(is_linked).map(|wanted| wanted.trace);
+        let linked: HashSet<TraceId, Seeded> = linked.collect();
         share(&mut wanted, terms.limits.inline_append);
         let mut wanted = wanted.into_iter().peekable();
         loop {
@@ -91,7 +92,10 @@ impl Sqlite {
                 })
             };
             match compute(work).await? {
-                Step::Done(decided) => return Ok(decided),
+                Step::Done(mut decided) => {
+                    decided.linked = linked;
+                    return Ok(decided);
+                }
                 Step::More(now, so_far) => (incoming, gain) = (now, so_far),
             }
         }
@@ -106,7 +110,7 @@ impl Sqlite {
         wave: &[Wanted],
     ) -> Result<Versions, Error> {
         let mut keys: BTreeMap<u64, Vec<(i64, plan::Key)>> = BTreeMap::new();
-        for wanted in wave.iter().filter(|wanted| wanted.large) {
+        for wanted in wave.iter().filter(|wanted| wanted.is_large()) {
             let trace = trace_key(self.seed, wanted.trace);
             for (day, key) in incoming.keys(&wanted.members, self.seed) {
                 keys.entry(day).or_default().push((trace, key));
@@ -137,8 +141,7 @@ impl Sqlite {
                 count,
                 places: Vec::new(),
                 known,
-                large: false,
-                waits: false,
+                state: None,
                 infer: true,
             });
         }
@@ -149,9 +152,7 @@ impl Sqlite {
         let keys = json_numbers(unknown.iter().map(|(key, _)| *key));
         let large = large::large_ones(tx, tenant, &keys).await?;
         for wanted in &mut wanted {
-            if let Some(indexed) = large.get(&wanted.trace) {
-                (wanted.large, wanted.waits) = (*indexed, true);
-            }
+            wanted.state = large.get(&wanted.trace).copied();
         }
         for days in days.chunks(DAYS_PER_STATEMENT) {
             let sql = partition::union(days, |day| {
@@ -179,17 +180,21 @@ impl Sqlite {
 }
 
 impl Wanted {
+    fn is_large(&self) -> bool {
+        self.state.is_some_and(|state| state.indexed)
+    }
+
     /// Facts that deciding on it takes.
     fn size(&self) -> u64 {
-        if self.large { self.members.len() as u64 } else { self.count }
+        if self.is_large() { self.members.len() as u64 } else { self.count }
     }
 }
 
 /// Decides which traces are inferred inside the append, as long as there is room for their stored spans. What waits already
 /// goes on to: its previews are a part of what it contributes.
 fn share(wanted: &mut [Wanted], mut room: u64) {
-    for wanted in wanted.iter_mut().filter(|wanted| !wanted.large) {
-        wanted.infer = !wanted.waits && wanted.count <= room;
+    for wanted in wanted.iter_mut().filter(|wanted| !wanted.is_large()) {
+        wanted.infer = wanted.state.is_none() && wanted.count <= room;
         if wanted.infer {
             room -= wanted.count;
         }
@@ -201,7 +206,7 @@ fn share(wanted: &mut [Wanted], mut room: u64) {
 async fn load(tx: &mut Tx<'_>, tenant: i64, wave: Vec<Wanted>) -> Result<(Vec<Touched>, u64), Error> {
     let mut traces: HashSet<TraceId, Seeded> = HashSet::default();
     let mut chunks: BTreeMap<u64, BTreeSet<i64>> = BTreeMap::new();
-    for wanted in wave.iter().filter(|wanted| !wanted.large && !wanted.places.is_empty()) {
+    for wanted in wave.iter().filter(|wanted| !wanted.is_large() && !wanted.places.is_empty()) {
         traces.insert(wanted.trace);
         for (day, chunk) in &wanted.places {
             chunks.entry(*day).or_default().insert(*chunk);
@@ -224,7 +229,9 @@ async fn load(tx: &mut Tx<'_>, tenant: i64, wave: Vec<Wanted>) -> Result<(Vec<To
             (found, damaged) = compute(move || Ok(decode(&blocks, &traces, before, so_far))).await?;
         }
     }
-    let touched = wave.into_iter().map(|Wanted { trace, members, known, large, infer, .. }| {
+    let touched = wave.into_iter().map(|wanted| {
+        let large = wanted.is_large();
+        let Wanted { trace, members, known, infer, .. } = wanted;
         let facts = known.or_else(|| found.remove(&trace)).unwrap_or_default();
         Touched { trace, members, stored: if large { Stored::Index } else { Stored::All { facts, infer } } }
     });

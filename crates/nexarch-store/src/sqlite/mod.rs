@@ -16,6 +16,7 @@ mod index;
 mod keys;
 mod large;
 mod leftover;
+mod links;
 mod load;
 mod partition;
 mod retention;

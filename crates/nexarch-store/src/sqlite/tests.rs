@@ -15,6 +15,7 @@ use crate::{
 mod anew;
 mod beside;
 mod damage;
+mod linked;
 mod opening;
 mod restore;
 mod waiting;

@@ -11,6 +11,7 @@ pub mod clock;
 pub mod durability;
 pub mod ingest;
 pub mod isolation;
+pub mod linking;
 pub mod property;
 pub mod reading;
 pub mod searching;
@@ -42,6 +43,8 @@ macro_rules! conformance {
             ingest: counts_add_up_per_batch, an_update_replaces, versions_of_a_span_are_bounded, late_spans_join_their_trace,
                 refused_batches_fail_alone, nothing_new_keeps_the_version, spans_of_any_time, many_blobs_are_merged;
             isolation: data, versions, tenants_and_keys;
+            linking: either_end_may_come_hours_later, a_sender_is_told_who_takes, links_stay_in_their_tenant,
+                an_end_outlives_its_day, followed_links_are_bounded;
             settling: waits_for_quiet, late_spans_wait_longer, re_sends_are_known, tenants_take_turns,
                 a_dropped_round_changes_nothing, counts_are_kept;
             reading: snapshots_stand_still, unknown_things, ranges_are_half_open, many_chunks_one_trace,

@@ -2,7 +2,13 @@
 
 use std::collections::HashMap;
 
-use nexarch_core::{facts::Facts, ids::TenantId, infer::contribution, rollup::Delta, span::Span};
+use nexarch_core::{
+    facts::Facts,
+    ids::TenantId,
+    infer::{contribute_linked, contribution, ends},
+    rollup::Delta,
+    span::Span,
+};
 use proptest::{
     prelude::*,
     test_runner::{Config, TestRunner},
@@ -23,7 +29,7 @@ type Step = (u32, bool, bool);
 /// How a set of spans arrives.
 fn arrivals() -> impl Strategy<Value = (Vec<Span>, Vec<Step>)> {
     let step = (any::<u32>(), any::<bool>(), prop::bool::weighted(0.3));
-    (strategy::crowded(), proptest::collection::vec(step, 24))
+    (prop_oneof![strategy::crowded(), strategy::linked()], proptest::collection::vec(step, 24))
 }
 
 /// What a set of spans must add up to when traces of more than `most` spans are taken hour by hour, and hours of more
@@ -44,10 +50,20 @@ pub fn delta(spans: &[Span], most: usize) -> Delta {
             }
         }
     }
+    let traces: HashMap<_, Vec<Facts>> =
+        traces.into_iter().map(|(id, trace)| (id, trace.into_values().collect())).collect();
     let mut delta = Delta::default();
-    for trace in traces.into_values() {
-        let facts: Vec<Facts> = trace.into_values().collect();
-        for part in parts(facts, most) {
+    for (id, facts) in &traces {
+        if facts.len() <= most {
+            let others: Vec<Facts> = traces
+                .iter()
+                .filter(|(other, _)| *other != id)
+                .flat_map(|(_, facts)| facts.clone())
+                .collect();
+            contribute_linked(&mut delta, facts, &ends(facts, &others));
+            continue;
+        }
+        for part in parts(facts.clone(), most) {
             delta.add(&contribution(&part));
         }
     }
@@ -55,9 +71,6 @@ pub fn delta(spans: &[Span], most: usize) -> Delta {
 }
 
 fn parts(facts: Vec<Facts>, most: usize) -> Vec<Vec<Facts>> {
-    if facts.len() <= most {
-        return vec![facts];
-    }
     let mut hours: HashMap<u64, Vec<Facts>> = HashMap::new();
     for facts in facts {
         hours.entry(facts.start_ns / HOUR_NS).or_default().push(facts);

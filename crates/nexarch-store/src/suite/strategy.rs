@@ -70,6 +70,43 @@ fn crowded_span() -> impl Strategy<Value = Span> {
         })
 }
 
+/// Spans that send and take messages over few traces, and link to each other.
+pub fn linked() -> impl Strategy<Value = Vec<Span>> {
+    vec(linked_span(), 1..16)
+}
+
+fn linked_span() -> impl Strategy<Value = Span> {
+    let kind = select(vec![Kind::Producer, Kind::Consumer, Kind::Consumer, Kind::Client, Kind::Internal]);
+    let operation = select(vec!["", "create", "send", "receive", "process", "process"]);
+    let service = select(vec!["shop", "stock", "pay"]);
+    let start = select(vec![0, 1_000_000, 20_000_000, 60_000_000_000]);
+    let links = vec((0..3_u64, 1..5_u64), 0..3);
+    (
+        (0..3_u64, 1..5_u64),
+        (kind, operation, service, any::<bool>()),
+        start,
+        select(vec![1_000, 7_000_000]),
+        links,
+    )
+        .prop_map(|((trace, id), (kind, operation, service, named), start, length, links)| {
+            let mut span = spans::span(trace, id, start);
+            span.kind = kind;
+            span.end_ns = Some(span.start_ns + length);
+            span.resource = spans::resource(service);
+            span.attributes.clear();
+            let attribute = |key: &'static str, value: &'static str| (key.into(), Value::Str(value.into()));
+            if named {
+                span.attributes.push(attribute("messaging.system", "kafka"));
+                span.attributes.push(attribute("messaging.destination.name", "q"));
+            }
+            if !operation.is_empty() {
+                span.attributes.push(attribute("messaging.operation.type", operation));
+            }
+            span.links = links.into_iter().map(|(trace, id)| link_to(trace, id)).collect();
+            span
+        })
+}
+
 fn link_to(trace: u64, id: u64) -> Link {
     Link {
         trace_id: spans::trace_id(trace),

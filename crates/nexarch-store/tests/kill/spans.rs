@@ -1,10 +1,11 @@
-//! What the batches hold: a part of one large trace, and a trace of its own on an old day.
+//! What the batches hold: a part of one large trace, a trace of its own on an old day, and two that are linked with those of
+//! the batches before and behind.
 
 use std::{ops::Range, sync::Arc};
 
 use nexarch_core::{
     ids::{SpanId, TraceId},
-    span::{Kind, Resource, Scope, Span, Status, Value},
+    span::{Kind, Link, Resource, Scope, Span, Status, Value},
 };
 
 /// Midnight of a day in 2025, nanoseconds since the Unix epoch.
@@ -32,7 +33,7 @@ pub(crate) fn large(batches: u64) -> Vec<Span> {
 /// All spans of some batches of the tenant that stays.
 pub(crate) fn kept(batches: Range<u64>) -> Vec<Span> {
     let mut spans = large(batches.end).split_off(large(batches.start).len());
-    spans.extend(batches.map(|batch| old("kept", batch)));
+    spans.extend(batches.flat_map(|batch| [old("kept", batch), sent(batch), taken(batch)]));
     spans
 }
 
@@ -59,6 +60,31 @@ fn part(nth: u64) -> Span {
         end_ns: Some(start_ns + 1_000_000 * (nth % 50 + 1)),
         ..old("kept", nth)
     }
+}
+
+/// A message of a batch. Nobody names its queue, so its own trace has to be told who takes it.
+fn sent(batch: u64) -> Span {
+    message(2, batch, Kind::Producer, "shop")
+}
+
+/// Takes messages of its own batch and of those beside it.
+fn taken(batch: u64) -> Span {
+    let beside = batch.saturating_sub(1)..=batch + 1;
+    let link = |batch| Link {
+        trace_id: sent(batch).trace_id,
+        span_id: sent(batch).span_id,
+        trace_state: "".into(),
+        flags: 0,
+        attributes: Vec::new(),
+    };
+    Span { links: beside.map(link).collect(), ..message(3, batch, Kind::Consumer, "stock") }
+}
+
+fn message(half: u128, batch: u64, kind: Kind, name: &str) -> Span {
+    let start_ns = BASE_NS + batch * MINUTE_NS + u64::try_from(half).expect("a small number") * 1_000_000;
+    let trace_id = TraceId::from_bytes((u128::from(batch + 1) << 64 | half).to_be_bytes()).expect("not zero");
+    let resource = service(name);
+    Span { trace_id, kind, resource, start_ns, end_ns: Some(start_ns + 500_000), ..old("kept", batch) }
 }
 
 /// A trace of its own on a day that is older than the retention, another one for each batch.

@@ -12,7 +12,7 @@ use nexarch_core::{
     rollup::Rollup,
     window::{Window, WindowView},
 };
-use nexarch_store::{DROPPED_UPDATES, LATE, Scope, UNREADABLE};
+use nexarch_store::{DROPPED_UPDATES, LATE, Scope, UNFOLLOWED_LINKS, UNREADABLE};
 use serde::Serialize;
 
 use super::{caller::caller, error::ApiError, openapi::WindowParams, params::Params};
@@ -64,6 +64,9 @@ pub(super) struct SinceCreation {
     late: u64,
     /// Better versions of spans of which the 16 versions that are kept at most were stored already.
     dropped_updates: u64,
+    /// Pairs of traces whose links are not followed when spans come for one of the two later: more than 1,024 traces link into
+    /// one, or one into as many.
+    unfollowed_links: u64,
     /// How often stored spans were found to be damaged and passed over.
     unreadable: u64,
     /// Spans that were refused.
@@ -136,6 +139,7 @@ pub(super) async fn diagnostics(
             duplicates: totals.duplicates,
             late: kept.count(LATE),
             dropped_updates: kept.count(DROPPED_UPDATES),
+            unfollowed_links: kept.count(UNFOLLOWED_LINKS),
             unreadable: kept.count(UNREADABLE),
             rejected,
             odd: counts,

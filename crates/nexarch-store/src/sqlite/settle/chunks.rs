@@ -38,6 +38,10 @@ pub(super) struct Chunks {
     pub(super) indexed: bool,
     /// Some previews are left for the next round, for which this one had no room.
     pub(super) left: bool,
+    /// See [`Waiting`].
+    pub(super) wakes: u64,
+    /// See [`Waiting`].
+    pub(super) turns: u64,
 }
 
 /// A chunk that is to be settled.
@@ -109,8 +113,8 @@ impl Chunks {
                 left = true;
             }
         }
-        let Waiting { trace, key, settled: count, indexed } = *waiting;
-        Self { trace, key, now, settled: all, gone, count, indexed, left }
+        let Waiting { trace, key, settled: count, indexed, wakes, turns } = *waiting;
+        Self { trace, key, now, settled: all, gone, count, indexed, left, wakes, turns }
     }
 
     /// Rows that are to be settled.
@@ -123,10 +127,15 @@ impl Chunks {
         self.now.values().map(|now| now.fresh).sum()
     }
 
-    /// How many spans are held in memory to settle it; it is settled alone when it is not settled as a whole.
+    /// How many spans are held in memory to settle it; it is settled alone when it is not settled as a whole, so one without
+    /// spans, which only others link to, counts, too.
     fn size(&self, most: u64) -> u64 {
         let settled = self.settled.values().map(|(_, spans)| spans).sum::<u64>();
-        if Form::of_trace(self.count, most) == Form::Whole { settled + self.rows() } else { u64::MAX }
+        if Form::of_trace(self.count, most) == Form::Whole {
+            (settled + self.rows()).max(1)
+        } else {
+            u64::MAX
+        }
     }
 }
 

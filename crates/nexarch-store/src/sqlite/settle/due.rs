@@ -46,12 +46,12 @@ const TENANT_SINCE: &str = "
 
 /// The traces of tenant ?1 that began to wait by ?2, the longest waiting first.
 pub(in super::super) const TRACES_SINCE: &str = "
-    SELECT l.trace, l.settled, l.indexed FROM large_trace l INDEXED BY large_trace_due
+    SELECT l.trace, l.settled, l.indexed, l.wakes, l.turns FROM large_trace l INDEXED BY large_trace_due
     WHERE l.tenant = ?1 AND l.due_us IS NOT NULL AND l.since_us <= ?2 ORDER BY l.due_us LIMIT ?3";
 
 /// The traces of tenant ?1 that are due by ?2, the longest waiting first.
 pub(in super::super) const TRACES_DUE: &str = "
-    SELECT l.trace, l.settled, l.indexed FROM large_trace l INDEXED BY large_trace_due
+    SELECT l.trace, l.settled, l.indexed, l.wakes, l.turns FROM large_trace l INDEXED BY large_trace_due
     WHERE l.tenant = ?1 AND l.due_us <= ?2 ORDER BY l.due_us LIMIT ?3";
 
 /// A trace that is due.
@@ -63,6 +63,10 @@ pub(super) struct Waiting {
     pub(super) settled: u64,
     /// Too large to be loaded by appends.
     pub(super) indexed: bool,
+    /// Not 0: it has links, or is linked; grows when something comes for an other end.
+    pub(super) wakes: u64,
+    /// How often it was written by a settling.
+    pub(super) turns: u64,
 }
 
 impl Sqlite {
@@ -128,8 +132,14 @@ impl Sqlite {
         let rows = query.fetch_all(read).await.map_err(failed)?;
         let waiting = |row: &sqlx::sqlite::SqliteRow| {
             let trace = trace_of(row.try_get(0).map_err(failed)?)?;
-            let indexed = row.try_get(2).map_err(failed)?;
-            Ok(Waiting { trace, key: trace_key(self.seed, trace), settled: unsigned(row, 1)?, indexed })
+            Ok(Waiting {
+                trace,
+                key: trace_key(self.seed, trace),
+                settled: unsigned(row, 1)?,
+                indexed: row.try_get(2).map_err(failed)?,
+                wakes: unsigned(row, 3)?,
+                turns: unsigned(row, 4)?,
+            })
         };
         rows.iter().map(waiting).collect()
     }

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     Error,
     chunk::{self, Seeded},
-    plan::{Distinct, Unsettled},
+    plan::{Distinct, Linked, Unsettled},
 };
 
 /// Blocks read before they are decoded: about a megabyte.
@@ -154,7 +154,9 @@ impl Loaded {
 
     fn finish(self) -> Unsettled {
         let Self { part, previews, settled, .. } = self;
+        let linked = || Linked { trace: part.trace, before: Vec::new(), after: Vec::new() };
         Unsettled {
+            linked: part.linked.then(linked),
             settled: settled.into_facts(),
             before: part.before,
             // By place, which is the order of storing.

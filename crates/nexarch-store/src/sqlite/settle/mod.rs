@@ -10,6 +10,7 @@
 
 mod chunks;
 mod due;
+mod ends;
 mod load;
 mod parts;
 mod write;
@@ -23,8 +24,9 @@ use super::{
     rollup,
     versions::signed,
 };
-use crate::{Error, Settling, Versions};
+use crate::{Error, Settling, Versions, plan::Unsettled};
 use chunks::Chunks;
+use ends::Ends;
 
 #[cfg(test)]
 pub(super) use {
@@ -52,6 +54,8 @@ pub(super) struct Due {
 pub(super) struct Read {
     batch: Vec<Chunks>,
     blobs: Vec<(u32, Vec<u8>)>,
+    /// What becomes of the ends of traces with links.
+    ends: Vec<Ends>,
     /// Chunks that could not be read.
     damaged: u64,
 }
@@ -133,17 +137,18 @@ impl Sqlite {
         let mut read = self.readers.begin().await.map_err(failed)?;
         let waiting = self.waiting(&mut read, due, traces).await?;
         let batch = self.gather(&mut read, due.tenant, &waiting).await?;
-        let (mut delta, mut damaged) = (Delta::default(), 0);
+        let (mut delta, mut ends, mut damaged) = (Delta::default(), Vec::new(), 0);
         for parts in parts::loads(&batch, most) {
             let (unsettled, unreadable) = load::load(&mut read, due.tenant, parts).await?;
             damaged += unreadable;
-            delta = compute(move || {
-                for part in unsettled {
-                    delta.add(&part.settle(most));
-                }
-                Ok(delta)
-            })
-            .await?;
+            let (mut linked, alone): (Vec<_>, Vec<_>) =
+                unsettled.into_iter().partition(|part| part.linked.is_some());
+            delta = settled(delta, alone, most).await?;
+            while !linked.is_empty() {
+                let mut page = linked.split_off(linked.len().saturating_sub(ends::PAGE));
+                ends.extend(self.tell(&mut read, due.tenant, &mut page).await?);
+                delta = settled(delta, page, most).await?;
+            }
         }
         drop(read);
         let encode = move || {
@@ -151,14 +156,14 @@ impl Sqlite {
             let blobs = delta.encode().into_iter();
             blobs.map(|(minute, blob)| Ok((minute, rollup::pack(blob)?))).collect::<Result<Vec<_>, Error>>()
         };
-        Ok(Read { batch, blobs: compute(encode).await?, damaged })
+        Ok(Read { batch, blobs: compute(encode).await?, ends, damaged })
     }
 
     /// Puts it in the place of their previews.
     pub(super) async fn write_traces(&self, due: &Due, read: Read) -> Result<Written, Error> {
-        let Read { batch, blobs, damaged } = read;
+        let Read { batch, blobs, ends, damaged } = read;
         let mut tx = self.begin().await?;
-        let outcome = self.replace(&mut tx, due, &batch, blobs, damaged).await;
+        let outcome = self.replace(&mut tx, due, &batch, (blobs, ends), damaged).await;
         if matches!(outcome, Ok(Written::Overtaken)) {
             // Dropped without an end: what was deleted in it comes back.
             return outcome;
@@ -189,6 +194,17 @@ impl Sqlite {
         .map_err(failed);
         tx.finish(outcome.map(drop)).await
     }
+}
+
+/// Adds what settling some parts changes.
+async fn settled(mut delta: Delta, parts: Vec<Unsettled>, most: u64) -> Result<Delta, Error> {
+    compute(move || {
+        for part in parts {
+            delta.add(&part.settle(most));
+        }
+        Ok(delta)
+    })
+    .await
 }
 
 impl Settling {

@@ -20,6 +20,8 @@ pub(super) struct Part {
     /// In the order of storing.
     pub(super) now: Vec<Place>,
     pub(super) after: Form,
+    /// It is a whole trace with links.
+    pub(super) linked: bool,
 }
 
 /// The parts of traces, in groups that are held in memory together: those of one trace one by one, those of several, each
@@ -34,10 +36,12 @@ pub(super) fn loads(batch: &[Chunks], most: u64) -> Vec<Vec<Part>> {
 impl Chunks {
     /// The whole trace is one part as long as it contributes as a whole; then each hour is.
     fn parts(&self, most: u64) -> Vec<Part> {
-        if self.now.is_empty() {
+        let whole = Form::of_trace(self.count, most) == Form::Whole;
+        let linked = self.wakes > 0 && whole;
+        if self.now.is_empty() && (!linked || self.settled.is_empty()) {
             return Vec::new();
         }
-        if Form::of_trace(self.count, most) == Form::Whole {
+        if whole {
             return vec![Part {
                 trace: self.trace,
                 settled: self.settled.keys().copied().collect(),
@@ -45,6 +49,7 @@ impl Chunks {
                 before: Form::Whole,
                 now: self.now.keys().copied().collect(),
                 after: Form::of_trace(self.count + self.fresh(), most),
+                linked,
             }];
         }
         let mut hours: HashMap<u64, Vec<(Place, Now)>> = HashMap::new();
@@ -71,6 +76,7 @@ impl Chunks {
             before: form,
             now: now.iter().map(|(place, _)| *place).collect(),
             after: Form::of_hour(before + fresh, most),
+            linked: false,
         }
     }
 }
