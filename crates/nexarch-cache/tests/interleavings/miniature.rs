@@ -42,7 +42,7 @@ pub struct Miniature {
     database: Mutex<u64>,
     mirror: Mutex<Arc<Mirror>>,
     pub memory: Mutex<Option<Value>>,
-    pub flights: Flights<u8, Arc<Landing>>,
+    pub(crate) flights: Flights<u8, Arc<Landing>>,
     pub acknowledged: AtomicU64,
     computing: AtomicU64,
 }
@@ -96,7 +96,7 @@ impl Miniature {
         })
     }
 
-    pub fn mirror(&self) -> Arc<Mirror> {
+    pub(crate) fn mirror(&self) -> Arc<Mirror> {
         self.mirror.lock().unwrap().clone()
     }
 
@@ -196,7 +196,7 @@ impl Miniature {
         }
     }
 
-    pub fn take_turn(&self, ticket: &Ticket<Arc<Landing>>, needed: Fence) -> Value {
+    pub(crate) fn take_turn(&self, ticket: &Ticket<Arc<Landing>>, needed: Fence) -> Value {
         ticket.handle.started.wait();
         let early = match self.mistake {
             Mistake::FenceOnArrival => Some(needed),

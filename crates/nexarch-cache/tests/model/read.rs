@@ -71,6 +71,7 @@ pub enum Ask {
     Failed,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each is asked for by itself")]
 #[derive(Clone, Debug, Hash)]
 pub struct Reader {
     pub spec: Spec,
