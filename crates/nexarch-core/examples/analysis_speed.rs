@@ -6,6 +6,7 @@ use std::{hint::black_box, time::Instant};
 use nexarch_core::{
     analysis::{
         Analysis, Options,
+        sample::Budget,
         structure::{Components, Cuts, Dominators, Net, Reach, betweenness, cycles, page_rank},
     },
     facts::Facts,
@@ -86,6 +87,7 @@ fn main() {
         last_updated_us: 0,
         stored_ns: None,
         latency_objective_ms: 1000.0,
+        regressed: None,
     };
     let sample = traces(500, 10, 4);
     let cells = rollup(&sample);
@@ -98,6 +100,13 @@ fn main() {
     println!("{} nodes, {} edges", map.total_nodes, map.total_edges);
     measure("graph::build alone", 20, || nexarch_core::graph::build(&cells, None));
     measure("analysis of the graph", 20, || of(&[]));
+    let answer = &sample[..Budget::ANSWER.traces];
+    measure("analysis of the graph and of the traces of an answer", 20, || of(answer));
+    measure("map with layout, bottlenecks and critical paths of those", 10, || {
+        let traces = answer.iter().map(Vec::as_slice);
+        Analysis::of(&cells, traces, &context, Options::default()).architecture_map()
+    });
+    measure("map with layout alone", 10, || architecture_map(&cells, &context));
     measure("analysis of the graph and 2,000 traces (42,000 spans)", 10, || of(&sample));
     let analysis = Analysis::of(&cells, [], &context, Options::default());
     measure("dependencies (centrality)", 20, || analysis.dependencies());

@@ -86,6 +86,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         last_updated_us: 0,
         stored_ns: None,
         latency_objective_ms: 1000.0,
+        regressed: None,
     };
     let map = timed("map with layout", || architecture_map(&rollup, &context));
     println!("{} nodes, {} edges", map.nodes.len(), map.edges.len());

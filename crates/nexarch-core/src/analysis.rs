@@ -13,25 +13,27 @@ mod answers;
 pub mod derived;
 mod issue;
 mod rules;
+pub mod saturation;
 pub mod structure;
 mod traces;
 
 use rustc_hash::FxHashMap;
 
 pub use answers::{
-    Amplification, Bottleneck, Bottlenecks, Bridge, CriticalPath, CycleView, Dependencies, DependencyNode,
-    HealthAnswer, Issues, PathStep, Sampled, Scores, ServiceHealth, UnstableEdge,
+    Amplification, Bottleneck, Bottlenecks, Bridge, Company, CriticalPath, CycleView, Dependencies,
+    DependencyNode, Frame, HealthAnswer, Issues, PathStep, Sampled, Scores, ServiceHealth, UnstableEdge,
 };
 pub use issue::{Issue, IssueKind, NotChecked, Severity};
-pub use traces::Sample;
+pub use traces::sample;
 pub(crate) use traces::{critical_path, self_time};
 
 use crate::{
     facts::Facts,
-    graph::{Edge, Graph, NodeType, build},
+    graph::{ArchitectureMap, Edge, Graph, Inferred, NodeType, build, map_of},
     rollup::{Cell, Key, Rollup, Table},
     view::Context,
 };
+use saturation::Knees;
 use structure::{Components, Cuts, Cycle, Dominators, Net, Reach};
 use traces::{Observer, Totals};
 
@@ -58,6 +60,7 @@ impl Default for Options {
 ///     last_updated_us: 0,
 ///     stored_ns: None,
 ///     latency_objective_ms: 1000.0,
+///     regressed: None,
 /// };
 /// let nothing = Analysis::of(&Rollup::default(), [], &context, Options::default());
 /// assert!(nothing.issues().issues.is_empty());
@@ -85,7 +88,19 @@ pub struct Analysis<'a> {
     table: Table,
     /// Entry requests of the window.
     entries: Cell,
+    /// What the traces are a sample of; `None` when they are all.
+    drawn_of: Option<DrawnOf>,
+    knees: Knees,
     issues: Vec<Issue>,
+}
+
+/// What the traces of an analysis are a sample of.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct DrawnOf {
+    /// Traces of the hours that were looked at, as the sample tells.
+    pub traces: f64,
+    /// Hours with traces that were looked at.
+    pub hours: u64,
 }
 
 impl<'a> Analysis<'a> {
@@ -98,6 +113,9 @@ impl<'a> Analysis<'a> {
     ) -> Self {
         let graph = build(rollup, context.environment);
         let mut observer = Observer::new(rollup, &graph);
+        // What has a bound keeps what comes first.
+        let mut traces: Vec<&[Facts]> = traces.into_iter().collect();
+        traces.sort_by_key(|trace| trace.first().map(|span| span.trace_id));
         traces.into_iter().for_each(|trace| observer.trace(trace));
         let (totals, table) = observer.finish();
         let net = calls_between(&graph);
@@ -112,6 +130,8 @@ impl<'a> Analysis<'a> {
             operations: operations_of(rollup, &graph),
             path_share: path_share(&totals, graph.nodes.len()),
             entries: entry_requests(rollup, context),
+            drawn_of: None,
+            knees: Knees::new(),
             issues: Vec::new(),
             context: *context,
             options,
@@ -124,6 +144,29 @@ impl<'a> Analysis<'a> {
         };
         analysis.issues = rules::apply(&analysis);
         analysis
+    }
+
+    /// The same, saying that its traces are a sample.
+    #[must_use]
+    pub fn drawn_of(self, all: DrawnOf) -> Self {
+        Self { drawn_of: Some(all), ..self }
+    }
+
+    /// The same with knees of its services ([`saturation::knees`]).
+    #[must_use]
+    pub fn with_knees(self, knees: Knees) -> Self {
+        Self { knees, ..self }
+    }
+
+    /// The architecture map, with bottlenecks and critical paths.
+    pub fn architecture_map(&self) -> ArchitectureMap {
+        let (bottlenecks, critical_paths) = self.on_map();
+        ArchitectureMap {
+            bottlenecks,
+            critical_paths,
+            sample: self.sampled(),
+            ..map_of(&self.graph, &self.context)
+        }
     }
 
     /// Mean number of other nodes that a node depends on, directly or not, 0…N−1; without whoever calls from outside.
@@ -164,6 +207,16 @@ impl<'a> Analysis<'a> {
     /// Calls by pair of nodes: several protocols are one.
     fn pairs(&self) -> impl Iterator<Item = Pair<'_>> {
         self.graph.edges.chunk_by(|a, b| (a.source, a.target) == (b.source, b.target)).map(Pair)
+    }
+
+    /// A sentence on how calls are known that were not seen from both sides; empty for others.
+    fn how_known(&self, ends: (usize, usize)) -> String {
+        let edges = self.graph.edges.iter().filter(|edge| (edge.source, edge.target) == ends);
+        let how: Option<Vec<Inferred>> = edges.map(|edge| edge.inferred).collect();
+        match how.as_deref() {
+            Some([first, ..]) => format!(" These calls are {}.", first.in_words()),
+            _ => String::new(),
+        }
     }
 
     /// Share of the entry requests of the sample that pass a node; `None` without traces.

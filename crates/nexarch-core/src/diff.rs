@@ -25,6 +25,8 @@ use matched::{Edges, Found, Nodes, Operations};
 pub const ALPHA: f64 = 0.05;
 /// Entries listed of each kind, the most important first.
 const LISTED: usize = 500;
+/// Parts listed of which nothing can be said.
+const LISTED_TOO_FEW: usize = 100;
 
 const OVERLAP: &str = "the two windows overlap: what both hold would be compared with itself";
 
@@ -37,9 +39,11 @@ pub enum Change {
     New,
     /// Only in the base.
     Gone,
-    /// In both, and it fails more often or takes longer.
+    /// In both, and it fails more often or takes longer, and none of these the other way.
     Worse,
-    /// In both, and it fails less often or takes less time, and neither the other way.
+    /// In both, and it is worse in one way and better in another: failures, median and p95 move apart.
+    Mixed,
+    /// In both, and it fails less often or takes less time, and none of these the other way.
     Better,
 }
 
@@ -94,6 +98,25 @@ pub struct Comparison {
     pub alpha: f64,
     /// Why nothing was tested, if so.
     pub untested: Option<&'static str>,
+    /// Parts on both sides of whose durations nothing can be said, because a side has fewer than 10; the busiest first, up
+    /// to 100.
+    pub too_few: Vec<TooFew>,
+    /// Number of all of them.
+    pub too_few_parts: usize,
+}
+
+/// A part with too few durations to compare them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct TooFew {
+    /// `node`, `edge` or `operation`.
+    pub part: &'static str,
+    /// Its id; of an edge those of both ends, of an operation that of its service with its name.
+    pub name: String,
+    /// Durations of the base.
+    pub base_durations: u64,
+    /// Durations of the head.
+    pub head_durations: u64,
 }
 
 /// A node that is new, gone or changed.
@@ -191,6 +214,19 @@ pub fn drift(base: Input<'_>, head: Input<'_>, sources: Sources, context: &Conte
         pairs
     });
     let tested = compare::correct(pairs.iter_mut().flatten());
+    let mut too_few = Vec::new();
+    if untested.is_none() {
+        let names = [("node", nodes.names()), ("edge", edges.names()), ("operation", operations.names())];
+        for ((part, names), pairs) in names.into_iter().zip(&pairs) {
+            too_few.extend(names.into_iter().zip(pairs).filter_map(|(name, pair)| {
+                let [base_durations, head_durations] = pair.too_few()?;
+                Some(TooFew { part, name, base_durations, head_durations })
+            }));
+        }
+    }
+    too_few.sort_by_key(|it| std::cmp::Reverse(it.base_durations.max(it.head_durations)));
+    let too_few_parts = too_few.len();
+    too_few.truncate(LISTED_TOO_FEW);
     let [of_nodes, of_edges, of_operations] = pairs;
     let side = |graph: &Graph, range: Range, total_operations| Side {
         window: range.into(),
@@ -207,6 +243,8 @@ pub fn drift(base: Input<'_>, head: Input<'_>, sources: Sources, context: &Conte
             significant: tested.significant,
             alpha: ALPHA,
             untested,
+            too_few,
+            too_few_parts,
         },
         nodes: nodes.describe(of_nodes, seconds),
         edges: edges.describe(of_edges, seconds),
@@ -220,7 +258,7 @@ pub fn drift(base: Input<'_>, head: Input<'_>, sources: Sources, context: &Conte
     drift
 }
 
-/// New and gone ones first, then what got worse, then what got better; in each the busiest first. Returns how many are
+/// New and gone ones first, then what got worse, what is mixed, what got better; in each the busiest first. Returns how many are
 /// left out.
 fn rank<T>(list: &mut Vec<T>, drift: impl Fn(&T) -> &PartDrift) -> usize {
     let calls = |part: &PartDrift| {

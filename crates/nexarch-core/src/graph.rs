@@ -9,7 +9,7 @@ mod caps;
 mod carried;
 mod find;
 mod flows;
-mod identity;
+pub(crate) mod identity;
 mod kind;
 mod map;
 mod resolve;
@@ -21,6 +21,7 @@ pub use carried::{Carried, MessageFlow};
 pub(crate) use find::Finder;
 pub use flows::MapFlow;
 pub use kind::NodeType;
+pub(crate) use map::map_of;
 pub use map::{
     ArchitectureMap, GraphStats, MapEdge, MapNode, NodeMetrics, Position, architecture_map, label,
 };
@@ -39,6 +40,16 @@ pub enum Inferred {
     Parent,
     /// From a name or an address that is a known service (R4).
     Address,
+}
+
+impl Inferred {
+    /// How the edge is known.
+    pub(crate) fn in_words(self) -> &'static str {
+        match self {
+            Self::Parent => "inferred from a span and its parent",
+            Self::Address => "inferred from a name or address",
+        }
+    }
 }
 
 /// A node with what is known of it.

@@ -24,6 +24,7 @@ pub mod otlp;
 pub mod overview;
 pub mod report;
 pub mod rollup;
+pub mod season;
 pub mod service_detail;
 pub mod services;
 pub mod span;

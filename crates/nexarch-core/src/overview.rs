@@ -61,8 +61,13 @@ pub struct Overview {
     pub window: WindowView,
 }
 
-/// The overview of a window.
+/// The overview of a window, of its cells alone.
 pub fn overview(rollup: &Rollup, context: &Context<'_>) -> Overview {
+    overview_of(rollup, &Analysis::of(rollup, [], context, Options::default()), context)
+}
+
+/// The overview of a window, with its analysis.
+pub fn overview_of(rollup: &Rollup, analysis: &Analysis<'_>, context: &Context<'_>) -> Overview {
     let mut services = 0;
     let mut spans: i64 = 0;
     let mut spans_elsewhere = false;
@@ -81,7 +86,7 @@ pub fn overview(rollup: &Rollup, context: &Context<'_>) -> Overview {
         }
     }
     let figures = Figures::of(&entries, context.range.seconds());
-    let health = Analysis::of(rollup, [], context, Options::default()).health();
+    let health = analysis.health();
     Overview {
         health_score: health.health_score,
         critical_issues: health.critical_issues,

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::{
-    analysis::{Analysis, Bottlenecks, Issues, Options, Severity},
+    analysis::{Analysis, Bottlenecks, Issues, Options, Severity, saturation::knees},
     diff::{Drift, Input, Sources, drift},
     export::{self, Format},
     facts::Facts,
-    graph::{ArchitectureMap, architecture_map},
+    graph::ArchitectureMap,
     ids::TraceId,
     infer::contributions,
     rollup::{Corrupt, Delta, Rollup},
@@ -65,12 +65,17 @@ impl Evidence {
         Range { name: "custom", minutes, grain: 1 }
     }
 
-    /// What its traces add up to.
-    pub fn rollup(&self) -> Result<Rollup, Corrupt> {
+    /// What its traces add up to, by minute.
+    fn cells(&self) -> Vec<(u32, Vec<u8>)> {
         let mut sum = Delta::default();
         contributions(&mut sum, &self.traces);
         sum.bound();
-        Rollup::fold(sum.encode().iter().map(|(minute, blob)| (*minute, &**blob)))
+        sum.encode()
+    }
+
+    /// What its traces add up to.
+    pub fn rollup(&self) -> Result<Rollup, Corrupt> {
+        fold(&self.cells())
     }
 
     fn context(&self, latency_objective_ms: f64) -> Context<'static> {
@@ -80,8 +85,17 @@ impl Evidence {
             last_updated_us: 0,
             stored_ns: self.oldest_ns.zip(self.newest_ns),
             latency_objective_ms,
+            regressed: None,
         }
     }
+}
+
+fn blobs(cells: &[(u32, Vec<u8>)]) -> impl Iterator<Item = (u32, &[u8])> {
+    cells.iter().map(|(minute, blob)| (*minute, &blob[..]))
+}
+
+fn fold(cells: &[(u32, Vec<u8>)]) -> Result<Rollup, Corrupt> {
+    Rollup::fold(blobs(cells))
 }
 
 /// What a set of spans says, and what differs from another one.
@@ -124,7 +138,8 @@ impl Report {
         baseline: Option<&Evidence>,
         latency_objective_ms: f64,
     ) -> Result<Self, Corrupt> {
-        let rollup = head.rollup()?;
+        let cells = head.cells();
+        let rollup = fold(&cells)?;
         let context = head.context(latency_objective_ms);
         let drift = match baseline {
             None => None,
@@ -136,13 +151,14 @@ impl Report {
                 Some(drift(side, head, Sources::TwoSets, &context))
             }
         };
-        let analysis = Analysis::of(&rollup, head.traces(), &context, Options::default());
+        let knees = knees(blobs(&cells), &context)?;
+        let analysis = Analysis::of(&rollup, head.traces(), &context, Options::default()).with_knees(knees);
         Ok(Self {
             findings: analysis.issues(),
             bottlenecks: analysis.bottlenecks(),
             spans: head.spans(),
             traces: head.trace_count(),
-            map: architecture_map(&rollup, &context),
+            map: analysis.architecture_map(),
             drift,
         })
     }

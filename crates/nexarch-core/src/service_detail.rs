@@ -154,7 +154,10 @@ pub fn service_detail(rollup: &Rollup, context: &Context<'_>, name: &str) -> Opt
         metrics: Figures::of(&requests, seconds),
         entry_metrics: Figures::of(&entries, seconds),
         span_count: nodes().fold(0, |sum, node| sum.saturating_add(node.spans)),
-        health_status: Health::of(&requests, context.latency_objective_ms),
+        health_status: nodes()
+            .map(|node| context.health(&node.id, &requests))
+            .max()
+            .unwrap_or(Health::Unknown),
         total_operations: operations.total,
         other_operations: operations.rest.as_ref().map(|rest| Figures::of(rest, seconds)),
         operations: operations.shown(seconds),
@@ -174,7 +177,7 @@ fn identity(graph: &Graph, at: usize, context: &Context<'_>) -> Identity {
         namespace: node.namespace.as_ref().map(ToString::to_string),
         environment: node.environment.as_ref().map(ToString::to_string),
         request_count: node.requests.calls(),
-        health_status: Health::of(&node.requests, context.latency_objective_ms),
+        health_status: context.health(&node.id, &node.requests),
         last_seen: node.last_seen.map(rfc3339),
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use crate::{
+    analysis::derived::apdex,
     graph::{Graph, Node, NodeType, build},
     rollup::Rollup,
     view::{Context, Figures, Health},
@@ -44,6 +45,9 @@ pub struct Service {
     pub p99_latency_ms: Option<f64>,
     /// Share of failures, 0…1; `null` without requests.
     pub error_rate: Option<f64>,
+    /// Apdex of its requests, 0…1: `(satisfied + tolerating/2)/total` with the latency objective and four times of it; `null`
+    /// when no duration is known.
+    pub apdex: Option<f64>,
     /// Ids of what it calls.
     pub dependencies: Vec<String>,
     /// Ids of what calls it.
@@ -100,9 +104,10 @@ fn service(
         p95_latency_ms: figures.p95_latency_ms,
         p99_latency_ms: figures.p99_latency_ms,
         error_rate: figures.error_rate,
+        apdex: apdex(&node.requests, context.latency_objective_ms),
         dependencies,
         dependents,
-        health_status: Health::of(&node.requests, context.latency_objective_ms),
+        health_status: context.health(&node.id, &node.requests),
         last_seen: node.last_seen.map(rfc3339),
     }
 }

@@ -12,6 +12,7 @@ mod ranks;
 pub use intervals::{QuantileRange, quantile_range};
 pub use normal::{ln_gamma, two_sided};
 pub use proportions::{Proportions, fisher, proportions};
+pub(crate) use ranks::SMALLEST_GROUP;
 pub use ranks::{Ranks, mann_whitney};
 
 /// Adjusted p-values ("q-values") by Benjamini and Hochberg, in the order given: calling those up to `a` significant

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use crate::{
     rollup::Cell,
+    season::Regressions,
     window::{Range, WindowView},
 };
 
@@ -21,6 +22,8 @@ pub struct Context<'a> {
     pub stored_ns: Option<(u64, u64)>,
     /// The tenant's latency objective, milliseconds.
     pub latency_objective_ms: f64,
+    /// What got worse lately, as the same hour of the weeks before tells; `None` where there are none.
+    pub regressed: Option<&'a Regressions>,
 }
 
 impl Context<'_> {
@@ -33,6 +36,14 @@ impl Context<'_> {
     /// `window` of an answer.
     pub fn window(&self) -> WindowView {
         self.range.into()
+    }
+
+    /// How a service does, by its requests and by what is usual for it.
+    pub fn health(&self, id: &str, requests: &Cell) -> Health {
+        match Health::of(requests, self.latency_objective_ms) {
+            Health::Healthy if self.regressed.is_some_and(|all| all.node(id).is_some()) => Health::Warning,
+            health => health,
+        }
     }
 
     /// Is this environment asked for?
@@ -102,7 +113,8 @@ pub enum Health {
     Unknown,
     /// Nothing to say.
     Healthy,
-    /// Over 5 % failed (at least 2), or the p95 is over twice the latency objective.
+    /// Over 5 % failed (at least 2), the p95 is over twice the latency objective, or the last hour was far worse than the
+    /// same hour of the weeks before.
     Warning,
     /// Over 10 % failed (at least 2).
     Critical,

@@ -23,7 +23,7 @@ use nexarch_core::{
     view::Context,
     window::Window,
 };
-use nexarch_store::{Batch, Options, Place, Role, Store};
+use nexarch_store::{Batch, Budget, Options, Place, Role, Store};
 use tokio::time::Instant;
 
 /// Begin of an hour in 2025, nanoseconds since the Unix epoch.
@@ -95,7 +95,7 @@ async fn measure(
     spans: usize,
     what: &str,
 ) -> Result<(), Box<dyn Error>> {
-    let (mut whole, mut reads, mut blobs) = (Vec::new(), Vec::new(), 0);
+    let (mut whole, mut reads, mut samples, mut blobs) = (Vec::new(), Vec::new(), Vec::new(), 0);
     for _ in 0..READS {
         let started = Instant::now();
         let mut snapshot = store.snapshot(tenant).await?;
@@ -109,20 +109,31 @@ async fn measure(
             last_updated_us: snapshot.updated_us(),
             stored_ns: snapshot.oldest_ns().zip(snapshot.newest_ns()),
             latency_objective_ms: 1_000.0,
+            regressed: None,
         };
         let figures = overview(&rollup, &context);
         whole.push(seconds(started) * 1e3);
         assert!(usize::try_from(figures.total_spans)? + 10 * SPANS_PER_TRACE > spans, "{figures:?}");
         blobs = cells.blobs.len();
+        let started = Instant::now();
+        let sampled = snapshot.sample(asked.minutes, Budget::ANSWER).await?;
+        samples.push(seconds(started) * 1e3);
+        assert!(
+            sampled.traces.len() >= Budget::ANSWER.traces.min(spans / SPANS_PER_TRACE / 2),
+            "{sampled:?}"
+        );
     }
     whole.sort_by(f64::total_cmp);
     reads.sort_by(f64::total_cmp);
+    samples.sort_by(f64::total_cmp);
     println!(
-        "{spans} spans, {what}: overview of 24 h {:.2} ms ({:.2} to {:.2}), of that reading {:.2} ms; {blobs} blobs",
+        "{spans} spans, {what}: overview of 24 h {:.2} ms ({:.2} to {:.2}), of that reading {:.2} ms; {blobs} blobs; \
+         sampled traces read in {:.2} ms",
         whole[READS / 2],
         whole[0],
         whole[READS - 1],
         reads[READS / 2],
+        samples[READS / 2],
     );
     Ok(())
 }

@@ -7,6 +7,7 @@ mod chunk;
 mod error;
 mod options;
 mod plan;
+mod sampled;
 mod search;
 mod settling;
 mod sqlite;
@@ -28,7 +29,9 @@ use nexarch_core::{
 
 pub use batch::{Appended, Batch, Totals};
 pub use error::{Error, OpenError};
+pub use nexarch_core::analysis::sample::Budget;
 pub use options::{Options, Role};
+pub use sampled::Sampled;
 pub use search::{FactsFit, Found, FoundTrace, Place as SearchPlace, Search, SpanFits};
 pub use settling::{DROPPED_UPDATES, Diagnostics, LATE, Settling, UNFOLLOWED_LINKS, UNREADABLE};
 pub use sqlite::PAGE_BYTES;
@@ -206,6 +209,10 @@ pub trait Snapshot: Send {
     /// One page of the traces with a span that fits, newest first. Reads a bounded number of spans, so a page may be short
     /// of traces and not the last.
     async fn search(&mut self, search: Search) -> Result<Found, Error>;
+    /// Whole traces whose entry starts in a range of minutes since the Unix epoch, as many as `budget` allows, each
+    /// weighed by how many it stands for. Which ones does not depend on the order in which spans came, and nothing else
+    /// is read. Of a window of more than a day hours in even distances are looked at.
+    async fn sample(&mut self, range: Minutes, budget: Budget) -> Result<Sampled, Error>;
     /// Counts of what its senders should know.
     async fn diagnostics(&mut self) -> Result<Diagnostics, Error>;
     /// Totals since the tenant was created.

@@ -3,6 +3,7 @@
 //! A [`View`] is a route with its parameters; [`View::key`] is its canonical text, [`compute`] its answer from one
 //! snapshot of the store.
 
+mod gather;
 mod render;
 
 use std::{fmt, time::Duration};

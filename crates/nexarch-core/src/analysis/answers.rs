@@ -6,8 +6,10 @@ mod health;
 
 use serde::Serialize;
 
-pub use bottlenecks::{Bottleneck, Bottlenecks, CriticalPath, PathStep};
-pub use dependencies::{Amplification, Bridge, CycleView, Dependencies, DependencyNode, UnstableEdge};
+pub use bottlenecks::{Bottleneck, Bottlenecks, CriticalPath, Frame, PathStep};
+pub use dependencies::{
+    Amplification, Bridge, Company, CycleView, Dependencies, DependencyNode, UnstableEdge,
+};
 pub use health::{HealthAnswer, Scores, ServiceHealth};
 
 use super::{Analysis, Issue, NotChecked, Severity, rules};
@@ -17,7 +19,7 @@ use crate::window::WindowView;
 const LISTED: usize = 500;
 
 /// How many traces an answer rests on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Sampled {
     /// Traces looked at as a whole.
@@ -26,6 +28,12 @@ pub struct Sampled {
     pub spans: u64,
     /// Their entry requests.
     pub entry_requests: u64,
+    /// About how many traces the hours have that were looked at; absent when all traces were.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub of_traces: Option<u64>,
+    /// Hours with traces that were looked at: of a long window some, in even distances.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hours: Option<u64>,
 }
 
 /// The answer of `architecture/issues`.
@@ -65,7 +73,15 @@ impl Analysis<'_> {
         }
     }
 
-    fn sampled(&self) -> Sampled {
-        Sampled { traces: self.totals.traces, spans: self.totals.spans, entry_requests: self.totals.entries }
+    pub(super) fn sampled(&self) -> Sampled {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count; saturates")]
+        let of_traces = self.drawn_of.map(|all| all.traces.round() as u64);
+        Sampled {
+            traces: self.totals.traces,
+            spans: self.totals.spans,
+            entry_requests: self.totals.entries,
+            of_traces,
+            hours: self.drawn_of.map(|all| all.hours),
+        }
     }
 }

@@ -12,7 +12,7 @@ use crate::view::ratio;
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum IssueKind {
-    /// Calls that take longer than the latency objective.
+    /// Calls that take longer than the latency objective, or than is usual for them.
     HighLatencyEdge,
     /// A part that fails often.
     HighErrorRate,
@@ -95,7 +95,7 @@ pub struct Issue {
     pub affected_requests: u64,
     /// A trace that shows it, 32 hex digits; `null` when it is in no single trace.
     pub example_trace_id: Option<String>,
-    /// `n/(n+30)` for n observations, 0…1.
+    /// `n/(n+30) · (1 − q)` for n observations, 0…1; q is the adjusted p-value where a test decided, else 0.
     pub confidence: f64,
 }
 
@@ -131,6 +131,12 @@ impl Issue {
             example_trace_id: None,
             confidence: ratio(Some(observed as f64 / (observed as f64 + 30.0))).unwrap_or(0.0),
         }
+    }
+
+    /// The same on a test with this adjusted p-value: the confidence is `n/(n+30) · (1 − q)`.
+    pub(super) fn doubted(self, q_value: f64) -> Self {
+        let confidence = ratio(Some(self.confidence * (1.0 - q_value))).unwrap_or(0.0);
+        Self { confidence, ..self }
     }
 
     pub(super) fn titled(self, title: String, description: String) -> Self {

@@ -1,11 +1,13 @@
 //! Systems with one planted fault: its detector finds it, and no other finds anything.
 
+mod more;
 mod plant;
 mod set;
 
 use plant::{Shot, analyse, shots};
 
 use super::*;
+use crate::view::Health;
 
 /// Type and affected nodes of all findings that are more than notes.
 fn found(traces: &[Shot]) -> Vec<(IssueKind, Vec<String>)> {
@@ -37,7 +39,10 @@ fn a_healthy_system_has_no_findings() {
     });
     let issues = analyse(&traces, Analysis::issues);
     assert_eq!(issues.issues, []);
-    assert_eq!(issues.sample, Sampled { traces: 60, spans: 240, entry_requests: 60 });
+    assert_eq!(
+        issues.sample,
+        Sampled { traces: 60, spans: 240, entry_requests: 60, of_traces: None, hours: None }
+    );
     let kinds: Vec<IssueKind> = issues.not_checked.iter().map(|not| not.kind).collect();
     assert_eq!(kinds, [IssueKind::GodService], "four services are too few");
     let health = analyse(&traces, Analysis::health);

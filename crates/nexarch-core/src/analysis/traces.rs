@@ -1,8 +1,10 @@
 //! What whole traces show beyond the sums of rollups. All sums are integers, so the order of traces cannot matter.
 
+mod company;
+mod flame;
 mod path;
 mod repeats;
-mod sample;
+pub mod sample;
 #[cfg(test)]
 mod tests;
 mod totals;
@@ -11,9 +13,8 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 pub(crate) use path::{critical_path, depths, self_time};
 pub(crate) use repeats::{Access, access, pattern, repeats};
-pub use sample::Sample;
 use totals::Passing;
-pub(crate) use totals::{Example, FanOut, Hop, Loop, Route, Totals, quantile};
+pub(crate) use totals::{Example, FanOut, Hop, Loop, Route, Together, Totals, quantile, weighted_quantile};
 
 use crate::{
     facts::Facts,
@@ -61,6 +62,7 @@ impl<'a> Observer<'a> {
         let view = View::of(self, &tree);
         self.totals.traces += 1;
         self.totals.spans += tree.spans.len() as u64;
+        self.company(&tree, &view);
         self.entries(&tree, &view);
         self.requests(&tree, &view);
         self.loops(&tree, &view);
@@ -106,9 +108,10 @@ impl<'a> Observer<'a> {
         }
         let failed = tree.spans[top].error;
         for (node, bad) in passed {
-            let passing = &mut self.totals.passing[node];
-            passing.weight += u64::from(tree.spans[top].weight);
-            passing.outcomes[usize::from(bad)][usize::from(failed)] += 1;
+            let (passing, weight) = (&mut self.totals.passing[node], u64::from(tree.spans[top].weight));
+            passing.count += 1;
+            passing.weight += weight;
+            passing.outcomes[usize::from(bad)][usize::from(failed)] += weight;
         }
     }
 
@@ -129,7 +132,7 @@ impl<'a> Observer<'a> {
         }
         chain.reverse();
         let route = self.totals.routes.entry(key).or_default();
-        route.depths.push(depth[end]);
+        route.depths.push((depth[end], tree.spans[end].weight));
         let example = Example::new(u64::from(depth[end]), tree.spans[end].trace_id);
         if route.deepest.0.offer(example) {
             route.deepest.1 = chain;
@@ -141,22 +144,28 @@ impl<'a> Observer<'a> {
         let weight = u128::from(tree.spans[top].weight);
         let (from, to) = tree.times[top];
         let mut own: FxHashMap<(usize, u32), u64> = FxHashMap::default();
+        let route = self.totals.routes.entry(key).or_default();
+        route.flame.entry(key);
+        let mut frames = FxHashMap::from_iter([(top, 0)]);
         for segment in critical_path(tree, top) {
+            let mut frame = route.flame.of_span(tree, view, segment.span, &mut frames);
             // A call that nothing answered is the callee's time, for nobody else tells of it.
             if let Some(node) = view.callee[segment.span].or(view.place[segment.span]) {
-                *own.entry((node, view.name[segment.span])).or_default() += segment.to - segment.from;
+                let step = (node, view.name[segment.span]);
+                frame = route.flame.below(frame, step);
+                *own.entry(step).or_default() += segment.to - segment.from;
             }
+            route.flame.add(frame, weight * u128::from(segment.to - segment.from));
         }
         self.totals.root_ns += weight * u128::from(to - from);
-        let route = self.totals.routes.entry(key).or_default();
         route.root_ns += weight * u128::from(to - from);
-        route.durations.push(to - from);
+        route.durations.push((to - from, tree.spans[top].weight));
         route.slowest.offer(Example::new(to - from, tree.spans[top].trace_id));
         for (step, ns) in own {
             *route.steps.entry(step).or_default() += weight * u128::from(ns);
             let on_path = self.totals.path.entry(step).or_default();
             on_path.weighted_ns += weight * u128::from(ns);
-            on_path.samples.push(ns);
+            on_path.samples.push((ns, tree.spans[top].weight));
         }
     }
 
@@ -188,8 +197,10 @@ impl<'a> Observer<'a> {
                 let (callees, calls) = called.get(&span).map_or((0, 0), |(set, calls)| (set.len(), *calls));
                 let callees = u32::try_from(callees).unwrap_or(u32::MAX);
                 let fan = self.totals.fan_out.entry((at, view.name[span])).or_default();
-                fan.callees.push(callees);
-                fan.calls.push(calls);
+                let weight = tree.spans[span].weight;
+                fan.callees.push((callees, weight));
+                fan.calls.push((calls, weight));
+                fan.weight += u64::from(weight);
                 fan.widest.offer(Example::new(u64::from(callees), tree.spans[span].trace_id));
             }
         }
@@ -204,17 +215,21 @@ impl<'a> Observer<'a> {
         });
         for repeat in found {
             let Some(from) = view.place[repeat.parent] else { continue };
-            let trace = tree.spans[repeat.parent].trace_id;
+            let (trace, weight) =
+                (tree.spans[repeat.parent].trace_id, u64::from(tree.spans[repeat.parent].weight));
             let hop = self.totals.hops.entry((from, repeat.callee)).or_default();
             hop.calls += repeat.calls;
             hop.logical += repeat.logical;
+            hop.weights[0] += weight * repeat.calls;
+            hop.weights[1] += weight * repeat.logical;
             hop.worst.offer(Example::new(repeat.calls - repeat.logical, trace));
             let key = (from, view.name[tree.request[repeat.parent]], repeat.callee, repeat.what);
             if repeat.in_turn >= Loop::LEAST {
                 let all = self.totals.loops.entry(key).or_default();
                 all.parents += 1;
-                all.calls += repeat.in_turn;
-                all.cost_ns += u128::from(repeat.cost_ns);
+                all.weight += weight;
+                all.calls += u128::from(weight) * u128::from(repeat.in_turn);
+                all.cost_ns += u128::from(weight) * u128::from(repeat.cost_ns);
                 all.worst.offer(Example::new(repeat.in_turn, trace));
             }
         }

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::{ALPHA, Change, PartDrift};
 use crate::{
     rollup::Cell,
-    statistics::{Proportions, Ranks, adjust, mann_whitney, proportions, quantile_range},
+    statistics::{Proportions, Ranks, SMALLEST_GROUP, adjust, mann_whitney, proportions, quantile_range},
     view::{Figures, milliseconds, ratio},
 };
 
@@ -103,22 +103,32 @@ impl<'a> Pair<'a> {
         self.latency = mann_whitney(times(base), times(head)).map(|test| (test, 1.0));
     }
 
+    /// Numbers of durations of both sides, when a side has some, but too few to compare them.
+    pub(super) fn too_few(&self) -> Option<[u64; 2]> {
+        let timed = [self.base?, self.head?].map(|cell| u64::try_from(cell.timed).unwrap_or(0));
+        let [least, most] = [timed[0].min(timed[1]), timed[0].max(timed[1])];
+        (least < SMALLEST_GROUP && most > 0).then_some(timed)
+    }
+
     /// What became of it; `None` when nothing worth telling did.
     pub(super) fn describe(&self, seconds: [u64; 2]) -> Option<PartDrift> {
         let figures = |cell: Option<&Cell>, seconds| cell.map(|cell| Figures::of(cell, seconds));
         let (errors, latency) = (self.errors(), self.latency());
-        let more = |changed: bool, up: bool| changed.then_some(up);
-        let verdicts = [
-            errors.as_ref().and_then(|it| more(it.changed, it.difference > Some(0.0))),
-            latency.as_ref().and_then(|it| more(it.changed, it.superiority > 0.5)),
-        ];
+        let mut verdicts: Vec<bool> = Vec::new();
+        verdicts.extend(errors.iter().filter(|it| it.changed).map(|it| it.difference > Some(0.0)));
+        for quantile in latency.iter().filter(|it| it.changed).flat_map(|it| [&it.p50, &it.p95]) {
+            verdicts.extend([true, false].into_iter().filter(|&longer| quantile.moved(longer)));
+        }
         let change = match (self.base, self.head) {
             (None, None) => return None,
             (None, Some(_)) => Change::New,
             (Some(_), None) => Change::Gone,
-            _ if verdicts.contains(&Some(true)) => Change::Worse,
-            _ if verdicts.contains(&Some(false)) => Change::Better,
-            _ => return None,
+            _ => match (verdicts.contains(&true), verdicts.contains(&false)) {
+                (true, true) => Change::Mixed,
+                (true, false) => Change::Worse,
+                (false, true) => Change::Better,
+                (false, false) => return None,
+            },
         };
         let (base, head) = (figures(self.base, seconds[0]), figures(self.head, seconds[1]));
         Some(PartDrift { change, base, head, errors, latency })

@@ -55,6 +55,10 @@ impl<'a> Nodes<'a> {
         self.0.values().map(|found| Pair::new(requests(found.old), requests(found.new))).collect()
     }
 
+    pub(super) fn names(&self) -> Vec<String> {
+        self.0.keys().map(|(id, _)| (*id).to_owned()).collect()
+    }
+
     pub(super) fn describe(&self, pairs: Vec<Pair<'_>>, seconds: [u64; 2]) -> Vec<NodeDrift> {
         let drifts = self.0.values().zip(pairs).filter_map(|(found, pair)| {
             let node = found.new.or(found.old)?;
@@ -88,6 +92,10 @@ impl<'a> Edges<'a> {
     pub(super) fn pairs(&self) -> Vec<Pair<'a>> {
         let calls = |edge: Option<&'a Edge>| edge.map(|edge| &edge.calls);
         self.0.values().map(|found| Pair::new(calls(found.old), calls(found.new))).collect()
+    }
+
+    pub(super) fn names(&self) -> Vec<String> {
+        self.0.keys().map(|(source, target, _)| format!("{source} → {target}")).collect()
     }
 
     pub(super) fn describe(&self, pairs: Vec<Pair<'_>>, seconds: [u64; 2]) -> Vec<EdgeDrift> {
@@ -133,6 +141,10 @@ impl<'a> Operations<'a> {
 
     pub(super) fn pairs(&self) -> Vec<Pair<'a>> {
         self.0.values().map(|found| Pair::new(found.old, found.new)).collect()
+    }
+
+    pub(super) fn names(&self) -> Vec<String> {
+        self.0.keys().map(|(service, operation)| format!("{service}: {operation}")).collect()
     }
 
     pub(super) fn describe(&self, pairs: Vec<Pair<'_>>, seconds: [u64; 2]) -> Vec<OperationDrift> {

@@ -12,6 +12,10 @@ use crate::{
     view::Figures,
 };
 
+/// Parts that are named of those with too few durations, and their width in characters.
+const NAMED: usize = 10;
+const NAME: usize = 48;
+
 /// One difference.
 struct Line {
     change: Change,
@@ -29,6 +33,7 @@ pub fn plain(drift: &Drift) -> String {
     let _ = writeln!(out, "\n{}", headline(drift));
     let lines = lines(drift);
     if lines.is_empty() {
+        out.extend(too_few(drift).map(|text| text + "\n"));
         return out;
     }
     out.pop();
@@ -47,6 +52,7 @@ pub fn plain(drift: &Drift) -> String {
         table.row(&[word(line.change).into(), line.part.into(), line.what, line.base, line.head, line.why]);
     }
     table.write(&mut out);
+    out.extend(too_few(drift).map(|text| text + "\n"));
     out
 }
 
@@ -65,7 +71,7 @@ pub(super) fn section(drift: &Drift) -> String {
             let class = match line.change {
                 Change::Worse => "bad",
                 Change::Better => "good",
-                Change::New | Change::Gone => "fair",
+                Change::New | Change::Gone | Change::Mixed => "fair",
             };
             let _ = writeln!(
                 out,
@@ -81,8 +87,26 @@ pub(super) fn section(drift: &Drift) -> String {
         }
         out.push_str("</tbody></table></div>\n");
     }
+    if let Some(text) = too_few(drift) {
+        let _ = writeln!(out, "<p class=\"note\">{}</p>", escape(&text));
+    }
     out.push_str("</section>\n");
     out
+}
+
+/// Of whose durations nothing can be said.
+fn too_few(drift: &Drift) -> Option<String> {
+    let comparison = &drift.comparison;
+    let named: Vec<String> =
+        comparison.too_few.iter().take(NAMED).map(|it| words::short(&it.name, NAME)).collect();
+    let more = comparison.too_few_parts.saturating_sub(named.len());
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    (!named.is_empty()).then(|| {
+        format!(
+            "Too few durations to tell whether they changed (under 10 on a side): {}{more}",
+            named.join(", ")
+        )
+    })
 }
 
 fn headline(drift: &Drift) -> String {
@@ -102,6 +126,10 @@ fn headline(drift: &Drift) -> String {
             of(Change::Better)
         ),
     };
+    let mixed = of(Change::Mixed);
+    if mixed > 0 {
+        let _ = write!(text, ", {mixed} mixed");
+    }
     if drift.more > 0 {
         let _ = write!(text, ", {} more not listed", drift.more);
     }
@@ -142,9 +170,10 @@ fn lines(drift: &Drift) -> Vec<Line> {
     // Stable: nodes before edges before operations, each in its order.
     lines.sort_by_key(|line| match line.change {
         Change::Worse => 0,
-        Change::New => 1,
-        Change::Gone => 2,
-        Change::Better => 3,
+        Change::Mixed => 1,
+        Change::New => 2,
+        Change::Gone => 3,
+        Change::Better => 4,
     });
     lines
 }
@@ -155,6 +184,7 @@ fn word(change: Change) -> &'static str {
         Change::Gone => "gone",
         Change::Worse => "worse",
         Change::Better => "better",
+        Change::Mixed => "mixed",
     }
 }
 

@@ -34,11 +34,24 @@ pub(super) fn plain(out: &mut String, findings: &Issues, time: &Bottlenecks) {
         table.row(&[name(issue.severity).into(), issue.title.clone(), trace, count(issue.affected_requests)]);
     }
     table.write(out);
-    let columns = [("SHARE", Right), ("OF CRITICAL PATHS", Left), ("CALLERS", Right), ("SCORE", Right)];
+    // In the order of the score, which stands before what it is made of.
+    let columns = [
+        ("PART", Left),
+        ("SCORE", Right),
+        ("SHARE OF CRITICAL PATHS", Right),
+        ("REQUESTS/S", Right),
+        ("CALLERS", Right),
+    ];
     let mut table = Table::new("Where the time of requests goes", columns);
     for node in &time.bottlenecks {
-        let share = percent(Some(node.critical_path_share));
-        table.row(&[share, node.id.clone(), node.fan_in.to_string(), format!("{:.3}", node.score)]);
+        let rate = node.requests_per_second.map_or_else(|| "–".into(), |rate| format!("{rate:.2}"));
+        table.row(&[
+            node.id.clone(),
+            format!("{:.3}", node.score),
+            percent(Some(node.critical_path_share)),
+            rate,
+            node.fan_in.to_string(),
+        ]);
     }
     table.write(out);
 }

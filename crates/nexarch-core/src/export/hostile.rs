@@ -113,6 +113,9 @@ fn map_of(names: &[String], ends: &[(usize, usize)]) -> ArchitectureMap {
         nodes: (0..names.len()).map(node).collect(),
         edges: ends.iter().map(edge).collect(),
         message_flows: Vec::new(),
+        bottlenecks: Vec::new(),
+        critical_paths: Vec::new(),
+        sample: Default::default(),
         graph_stats: GraphStats {
             total_nodes: names.len(),
             total_edges: ends.len(),

@@ -134,6 +134,12 @@ pub(super) fn tables(out: &mut String, map: &ArchitectureMap) {
         edges.row(&edge_row(edge));
     }
     edges.write(out);
+    if map.edges.iter().any(|edge| edge.inferred.is_some()) {
+        let _ = writeln!(
+            out,
+            "  (inferred): not seen from both sides, but known from a span and its parent, or from a name or an address"
+        );
+    }
 }
 
 fn node_row(node: &MapNode) -> [String; 7] {

@@ -7,7 +7,7 @@ use super::{
     text::{NAME_CHARACTERS, count, cut_to, latency, percent, plain},
 };
 use crate::{
-    graph::{ArchitectureMap, Inferred, MapEdge, MapNode, NodeType},
+    graph::{ArchitectureMap, MapEdge, MapNode, NodeType},
     view::Health,
     window::WindowView,
 };
@@ -63,17 +63,9 @@ pub(super) fn edge(edge: &MapEdge) -> String {
         percent(edge.error_rate)
     );
     if let Some(how) = edge.inferred {
-        let _ = write!(text, "\n{}", inferred(how));
+        let _ = write!(text, "\n{}", how.in_words());
     }
     text
-}
-
-/// How an edge is known that was not seen from both sides.
-pub(super) fn inferred(how: Inferred) -> &'static str {
-    match how {
-        Inferred::Parent => "inferred from a span and its parent",
-        Inferred::Address => "inferred from a name or address",
-    }
 }
 
 /// All that is known of a node, line by line.

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// A node without figures.
-pub(super) fn node(key: NodeKey, table: &Table) -> Node {
+pub(crate) fn node(key: NodeKey, table: &Table) -> Node {
     let [environment, namespace, ..] = key.parts.map(|part| table.text_of(part));
     let name = name(key, table);
     let owned = matches!(

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::{Edge, Graph, Inferred, MapFlow, Node, NodeType, build, flows};
 use crate::{
+    analysis::{Bottleneck, CriticalPath, Sampled},
     layout,
     limits::MAX_MAP_FLOWS,
     rollup::Rollup,
@@ -29,6 +30,12 @@ pub struct ArchitectureMap {
     pub message_flows: Vec<MapFlow>,
     /// Figures of the graph as a whole.
     pub graph_stats: GraphStats,
+    /// Nodes on the critical paths of sampled traces, by score; the first ten of `dashboard/bottlenecks`.
+    pub bottlenecks: Vec<Bottleneck>,
+    /// Entry operations with the steps on their critical paths, the one with the most total time first; the first ten.
+    pub critical_paths: Vec<CriticalPath>,
+    /// What the two rest on.
+    pub sample: Sampled,
     /// Commit time of the newest data, RFC 3339; `null` without data.
     pub last_updated: Option<String>,
     /// What the figures are of.
@@ -162,21 +169,28 @@ fn is_zero(count: &usize) -> bool {
     *count == 0
 }
 
-/// The map of a window.
+/// The map of a window, of its cells alone: who has traces asks [`crate::analysis::Analysis::architecture_map`].
 pub fn architecture_map(rollup: &Rollup, context: &Context<'_>) -> ArchitectureMap {
-    let graph = build(rollup, context.environment);
+    map_of(&build(rollup, context.environment), context)
+}
+
+/// The map of a graph.
+pub(crate) fn map_of(graph: &Graph, context: &Context<'_>) -> ArchitectureMap {
     let labels: Vec<&str> = graph.nodes.iter().map(|node| label(node.kind, &node.name)).collect();
     let pairs: Vec<(usize, usize)> = graph.edges.iter().map(|edge| (edge.source, edge.target)).collect();
     let arranged = layout::arrange(&labels, &pairs, ASPECT);
     let nodes =
         graph.nodes.iter().zip(arranged.centres).map(|(node, at)| map_node(node, at, context)).collect();
     let edges =
-        graph.edges.iter().zip(arranged.bends).map(|(edge, bends)| map_edge(&graph, edge, bends)).collect();
+        graph.edges.iter().zip(arranged.bends).map(|(edge, bends)| map_edge(graph, edge, bends)).collect();
     ArchitectureMap {
         nodes,
         edges,
-        message_flows: flows::flows(&graph),
-        graph_stats: stats(&graph, pairs),
+        message_flows: flows::flows(graph),
+        graph_stats: stats(graph, pairs),
+        bottlenecks: Vec::new(),
+        critical_paths: Vec::new(),
+        sample: Sampled::default(),
         last_updated: context.last_updated(),
         window: context.window(),
     }
@@ -220,7 +234,7 @@ fn map_node(node: &Node, position: Position, context: &Context<'_>) -> MapNode {
         namespace: node.namespace.as_ref().map(ToString::to_string),
         kind: node.kind,
         environment: node.environment.as_ref().map(ToString::to_string),
-        health_status: service.then(|| Health::of(cell, context.latency_objective_ms)),
+        health_status: service.then(|| context.health(&node.id, cell)),
         metrics: NodeMetrics {
             call_count: cell.calls(),
             observed_count: u64::try_from(cell.count).unwrap_or(0),

@@ -31,6 +31,7 @@ pub(crate) fn context() -> Context<'static> {
         last_updated_us: 1_700_000_000_000_000,
         stored_ns: Some((START_NS, START_NS)),
         latency_objective_ms: 1000.0,
+        regressed: None,
     }
 }
 

@@ -35,6 +35,7 @@ fn text(spans: &[Span]) -> String {
         last_updated_us: 0,
         stored_ns: None,
         latency_objective_ms: 1000.0,
+        regressed: None,
     };
     let analysis = Analysis::of(&rollup, traces.values().map(Vec::as_slice), &context, Options::default());
     let mut text = String::new();

@@ -50,7 +50,7 @@ pub(crate) fn encode(rows: &[(&Span, &Facts)]) -> Result<Encoded, Corrupt> {
     Ok(Encoded { hot, cold })
 }
 
-/// Encodes facts alone, as [`decode_facts`] reads them.
+/// Encodes facts alone, as a hot block that [`decode_facts`] reads.
 pub(crate) fn encode_facts(facts: &[Facts]) -> Result<Vec<u8>, Corrupt> {
     frame::seal(&hot::encode(facts.iter()))
 }

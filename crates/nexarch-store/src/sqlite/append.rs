@@ -14,7 +14,7 @@ use sqlx::{AssertSqlSafe, Row};
 use super::{
     Sqlite, diagnostics,
     errors::{compute, failed},
-    index, large, partition, rollup,
+    index, large, partition, rollup, sample,
     tenants::missing,
     versions::{self, Raise},
     writer::Tx,
@@ -55,6 +55,8 @@ pub(super) struct Decided {
     links: Vec<Links>,
     /// Touched traces that already have links, or are linked.
     pub(super) linked: HashSet<TraceId, Seeded>,
+    /// What changes in the sample of traces.
+    sampled: Option<sample::Packed>,
     /// What its sender should know, by name.
     counts: [(&'static str, u64); 3],
 }
@@ -77,6 +79,7 @@ impl Decided {
             large,
             links,
             linked: HashSet::default(),
+            sampled: None,
             counts: [(LATE, late), (DROPPED_UPDATES, dropped), (UNREADABLE, unreadable)],
         })
     }
@@ -171,14 +174,19 @@ impl Sqlite {
     async fn decided(&self, tx: &mut Tx<'_>, found: &Found, incoming: Incoming) -> Result<Decided, Error> {
         let mut decided = self.decide(tx, found.number, incoming).await?;
         partition::check(tx, decided.chunks.iter().map(Chunk::day)).await?;
+        let mut changes = sample::Changes::default();
         for (trace, facts) in std::mem::take(&mut decided.known) {
+            tx.writer.draws.offer(found.number, &facts, &mut changes);
             tx.writer.known.put(found.number, trace, facts);
         }
+        decided.sampled = Some(changes.pack().await?);
         Ok(decided)
     }
 
     async fn store(&self, tx: &mut Tx<'_>, found: &Found, decided: Decided) -> Result<Tallies, Error> {
-        let Decided { batches, chunks, blobs, new_traces, range, large, links, linked, counts, .. } = decided;
+        let Decided {
+            batches, chunks, blobs, new_traces, range, large, links, linked, sampled, counts, ..
+        } = decided;
         let rows = chunks.iter().map(|chunk| chunk.spans as u64).sum();
         for chunk in chunks {
             self.insert_chunk(tx, found.number, chunk).await?;
@@ -188,6 +196,9 @@ impl Sqlite {
         self.store_large(tx, found.number, large).await?;
         self.wake(tx, found.number, &touched).await?;
         self.store_links(tx, found.number, links).await?;
+        if let Some(sampled) = sampled {
+            sample::store(tx, found.number, sampled).await?;
+        }
         rollup::add(tx.on()?, found.number, blobs).await?;
         for (name, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
             diagnostics::add(tx.on()?, found.number, name, count).await?;

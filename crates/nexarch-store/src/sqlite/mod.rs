@@ -21,6 +21,7 @@ mod load;
 mod partition;
 mod retention;
 mod rollup;
+mod sample;
 mod schema;
 mod search;
 mod secrets;

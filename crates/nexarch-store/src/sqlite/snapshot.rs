@@ -9,7 +9,7 @@ use nexarch_core::{
 use sqlx::{Row, Transaction};
 
 use super::{Sqlite, cells, errors::failed, tenants::missing, usage, versions::unsigned};
-use crate::{Cells, Diagnostics, Error, Found, Search, Snapshot, Totals};
+use crate::{Budget, Cells, Diagnostics, Error, Found, Sampled, Search, Snapshot, Totals};
 
 /// A read transaction; dropping it ends it.
 struct Read {
@@ -90,6 +90,10 @@ impl Snapshot for Read {
 
     async fn search(&mut self, search: Search) -> Result<Found, Error> {
         super::search::read(&mut self.tx, (self.tenant, self.seed), search).await
+    }
+
+    async fn sample(&mut self, range: Minutes, budget: Budget) -> Result<Sampled, Error> {
+        super::sample::read(&mut self.tx, self.tenant, range, budget).await
     }
 
     async fn diagnostics(&mut self) -> Result<Diagnostics, Error> {

@@ -18,6 +18,7 @@ mod damage;
 mod linked;
 mod opening;
 mod restore;
+mod sampled;
 mod waiting;
 
 /// A URL in a directory that lives as long as the second part.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use sqlx::{ConnectOptions, Row, SqliteConnection, raw_sql, sqlite::SqliteConnectOptions};
 use tokio::sync::MutexGuard;
 
-use super::{Sqlite, errors::failed};
+use super::{Sqlite, errors::failed, sample::Draws};
 use crate::{Error, plan::Known};
 
 /// The writing connection with what the process remembers of the database.
@@ -23,6 +23,10 @@ pub(super) struct Writer {
     pub(super) days: Option<BTreeSet<u64>>,
     /// Days that have an index of identities.
     pub(super) indexed_days: Option<BTreeSet<u64>>,
+    /// Days that have a sample of traces.
+    pub(super) sampled_days: Option<BTreeSet<u64>>,
+    /// Which traces are in it.
+    pub(super) draws: Draws,
     closed: bool,
 }
 
@@ -40,6 +44,8 @@ impl Writer {
             known,
             days: None,
             indexed_days: None,
+            sampled_days: None,
+            draws: Draws::default(),
             closed: false,
         };
         this.look().await?;
@@ -79,6 +85,8 @@ impl Writer {
         self.known = Known::default();
         self.days = None;
         self.indexed_days = None;
+        self.sampled_days = None;
+        self.draws = Draws::default();
     }
 
     /// See [`crate::Store::changed_by_others`].

@@ -14,6 +14,7 @@ pub mod isolation;
 pub mod linking;
 pub mod property;
 pub mod reading;
+pub mod sampling;
 pub mod searching;
 pub mod secrets;
 pub mod settling;
@@ -49,6 +50,7 @@ macro_rules! conformance {
                 a_dropped_round_changes_nothing, counts_are_kept;
             reading: snapshots_stand_still, unknown_things, ranges_are_half_open, many_chunks_one_trace,
                 a_part_of_a_trace_says_what_the_whole_is;
+            sampling: the_same_traces_are_drawn_in_any_order, a_drawn_trace_grows, samples_have_borders;
             searching: traces_are_found_by_their_spans, pages_have_each_trace_once, superseded_copies_do_not_fit,
                 work_is_bounded;
             secrets: a_rotation_replaces_the_secret, no_grace_outlives_a_shorter_one, replaced_secrets_are_few,

@@ -16,8 +16,9 @@ use nexarch_core::{
     window::Minutes,
 };
 use nexarch_store::{
-    Appended, Batch, Cells, Diagnostics, Error, Found, FoundKey, Key, NewKey, Place, Retention, Rotation,
-    Search, Settling, Snapshot, Step, Store, Tenant, TenantChange, Totals, Truth, Turn, Versions,
+    Appended, Batch, Budget, Cells, Diagnostics, Error, Found, FoundKey, Key, NewKey, Place, Retention,
+    Rotation, Sampled, Search, Settling, Snapshot, Step, Store, Tenant, TenantChange, Totals, Truth, Turn,
+    Versions,
 };
 use tokio::time::Instant;
 use tracing::Instrument;
@@ -42,7 +43,7 @@ macro_rules! operations {
 operations! {
     take_turn, end_turn, append, settle, unsettled, note, snapshot, versions, invalidate, replace_epoch, changed_by_others, create_tenant,
     tenants, tenant, tenants_after, change_tenant, delete_tenant, purge, compact, retain, backup, create_key, keys,
-    keys_after, key, revoke_key, rotate_key, note_uses, find_key, ping, settings, cells, trace, search, diagnostics, totals, used_today,
+    keys_after, key, revoke_key, rotate_key, note_uses, find_key, ping, settings, cells, trace, sample, search, diagnostics, totals, used_today,
 }
 
 /// What was counted.
@@ -305,6 +306,10 @@ impl Snapshot for MeasuredSnapshot {
 
     async fn search(&mut self, search: Search) -> Result<Found, Error> {
         self.figures.timed(Ask::search, self.snapshot.search(search)).await
+    }
+
+    async fn sample(&mut self, range: Minutes, budget: Budget) -> Result<Sampled, Error> {
+        self.figures.timed(Ask::sample, self.snapshot.sample(range, budget)).await
     }
 
     async fn diagnostics(&mut self) -> Result<Diagnostics, Error> {

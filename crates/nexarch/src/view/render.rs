@@ -5,27 +5,27 @@ use std::time::Duration;
 use bytes::Bytes;
 use nexarch_cache::{BoxError, Computed};
 use nexarch_core::{
-    analysis::{Analysis, Options},
+    analysis::{Analysis, DrawnOf, Options, saturation::knees},
     diff::{self, Sources},
     export,
-    graph::architecture_map,
     ids::TenantId,
-    overview::overview,
+    overview::overview_of,
     rollup::Rollup,
+    season::Regressions,
     service_detail::service_detail,
     services::services,
     trends::{service_series, trends},
     view::Context,
     window,
 };
-use nexarch_store::{Error as StoreError, Snapshot, Store};
+use nexarch_store::Store;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::{LONGEST_CELL, View, ViewError, Windows};
-
-/// Cells by their minute.
-type Blobs = Vec<(u32, Vec<u8>)>;
+use super::{
+    View, ViewError,
+    gather::{Blobs, Gathered, gather},
+};
 
 /// Computes a view from one snapshot. Its data version is what the snapshot's first statement read. What does not exist
 /// is an answer as well, negative, in words: it is as true until the data change, and no failure.
@@ -38,28 +38,22 @@ pub async fn compute(
     // Who called may have waited for a turn before.
     let began = Instant::now();
     let mut snapshot = store.snapshot(tenant).await.map_err(ViewError::from)?;
-    let version = snapshot.data_version();
-    let asked = view.range().window.range(snapshot.newest_ns());
-    let cells = snapshot.cells(asked.minutes, view.longest_cell(asked)).await.map_err(ViewError::from)?;
-    let (range, updated) = (asked.found(cells.minutes, cells.grain), snapshot.updated_us());
-    let base = match view {
-        View::Diff(windows) => {
-            Some(base_cells(&mut *snapshot, windows, range).await.map_err(ViewError::from)?)
-        }
-        _ => None,
-    };
+    let (version, updated) = (snapshot.data_version(), snapshot.updated_us());
     let stored_ns = snapshot.oldest_ns().zip(snapshot.newest_ns());
+    let gathered = gather(&mut *snapshot, view).await.map_err(ViewError::from)?;
     drop(snapshot);
     let view = view.clone();
     let render = move || {
+        let regressed = regressed(&gathered, view.range().environment.as_deref())?;
         let context = Context {
-            range,
+            range: gathered.range,
             environment: view.range().environment.as_deref(),
             last_updated_us: updated,
             stored_ns,
             latency_objective_ms: objective.as_secs_f64() * 1e3,
+            regressed: regressed.as_ref(),
         };
-        render(&view, &context, &cells.blobs, base.as_ref())
+        render(&view, &context, &gathered)
     };
     // Folding a month takes longer than other requests should wait for this thread.
     let rendered =
@@ -67,15 +61,15 @@ pub async fn compute(
     Ok(rendered?.with_data_version(version).took(began.elapsed()))
 }
 
-/// The cells of what a window is compared with.
-async fn base_cells(
-    snapshot: &mut dyn Snapshot,
-    windows: &Windows,
-    head: window::Range,
-) -> Result<(window::Range, Blobs), StoreError> {
-    let asked = windows.base.before(head.minutes.from);
-    let cells = snapshot.cells(asked.minutes, LONGEST_CELL).await?;
-    Ok((asked.found(cells.minutes, cells.grain), cells.blobs))
+fn blobs(cells: &Blobs) -> impl Iterator<Item = (u32, &[u8])> {
+    cells.iter().map(|(minute, blob)| (*minute, blob.as_slice()))
+}
+
+/// What the last hour is worse in than the same hour of the weeks before.
+fn regressed(gathered: &Gathered, environment: Option<&str>) -> Result<Option<Regressions>, ViewError> {
+    let Some((head, weeks)) = &gathered.season else { return Ok(None) };
+    let weeks = weeks.iter().map(|week| Rollup::fold(blobs(week))).collect::<Result<Vec<_>, _>>()?;
+    Ok(Some(Regressions::of(&Rollup::fold(blobs(head))?, &weeks, environment)))
 }
 
 fn compare(
@@ -83,25 +77,30 @@ fn compare(
     head: &Rollup,
     (range, base): &(window::Range, Blobs),
 ) -> Result<Bytes, ViewError> {
-    let base = Rollup::fold(base.iter().map(|(minute, blob)| (*minute, blob.as_slice())))?;
+    let base = Rollup::fold(blobs(base))?;
     let head = diff::Input { rollup: head, range: context.range };
     json(&diff::drift(diff::Input { rollup: &base, range: *range }, head, Sources::OneSet, context))
 }
 
-fn render(
-    view: &View,
-    context: &Context<'_>,
-    head: &Blobs,
-    base: Option<&(window::Range, Blobs)>,
-) -> Result<Computed, ViewError> {
-    let blobs = || head.iter().map(|(minute, blob)| (*minute, blob.as_slice()));
+/// The analysis of cells and sampled traces.
+fn analyse<'c>(rollup: &Rollup, gathered: &Gathered, context: &Context<'c>) -> Analysis<'c> {
+    let sampled = gathered.sampled.as_ref();
+    let traces = sampled.map_or(&[][..], |sampled| &sampled.traces).iter().map(Vec::as_slice);
+    let all = sampled.map_or_else(DrawnOf::default, |it| DrawnOf { traces: it.estimated, hours: it.hours });
+    Analysis::of(rollup, traces, context, Options::default()).drawn_of(all)
+}
+
+fn render(view: &View, context: &Context<'_>, gathered: &Gathered) -> Result<Computed, ViewError> {
+    let blobs = || blobs(&gathered.cells);
     let rollup = || Rollup::fold(blobs());
-    // Of the cells alone: what needs whole traces says in the answer that it was not looked for.
-    let analysis = || rollup().map(|rollup| Analysis::of(&rollup, [], context, Options::default()));
+    let analysis = || rollup().map(|rollup| analyse(&rollup, gathered, context));
     let body = match view {
-        View::Overview(_) => json(&overview(&rollup()?, context)),
-        View::Map(_) => json(&architecture_map(&rollup()?, context)),
-        View::Export(_, format) => export::render(&architecture_map(&rollup()?, context), *format)
+        View::Overview(_) => {
+            let rollup = rollup()?;
+            json(&overview_of(&rollup, &analyse(&rollup, gathered, context), context))
+        }
+        View::Map(_) => json(&analysis()?.architecture_map()),
+        View::Export(_, format) => export::render(&analysis()?.architecture_map(), *format)
             .map(Bytes::from)
             .map_err(|error| ViewError::Internal(error.to_string())),
         View::Services(_) => json(&services(&rollup()?, context)),
@@ -119,11 +118,15 @@ fn render(
             json(&series)
         }
         View::Trends(_) => json(&trends(blobs(), context)?),
-        View::Bottlenecks(_) => json(&analysis()?.bottlenecks()),
+        View::Bottlenecks(_) => {
+            let knees = knees(blobs(), context)?;
+            json(&analysis()?.with_knees(knees).bottlenecks())
+        }
         View::Dependencies(_) => json(&analysis()?.dependencies()),
         View::Health(_) => json(&analysis()?.health()),
         View::Issues(_) => json(&analysis()?.issues()),
         View::Diff(_) => {
+            let base = gathered.base.as_ref();
             let base = base.ok_or_else(|| ViewError::Internal("nothing to compare with".to_owned()))?;
             compare(context, &rollup()?, base)
         }

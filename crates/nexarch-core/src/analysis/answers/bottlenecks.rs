@@ -4,7 +4,11 @@ use serde::Serialize;
 
 use super::Sampled;
 use crate::{
-    analysis::{Analysis, traces::quantile},
+    analysis::{
+        Analysis,
+        saturation::Knee,
+        traces::{Route, weighted_quantile},
+    },
     graph::NodeType,
     view::{milliseconds, ratio},
     window::WindowView,
@@ -14,6 +18,12 @@ use crate::{
 const LISTED: usize = 50;
 /// Most operations of a node, and steps of a path.
 const STEPS: usize = 20;
+/// Entry operations with a flame graph.
+const FLAMES: usize = 10;
+/// Frames below this share of a request cannot be seen in it.
+const VISIBLE: f64 = 0.005;
+/// Nodes and entry operations that the map lists, and steps of each.
+const ON_MAP: usize = 10;
 /// A node with this share of all critical paths is a bottleneck, whatever its traffic.
 const BOTTLENECK: f64 = 0.20;
 
@@ -59,6 +69,9 @@ pub struct Bottleneck {
     pub fan_in: usize,
     /// Requests inside at the same time, on average (Little: rate · mean duration); `null` when no duration is known.
     pub in_flight: Option<f64>,
+    /// What more requests at a time did to it, when they did it no good: it is saturated, or waits for something that is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub knee: Option<Knee>,
     /// Holds at least a fifth of all critical paths.
     pub is_bottleneck: bool,
     /// Its operations on critical paths, the largest share first.
@@ -101,6 +114,27 @@ pub struct CriticalPath {
     pub steps: Vec<PathStep>,
     /// The slowest one, 32 hex digits.
     pub example_trace_id: Option<String>,
+    /// The same by stack of calls, as a flame graph is drawn; of the first ten.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flame: Option<Frame>,
+}
+
+/// An operation in a flame graph, under its callers.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = FlameFrame))]
+pub struct Frame {
+    /// Id of the node on the map.
+    pub id: String,
+    /// Name of the spans.
+    pub operation: String,
+    /// Mean time on the critical path of a request, what it calls included, milliseconds: the width.
+    pub value_ms: f64,
+    /// Part of it that it spent itself.
+    pub self_ms: f64,
+    /// What it calls there, the widest first; what is narrower than 0.5 % of the whole is left out.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "openapi", schema(no_recursion))]
+    pub children: Vec<Frame>,
 }
 
 impl Analysis<'_> {
@@ -122,6 +156,18 @@ impl Analysis<'_> {
             last_updated: self.context.last_updated(),
             window: self.context.window(),
         }
+    }
+
+    /// The first bottlenecks and critical paths, as the map lists them.
+    pub(crate) fn on_map(&self) -> (Vec<Bottleneck>, Vec<CriticalPath>) {
+        let Bottlenecks { mut bottlenecks, mut critical_paths, .. } = self.bottlenecks();
+        bottlenecks.truncate(ON_MAP);
+        critical_paths.truncate(ON_MAP);
+        for path in &mut critical_paths {
+            path.steps.truncate(ON_MAP);
+            path.flame = None;
+        }
+        (bottlenecks, critical_paths)
     }
 
     /// How many nodes hold at least a fifth of all critical paths.
@@ -159,6 +205,7 @@ impl Analysis<'_> {
             requests_per_second: ratio(rate),
             fan_in,
             in_flight: ratio(rate.zip(node.requests.mean_us()).map(|(rate, us)| rate * us / 1e6)),
+            knee: self.knees.get(&node.id).copied(),
             is_bottleneck: share >= BOTTLENECK,
             operations: Vec::new(),
         }
@@ -180,8 +227,8 @@ impl Analysis<'_> {
                 id: self.id(node).into(),
                 operation: self.name(name).into(),
                 share: ratio((all > 0).then(|| ns as f64 / all as f64)).unwrap_or(0.0),
-                p50_ms: of_ns(quantile(samples, 500)),
-                p95_ms: of_ns(quantile(samples, 950)),
+                p50_ms: of_ns(weighted_quantile(samples, 500)),
+                p95_ms: of_ns(weighted_quantile(samples, 950)),
                 self_time_ms: milliseconds(own.map(|&(ns, weight)| ns as f64 / weight as f64 / 1e3)),
             }
         };
@@ -193,19 +240,52 @@ impl Analysis<'_> {
         let mut routes: Vec<_> = routes.filter(|(step, _)| self.is_shown(step.0)).collect();
         routes.sort_by_key(|&(step, route)| (std::cmp::Reverse(route.root_ns), step.0, self.name(step.1)));
         routes.truncate(LISTED);
-        let path = |(&(node, name), route): (&(usize, u32), &crate::analysis::traces::Route)| CriticalPath {
+        let path = |(nth, (&(node, name), route)): (usize, (&(usize, u32), &Route))| CriticalPath {
             id: self.id(node).into(),
             operation: self.name(name).into(),
             requests: route.entries,
-            p50_ms: of_ns(quantile(&route.durations, 500)),
-            p95_ms: of_ns(quantile(&route.durations, 950)),
+            p50_ms: of_ns(weighted_quantile(&route.durations, 500)),
+            p95_ms: of_ns(weighted_quantile(&route.durations, 950)),
             steps: self.steps(route.steps.iter().map(|(&step, &ns)| (step, ns)), route.root_ns),
             example_trace_id: route.slowest.trace().map(|trace| trace.to_string()),
+            flame: (nth < FLAMES).then(|| self.flame(route)).flatten(),
         };
-        routes.into_iter().map(path).collect()
+        routes.into_iter().enumerate().map(path).collect()
+    }
+
+    fn flame(&self, route: &Route) -> Option<Frame> {
+        let weight: u64 = route.durations.iter().map(|duration| u64::from(duration.1)).sum();
+        let totals = route.flame.totals();
+        (weight > 0).then(|| self.frame(route, &totals, 0, weight)).flatten()
+    }
+
+    /// Frames are not deeper than a flame may be.
+    fn frame(&self, route: &Route, totals: &[u128], at: usize, weight: u64) -> Option<Frame> {
+        let (frame, children) = route.flame.frame(at)?;
+        if (totals[at] as f64) < VISIBLE * totals[0] as f64 {
+            return None;
+        }
+        let mean = |ns: u128| of_ns_mean(ns, weight);
+        let mut children: Vec<Frame> =
+            children.filter_map(|child| self.frame(route, totals, child, weight)).collect();
+        children.sort_by(|a, b| {
+            b.value_ms.total_cmp(&a.value_ms).then_with(|| (&a.id, &a.operation).cmp(&(&b.id, &b.operation)))
+        });
+        Some(Frame {
+            id: self.id(frame.step.0).into(),
+            operation: self.name(frame.step.1).into(),
+            value_ms: mean(totals[at]),
+            self_ms: mean(frame.own),
+            children,
+        })
     }
 }
 
 fn of_ns(ns: Option<u64>) -> Option<f64> {
     milliseconds(ns.map(|ns| ns as f64 / 1e3))
+}
+
+/// Mean of a weighted sum of nanoseconds, milliseconds.
+fn of_ns_mean(sum: u128, weight: u64) -> f64 {
+    milliseconds(Some(sum as f64 / weight as f64 / 1e3)).unwrap_or(0.0)
 }

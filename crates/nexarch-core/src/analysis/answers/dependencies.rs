@@ -1,5 +1,7 @@
 //! Who depends on whom, and how hard.
 
+use std::cmp::Ordering;
+
 use serde::Serialize;
 
 use super::Sampled;
@@ -8,6 +10,7 @@ use crate::{
         Analysis,
         rules::{amplification, factor},
         structure::{Coupling, against_stability, betweenness, page_rank},
+        traces::Together,
     },
     graph::NodeType,
     view::ratio,
@@ -16,6 +19,11 @@ use crate::{
 
 /// Most edges of a kind listed.
 const LISTED: usize = 200;
+/// Most pairs of services that are in the same traces.
+const COMPANY: usize = 50;
+/// Least number of traces that two services are both in, and least lift, to be told.
+const MEETINGS: u64 = 10;
+const LIFT: f64 = 1.5;
 /// Below this a factor is a retry now and then.
 const AMPLIFIED: f64 = 1.05;
 
@@ -33,9 +41,12 @@ pub struct Dependencies {
     pub unstable: Vec<UnstableEdge>,
     /// Pairs where calls are repeated, the largest factor first; up to 200.
     pub amplification: Vec<Amplification>,
+    /// Services that are in the same traces more often than chance would have it, though neither calls the other: the
+    /// largest lift first, up to 50.
+    pub temporal_coupling: Vec<Company>,
     /// Mean number of other nodes that a node depends on; `null` without nodes.
     pub architecture_complexity: Option<f64>,
-    /// What `entry_share`, `hardness` and `amplification` rest on.
+    /// What `entry_share`, `hardness`, `amplification` and `temporal_coupling` rest on.
     pub sample: Sampled,
     /// Commit time of the newest data, RFC 3339; `null` without data.
     pub last_updated: Option<String>,
@@ -135,6 +146,20 @@ pub struct Amplification {
     pub calls: u64,
 }
 
+/// Two services that are in the same traces.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = TemporalCoupling))]
+pub struct Company {
+    /// Ids of both, in order.
+    pub services: [String; 2],
+    /// P(both)/(P(one)·P(other)): 1 when they meet by chance, 2 when twice as often.
+    pub lift: f64,
+    /// Share of all traces that both are in, 0…1.
+    pub support: f64,
+    /// Traces of the sample that both are in.
+    pub traces: u64,
+}
+
 impl Analysis<'_> {
     /// Who depends on whom.
     pub fn dependencies(&self) -> Dependencies {
@@ -144,6 +169,7 @@ impl Analysis<'_> {
             bridges: self.bridges(),
             unstable: self.unstable(),
             amplification: self.amplified(),
+            temporal_coupling: self.company(),
             architecture_complexity: ratio(self.complexity()),
             sample: self.sampled(),
             last_updated: self.context.last_updated(),
@@ -210,6 +236,32 @@ impl Analysis<'_> {
             call_count: calls(&(a, b)),
         };
         edges.into_iter().map(edge).collect()
+    }
+
+    fn company(&self) -> Vec<Company> {
+        let all = self.totals.trace_weight as f64;
+        let is_service = |at: usize| self.graph.nodes[at].kind == NodeType::Service && self.is_shown(at);
+        let apart = |a: usize, b: usize| self.net.weight(a, b).is_none() && self.net.weight(b, a).is_none();
+        let rounded = |value: f64| ratio(Some(value)).unwrap_or(0.0);
+        let company = |(&(a, b), both): (&(usize, usize), &Together)| {
+            let alone = |at: usize| self.totals.present.get(&at).map_or(0.0, |&weight| weight as f64);
+            let lift = both.weight as f64 * all / (alone(a) * alone(b)).max(1.0);
+            (both.traces >= MEETINGS && lift >= LIFT && is_service(a) && is_service(b) && apart(a, b)).then(
+                || Company {
+                    services: [self.id(a).into(), self.id(b).into()],
+                    lift: rounded(lift),
+                    support: rounded(both.weight as f64 / all),
+                    traces: both.traces,
+                },
+            )
+        };
+        let mut found: Vec<Company> = self.totals.together.iter().filter_map(company).collect();
+        found.sort_by(|a, b| {
+            let rank = |one: &Company| (one.lift, one.support);
+            rank(b).partial_cmp(&rank(a)).unwrap_or(Ordering::Equal).then_with(|| a.services.cmp(&b.services))
+        });
+        found.truncate(COMPANY);
+        found
     }
 
     fn amplified(&self) -> Vec<Amplification> {

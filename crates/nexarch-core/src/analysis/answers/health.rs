@@ -145,7 +145,7 @@ impl Analysis<'_> {
         let (id, requests) = (self.id(at), &self.graph.nodes[at].requests);
         ServiceHealth {
             id: id.into(),
-            health_status: Health::of(requests, self.context.latency_objective_ms),
+            health_status: self.context.health(id, requests),
             apdex: apdex(requests, self.context.latency_objective_ms),
             burn_rate: burn_rate(requests, self.options.availability_objective),
             issues,

@@ -5,6 +5,7 @@ use crate::{
     analysis::{Analysis, Issue, IssueKind, Severity, structure::reachable},
     graph::NodeType,
     rollup::Cell,
+    season::{Figure, Regression},
 };
 
 /// Least number of calls whose p95 says something.
@@ -21,17 +22,23 @@ struct Slow {
     ends: (usize, usize),
     p95_us: f64,
     calls: Cell,
+    /// How the last hour was slower than the weeks before, when it was.
+    regressed: Option<Regression>,
 }
 
-/// p95 over the latency objective, where no slow call of the callee explains it.
+/// p95 over the latency objective, or far over what is usual, where no slow call of the callee explains it.
 pub(super) fn high_latency(analysis: &Analysis<'_>, issues: &mut Vec<Issue>) {
     let objective_us = analysis.context.latency_objective_ms * 1000.0;
     let slow: Vec<Slow> = analysis
         .pairs()
         .filter_map(|pair| {
-            let calls = pair.calls();
-            let p95_us = calls.quantile_us(950).filter(|&p95| p95 > objective_us)?;
-            (calls.timed >= LEAST_CALLS).then_some(Slow { ends: pair.ends(), p95_us, calls })
+            let (calls, ends) = (pair.calls(), pair.ends());
+            let regressed = analysis.context.regressed;
+            let regressed = regressed.and_then(|all| all.edge(analysis.id(ends.0), analysis.id(ends.1)));
+            let regressed = regressed.filter(|it| it.figure == Figure::Latency).copied();
+            let p95_us = calls.quantile_us(950)?;
+            let slow = p95_us > objective_us || regressed.is_some();
+            (slow && calls.timed >= LEAST_CALLS).then_some(Slow { ends, p95_us, calls, regressed })
         })
         .collect();
     // Inside a cycle everything could explain everything: there the slowest edge is the cause.
@@ -58,25 +65,43 @@ pub(super) fn high_latency(analysis: &Analysis<'_>, issues: &mut Vec<Issue>) {
 fn slow_issue(analysis: &Analysis<'_>, edge: &Slow, objective_us: f64) -> Issue {
     let (from, to) = (analysis.id(edge.ends.0), analysis.id(edge.ends.1));
     let above = edge.calls.histogram.weight_above(whole(objective_us));
-    let reason = format!("p95 over the latency objective of {}", time(objective_us));
     let n = u64::try_from(edge.calls.timed).unwrap_or(0);
-    let issue =
-        Issue::new(IssueKind::HighLatencyEdge, (Severity::High, reason), vec![from.into(), to.into()], n);
-    Issue { affected_requests: calls_of(above), ..issue }
-        .titled(
-            format!("Calls of {from} to {to} are slow"),
-            format!(
-                "95 % of {n} calls took up to {}; the objective is {}. No slow call of {to} explains it.",
-                time(edge.p95_us),
-                time(objective_us)
-            ),
+    let over = edge.p95_us > objective_us;
+    let usual = edge.regressed.map(|it| {
+        format!(
+            "p95 of the last whole hour is {}, usual at this hour of the week is {} (z {:.1}, {} weeks)",
+            time(it.now),
+            time(it.usual),
+            it.z,
+            it.weeks
         )
-        .with([
-            ("p95_ms", edge.p95_us / 1e3),
-            ("objective_ms", objective_us / 1e3),
-            ("calls", n as f64),
-            ("slow_share", above as f64 / edge.calls.histogram.total().max(1) as f64),
-        ])
+    });
+    let reason = match &usual {
+        Some(usual) if !over => usual.clone(),
+        _ => format!("p95 over the latency objective of {}", time(objective_us)),
+    };
+    let said = format!(
+        "95 % of {n} calls took up to {}; the objective is {}. No slow call of {to} explains it.{}{}",
+        time(edge.p95_us),
+        time(objective_us),
+        usual.filter(|_| over).map(|usual| format!(" The {usual}.")).unwrap_or_default(),
+        analysis.how_known(edge.ends)
+    );
+    let issue =
+        Issue::new(IssueKind::HighLatencyEdge, (Severity::High, reason), vec![from.into(), to.into()], n)
+            .titled(format!("Calls of {from} to {to} are slow"), said)
+            .doubted(edge.regressed.filter(|_| !over).map_or(0.0, |it| it.q_value));
+    let affected = if over { calls_of(above) } else { edge.calls.calls() };
+    let of = |figure: fn(Regression) -> f64| edge.regressed.map_or(f64::NAN, figure);
+    Issue { affected_requests: affected, ..issue }.with([
+        ("p95_ms", edge.p95_us / 1e3),
+        ("objective_ms", objective_us / 1e3),
+        ("calls", n as f64),
+        ("slow_share", above as f64 / edge.calls.histogram.total().max(1) as f64),
+        ("hour_p95_ms", of(|it| it.now / 1e3)),
+        ("usual_p95_ms", of(|it| it.usual / 1e3)),
+        ("robust_z", of(|it| it.z)),
+    ])
 }
 
 /// A limit in whole microseconds.

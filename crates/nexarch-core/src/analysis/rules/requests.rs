@@ -6,7 +6,7 @@ use super::{percent, time};
 use crate::{
     analysis::{
         Analysis, Issue, IssueKind, Severity,
-        traces::{Example, FanOut, Hop, Loop, quantile},
+        traces::{Example, FanOut, Hop, Loop, weighted_quantile},
     },
     graph::NodeType,
 };
@@ -29,7 +29,7 @@ const AMPLIFIED_PATH: f64 = 3.0;
 pub(super) fn deep_chains(analysis: &Analysis<'_>, issues: &mut Vec<Issue>) {
     let mut found: Vec<(&[usize], u64, u32, Example, u64)> = Vec::new();
     for route in analysis.totals.routes.values() {
-        let p95 = quantile(&route.depths, 950).unwrap_or(0);
+        let p95 = weighted_quantile(&route.depths, 950).unwrap_or(0);
         if p95 > DEEP {
             let (example, chain) = &route.deepest;
             found.push((chain, route.depths.len() as u64, p95, *example, route.weight / 256));
@@ -70,7 +70,7 @@ pub(super) fn deep_chains(analysis: &Analysis<'_>, issues: &mut Vec<Issue>) {
 pub(super) fn fan_out(analysis: &Analysis<'_>, issues: &mut Vec<Issue>) {
     let mut widest: BTreeMap<usize, (u32, &str, &FanOut)> = BTreeMap::new();
     for (&(at, operation), fan) in &analysis.totals.fan_out {
-        let p95 = quantile(&fan.callees, 950).unwrap_or(0);
+        let p95 = weighted_quantile(&fan.callees, 950).unwrap_or(0);
         let name = analysis.name(operation);
         let better = widest.get(&at).is_none_or(|kept| p95 > kept.0 || (p95 == kept.0 && name < kept.1));
         if p95 > WIDE && better && analysis.is_shown(at) {
@@ -79,7 +79,7 @@ pub(super) fn fan_out(analysis: &Analysis<'_>, issues: &mut Vec<Issue>) {
     }
     for (at, (p95, operation, fan)) in widest {
         let (id, n) = (analysis.id(at), fan.callees.len() as u64);
-        let calls = quantile(&fan.calls, 950).unwrap_or(0);
+        let calls = weighted_quantile(&fan.calls, 950).unwrap_or(0);
         let reason = format!("it is as slow as the slowest of {p95}, and fails when one fails");
         let issue = Issue::new(IssueKind::FanOutOverload, (Severity::Medium, reason), vec![id.into()], n)
             .titled(
@@ -102,7 +102,7 @@ pub(super) fn fan_out(analysis: &Analysis<'_>, issues: &mut Vec<Issue>) {
 /// One finding for each pair of caller and callee: its costliest loop.
 pub(super) fn loops(analysis: &Analysis<'_>, issues: &mut Vec<Issue>) {
     type Costliest<'a> = (Loop, &'a str, &'a str, (usize, u32));
-    fn rank<'a>(one: &Costliest<'a>) -> (u128, u64, std::cmp::Reverse<(&'a str, &'a str)>) {
+    fn rank<'a>(one: &Costliest<'a>) -> (u128, u128, std::cmp::Reverse<(&'a str, &'a str)>) {
         (one.0.cost_ns, one.0.calls, std::cmp::Reverse((one.1, one.2)))
     }
     let mut pairs: BTreeMap<(usize, usize), (Costliest<'_>, usize)> = BTreeMap::new();
@@ -130,10 +130,11 @@ fn loop_issue(
     let (source, target) = (analysis.id(from), analysis.id(to));
     let store = matches!(analysis.graph.nodes[to].kind, NodeType::Database | NodeType::Cache);
     let kind = if store { IssueKind::NPlusOne } else { IssueKind::ChattyCalls };
-    let each = seen.calls as f64 / seen.parents as f64;
-    let cost_us = seen.cost_ns as f64 / seen.parents as f64 / 1e3;
+    let each = seen.calls as f64 / seen.weight as f64;
+    let cost_us = seen.cost_ns as f64 / seen.weight as f64 / 1e3;
     let objective_us = analysis.context.latency_objective_ms * 1e3;
-    let requests = analysis.totals.fan_out.get(&step).map_or(0, |fan| fan.callees.len() as u64);
+    let fan = analysis.totals.fan_out.get(&step);
+    let requests = fan.map_or(0, |fan| fan.callees.len() as u64);
     let severity = if cost_us >= COSTLY * objective_us {
         (
             Severity::Medium,
@@ -146,14 +147,20 @@ fn loop_issue(
         format!("{source} calls {target} in a loop"),
         format!(
             "{operation} makes the same call ({what}) {each:.1} times in turn, {} times in {requests} requests. Made at \
-             once they would save up to {} each time.",
+             once they would save up to {} each time.{}",
             seen.parents,
-            time(cost_us)
+            time(cost_us),
+            analysis.how_known((from, to))
         ),
     );
-    // As often as in the sample.
-    let share = if requests > 0 { (seen.parents as f64 / requests as f64).min(1.0) } else { f64::NAN };
-    Issue { affected_requests: seen.parents, example_trace_id: shown_trace(seen.worst), ..issue }.with([
+    let all = fan.map_or(0, |fan| fan.weight);
+    let share = if all > 0 { (seen.weight as f64 / all as f64).min(1.0) } else { f64::NAN };
+    Issue {
+        affected_requests: (seen.weight / 256).max(1),
+        example_trace_id: shown_trace(seen.worst),
+        ..issue
+    }
+    .with([
         ("calls_in_turn", each),
         ("occurrences", seen.parents as f64),
         ("request_share", share),
@@ -181,17 +188,27 @@ pub(super) fn retries(analysis: &Analysis<'_>, issues: &mut Vec<Issue>) {
             (Severity::Medium, format!("{factor:.1} calls for each one that was meant"))
         };
         let (source, target) = (analysis.id(from), analysis.id(to));
-        let issue =
-            Issue::new(IssueKind::RetryStorm, severity, vec![source.into(), target.into()], hop.logical)
-                .titled(
-                    format!("{source} repeats failed calls of {target}"),
-                    format!(
-                        "{retries} of {} calls repeat a failed one: the load grows when {target} is weakest.",
-                        hop.calls
-                    ),
-                );
+        let issue = Issue::new(
+            IssueKind::RetryStorm,
+            severity,
+            vec![source.into(), target.into()],
+            hop.logical,
+        )
+        .titled(
+            format!("{source} repeats failed calls of {target}"),
+            format!(
+                "{retries} of {} calls repeat a failed one: the load grows when {target} is weakest.{}",
+                hop.calls,
+                analysis.how_known((from, to))
+            ),
+        );
         issues.push(
-            Issue { affected_requests: retries, example_trace_id: shown_trace(hop.worst), ..issue }.with([
+            Issue {
+                affected_requests: (hop.weights[0].saturating_sub(hop.weights[1])) / 256,
+                example_trace_id: shown_trace(hop.worst),
+                ..issue
+            }
+            .with([
                 ("amplification", factor),
                 ("path_amplification", along),
                 ("retries", retries as f64),
@@ -203,7 +220,7 @@ pub(super) fn retries(analysis: &Analysis<'_>, issues: &mut Vec<Issue>) {
 
 /// Calls for each one that was meant.
 pub(in crate::analysis) fn factor(hop: &Hop) -> f64 {
-    hop.calls as f64 / hop.logical.max(1) as f64
+    hop.weights[0] as f64 / hop.weights[1].max(1) as f64
 }
 
 /// The largest product of factors on a way to each node. Calls inside of a cycle are left out: a way through them has

@@ -63,9 +63,13 @@ pub(super) fn single_points(analysis: &Analysis<'_>, issues: &mut Vec<Issue>) {
     for at in analysis.inner().filter(|&at| analysis.is_shown(at)) {
         let callers = analysis.net.callers(at).len();
         let (share, hardness) = (analysis.passing_share(at), analysis.totals.passing[at].hardness());
-        let needed = analysis.dominators.dominated[at] > 0 || analysis.cuts.is_articulation(at);
+        // With nothing behind it a part is a leaf, however many call it: its callers' own findings tell of it.
+        let needed = analysis.dominators.dominated[at] > 0 || analysis.cuts.cut_off[at] > 0;
+        if !needed {
+            continue;
+        }
         let proven = share.is_some_and(|share| share >= PASSING) && hardness.is_some_and(|hard| hard > HARD);
-        let severity = if needed && proven && !analysis.is_entry[at] {
+        let severity = if proven && !analysis.is_entry[at] {
             let share = percent(share.unwrap_or(0.0));
             (Severity::High, format!("{share} of entry requests pass it, and fail when it does"))
         } else if callers > CALLERS {
@@ -83,14 +87,9 @@ fn single_point(analysis: &Analysis<'_>, at: usize, severity: (Severity, String)
     let (below, cut_off) = (analysis.dominators.dominated[at], analysis.cuts.cut_off[at]);
     let requests = &analysis.graph.nodes[at].requests;
     let known = u64::try_from(requests.count).unwrap_or(0);
-    let observed = if passing.count() > 0 { passing.count() } else { known };
-    let issue = Issue::new(IssueKind::SinglePointOfFailure, severity, vec![id.into()], observed).titled(
-        format!("Much depends on {id}"),
-        format!(
-            "{} callers; {below} parts can be reached through it alone, {cut_off} lose their connection without it.",
-            analysis.net.callers(at).len()
-        ),
-    );
+    let observed = if passing.count > 0 { passing.count } else { known };
+    let issue = Issue::new(IssueKind::SinglePointOfFailure, severity, vec![id.into()], observed)
+        .titled(format!("Much depends on {id}"), behind(analysis.net.callers(at).len(), below, cut_off));
     Issue { affected_requests: requests.calls(), ..issue }.with([
         ("entry_share", share.unwrap_or(f64::NAN)),
         ("hardness", hardness.unwrap_or(f64::NAN)),
@@ -99,6 +98,18 @@ fn single_point(analysis: &Analysis<'_>, at: usize, severity: (Severity, String)
         ("callers", analysis.net.callers(at).len() as f64),
         ("blast_radius", analysis.reach.above[at] as f64),
     ])
+}
+
+fn behind(callers: usize, below: usize, cut_off: usize) -> String {
+    let part = |count: usize| if count == 1 { "1 part".to_owned() } else { format!("{count} parts") };
+    let mut text = if callers == 1 { "1 caller".to_owned() } else { format!("{callers} callers") };
+    if below > 0 {
+        text += &format!("; {} can be reached through it alone", part(below));
+    }
+    if cut_off > 0 {
+        text += &format!("; {} would lose the connection with all others without it", part(cut_off));
+    }
+    text + "."
 }
 
 /// Databases that several services use: a fault when several write.

@@ -1,5 +1,7 @@
 //! Hand-made traffic.
 
+use std::collections::{HashMap, HashSet};
+
 use crate::{
     analysis::{Analysis, Options},
     facts::Facts,
@@ -82,6 +84,20 @@ impl Shot {
         let id = self.add(send, "send", 1, 2);
         let process = message(receiver, Kind::Consumer, self.next(), id, topic);
         self.add(process, "process", 10, 5);
+    }
+
+    /// Leaves out all client spans; what they called are children of who made them.
+    pub(super) fn drop_client_halves(&mut self) {
+        let above: HashMap<_, _> =
+            self.spans.iter().map(|span| (span.span_id, span.parent_span_id)).collect();
+        let client: HashSet<_> =
+            self.spans.iter().filter(|span| span.kind == Kind::Client).map(|span| span.span_id).collect();
+        self.spans.retain(|span| span.kind != Kind::Client);
+        for span in &mut self.spans {
+            if let Some(parent) = span.parent_span_id.filter(|parent| client.contains(parent)) {
+                span.parent_span_id = above[&parent];
+            }
+        }
     }
 
     /// Both halves of a call fail, given the server's.

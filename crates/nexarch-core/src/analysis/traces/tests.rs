@@ -164,29 +164,6 @@ fn quantiles_are_values() {
     );
 }
 
-#[test]
-fn a_sample_is_of_the_set() {
-    let trace = |id: u8, error: bool| {
-        let mut span = Facts { error, ..server("a", 1, 0) }.with(|it| it.name = "GET /".into());
-        span.trace_id = crate::ids::TraceId::from_bytes([id.max(1); 16]).unwrap();
-        // A hash of the id alone decides; the high bits differ.
-        vec![span]
-    };
-    let traces: Vec<Vec<Facts>> = (1..=255).map(|id| trace(id, id % 2 == 0)).collect();
-    let (mut all, mut odd, mut even) = (Sample::default(), Sample::default(), Sample::default());
-    for (at, trace) in traces.iter().enumerate() {
-        all.offer(trace);
-        if at % 2 == 0 { odd.offer(trace) } else { even.offer(trace) }
-    }
-    let mut backwards = Sample::default();
-    traces.iter().rev().for_each(|trace| backwards.offer(trace));
-    even.merge(&odd);
-    assert!(all == backwards && all == even);
-    let failed = all.traces().filter(|id| id.to_bytes()[0] % 2 == 0).count();
-    assert_eq!(failed, 127, "all failed ones, there are fewer than 200");
-    assert!(all.traces().count() < 255);
-}
-
 /// Spans of a few services in any relation and at any time, some without duration.
 fn any_span() -> impl Strategy<Value = Facts> {
     let kinds = select(vec![

@@ -2,11 +2,14 @@
 
 use rustc_hash::FxHashMap;
 
-use super::Access;
+use super::{Access, flame::Flame};
 use crate::ids::TraceId;
 
 /// A node of the graph and a text of the table.
 pub(crate) type Step = (usize, u32);
+
+/// A figure of a request, and what the request stands for, in 1/256.
+pub(crate) type Weighed<T> = (T, u32);
 
 /// Everything that is added up. Maps are in no order; whoever shows them sorts.
 #[derive(Debug, Default)]
@@ -33,6 +36,12 @@ pub(crate) struct Totals {
     pub(crate) loops: FxHashMap<(usize, u32, usize, u32), Loop>,
     /// By caller and callee.
     pub(crate) hops: FxHashMap<(usize, usize), Hop>,
+    /// What all traces stand for, in 1/256.
+    pub(crate) trace_weight: u64,
+    /// By service: the traces that it is in.
+    pub(crate) present: FxHashMap<usize, u64>,
+    /// By two services, the smaller first: the traces that both are in.
+    pub(crate) together: FxHashMap<(usize, usize), Together>,
     /// By service and database.
     pub(crate) accesses: FxHashMap<(usize, usize), Accesses>,
 }
@@ -68,14 +77,24 @@ pub(crate) struct Route {
     /// 1/256 ns.
     pub(crate) root_ns: u128,
     /// Nanoseconds.
-    pub(crate) durations: Vec<u64>,
+    pub(crate) durations: Vec<Weighed<u64>>,
     /// 1/256 ns on the critical path, by operation.
     pub(crate) steps: FxHashMap<Step, u128>,
     pub(crate) slowest: Example,
     /// Longest nesting of requests, for each entry request.
-    pub(crate) depths: Vec<u32>,
+    pub(crate) depths: Vec<Weighed<u32>>,
     /// The longest, with its nodes from the first caller on.
     pub(crate) deepest: (Example, Vec<usize>),
+    /// Critical paths by stack.
+    pub(crate) flame: Flame,
+}
+
+/// Traces that two services are in.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Together {
+    pub(crate) traces: u64,
+    /// What they stand for, in 1/256.
+    pub(crate) weight: u64,
 }
 
 /// Time of one operation on critical paths.
@@ -83,24 +102,21 @@ pub(crate) struct Route {
 pub(crate) struct OnPath {
     pub(crate) weighted_ns: u128,
     /// For each entry request on whose path it is.
-    pub(crate) samples: Vec<u64>,
+    pub(crate) samples: Vec<Weighed<u64>>,
 }
 
 /// Entry requests that pass a node.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Passing {
+    /// Number of them.
+    pub(crate) count: u64,
     /// What they stand for, in 1/256.
     pub(crate) weight: u64,
-    /// Number by [did something fail at the node][did the request fail].
+    /// The same by [did something fail at the node][did the request fail].
     pub(crate) outcomes: [[u64; 2]; 2],
 }
 
 impl Passing {
-    /// Number of requests.
-    pub(crate) fn count(&self) -> u64 {
-        self.outcomes.iter().flatten().sum()
-    }
-
     /// P(the request fails, given that something failed here) − P(it fails, given that nothing did); `None` when one of
     /// both was never seen.
     pub(crate) fn hardness(&self) -> Option<f64> {
@@ -113,9 +129,11 @@ impl Passing {
 #[derive(Debug, Default)]
 pub(crate) struct FanOut {
     /// Distinct callees of each request.
-    pub(crate) callees: Vec<u32>,
+    pub(crate) callees: Vec<Weighed<u32>>,
     /// Calls of each request.
-    pub(crate) calls: Vec<u32>,
+    pub(crate) calls: Vec<Weighed<u32>>,
+    /// What the requests stand for, in 1/256.
+    pub(crate) weight: u64,
     pub(crate) widest: Example,
 }
 
@@ -124,7 +142,11 @@ pub(crate) struct FanOut {
 pub(crate) struct Loop {
     /// Spans below which it happened.
     pub(crate) parents: u64,
-    pub(crate) calls: u64,
+    /// What those stand for, in 1/256.
+    pub(crate) weight: u64,
+    /// Σ weight · calls in turn.
+    pub(crate) calls: u128,
+    /// Σ weight · what running them at once would save at most.
     pub(crate) cost_ns: u128,
     pub(crate) worst: Example,
 }
@@ -139,8 +161,10 @@ impl Loop {
 pub(crate) struct Hop {
     /// That reached the callee.
     pub(crate) calls: u64,
-    /// Without retries.
+    /// Those that do not repeat a failed one.
     pub(crate) logical: u64,
+    /// What both stand for, in 1/256.
+    pub(crate) weights: [u64; 2],
     /// The trace with most retries.
     pub(crate) worst: Example,
 }
@@ -169,4 +193,18 @@ pub(crate) fn quantile<T: Copy + Ord>(values: &[T], per_mille: usize) -> Option<
     sorted.sort_unstable();
     let rank = (sorted.len() * per_mille).div_ceil(1000).max(1);
     sorted.get(rank - 1).copied()
+}
+
+/// The value of rank `⌈q·Σw⌉` of values with weights, `per_mille` of 1000; `None` without weight.
+pub(crate) fn weighted_quantile<T: Copy + Ord>(values: &[Weighed<T>], per_mille: u64) -> Option<T> {
+    let mut sorted = values.to_vec();
+    sorted.sort_unstable();
+    let all: u64 = sorted.iter().map(|value| u64::from(value.1)).sum();
+    let rank = (u128::from(all) * u128::from(per_mille)).div_ceil(1000).max(1);
+    let mut seen = 0u128;
+    let reached = |value: &&Weighed<T>| {
+        seen += u128::from(value.1);
+        seen >= rank
+    };
+    sorted.iter().find(reached).map(|value| value.0)
 }

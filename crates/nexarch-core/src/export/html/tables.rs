@@ -71,7 +71,7 @@ pub(super) fn edges(out: &mut String, map: &ArchitectureMap) {
     );
     for edge in &rows {
         let over = edge.protocol.as_deref().map_or_else(|| "–".into(), words::name);
-        let how = edge.inferred.map(|how| format!(" <span title=\"{0}\">({0})</span>", words::inferred(how)));
+        let how = edge.inferred.map(|how| format!(" <span title=\"{0}\">({0})</span>", how.in_words()));
         let _ = write!(
             out,
             "<tr><th scope=\"row\">{}</th><td>{}</td><td class=\"soft\">{}{}</td>",

@@ -1,0 +1,94 @@
+//! What a view reads of a snapshot.
+
+use nexarch_core::{
+    season::{LEAST_WEEKS, WEEK, WEEKS},
+    window::{self, Minutes},
+};
+use nexarch_store::{Budget, Error, Sampled, Snapshot};
+
+use super::{LONGEST_CELL, View, Windows};
+
+/// Cells by their minute.
+pub(super) type Blobs = Vec<(u32, Vec<u8>)>;
+
+/// Minutes of an hour.
+const HOUR: u32 = 60;
+
+/// All that a view is made of.
+pub(super) struct Gathered {
+    /// What is found of the window asked for.
+    pub(super) range: window::Range,
+    /// Its cells.
+    pub(super) cells: Blobs,
+    /// The window that it is compared with, and its cells.
+    pub(super) base: Option<(window::Range, Blobs)>,
+    /// Whole traces.
+    pub(super) sampled: Option<Sampled>,
+    /// The last whole hour, and the same hour of the weeks before.
+    pub(super) season: Option<(Blobs, Vec<Blobs>)>,
+}
+
+/// Reads it.
+pub(super) async fn gather(snapshot: &mut dyn Snapshot, view: &View) -> Result<Gathered, Error> {
+    let asked = view.range().window.range(snapshot.newest_ns());
+    let cells = snapshot.cells(asked.minutes, view.longest_cell(asked)).await?;
+    let range = asked.found(cells.minutes, cells.grain);
+    let base = match view {
+        View::Diff(windows) => Some(base_cells(snapshot, windows, range).await?),
+        _ => None,
+    };
+    let sampled = match view {
+        View::Overview(_)
+        | View::Map(_)
+        | View::Export(..)
+        | View::Bottlenecks(_)
+        | View::Dependencies(_)
+        | View::Health(_)
+        | View::Issues(_) => Some(snapshot.sample(range.minutes, Budget::ANSWER).await?),
+        _ => None,
+    };
+    let season = match view {
+        View::Overview(_)
+        | View::Map(_)
+        | View::Export(..)
+        | View::Services(_)
+        | View::Service(..)
+        | View::Health(_)
+        | View::Issues(_) => season(snapshot, range.minutes).await?,
+        _ => None,
+    };
+    Ok(Gathered { range, cells: cells.blobs, base, sampled, season })
+}
+
+/// The cells of what a window is compared with.
+async fn base_cells(
+    snapshot: &mut dyn Snapshot,
+    windows: &Windows,
+    head: window::Range,
+) -> Result<(window::Range, Blobs), Error> {
+    let asked = windows.base.before(head.minutes.from);
+    let cells = snapshot.cells(asked.minutes, LONGEST_CELL).await?;
+    Ok((asked.found(cells.minutes, cells.grain), cells.blobs))
+}
+
+/// The last whole hour of a window with the same hour of the weeks before; `None` as long as there are too few of those.
+async fn season(snapshot: &mut dyn Snapshot, window: Minutes) -> Result<Option<(Blobs, Vec<Blobs>)>, Error> {
+    let to = window.to / HOUR * HOUR;
+    let mut weeks = Vec::new();
+    for (week, passed) in (1u32..).zip(0..WEEKS) {
+        // A young tenant is asked about two weeks and no more.
+        if weeks.len() + (WEEKS - passed) < LEAST_WEEKS {
+            return Ok(None);
+        }
+        let Some(end) = to.checked_sub(week * WEEK).filter(|end| *end >= HOUR) else { continue };
+        let cells = snapshot.cells(Minutes { from: end - HOUR, to: end }, LONGEST_CELL).await?;
+        if !cells.blobs.is_empty() {
+            weeks.push(cells.blobs);
+        }
+    }
+    if weeks.len() < LEAST_WEEKS {
+        return Ok(None);
+    }
+    let head = snapshot.cells(Minutes { from: to - HOUR, to }, LONGEST_CELL).await?;
+    Ok(Some((head.blobs, weeks)))
+}
