@@ -17,8 +17,8 @@ use nexarch_core::{
 
 use crate::support::{fixture, lines, whole};
 
-/// Findings, bottlenecks and cycles in words.
-fn text(spans: &[Span]) -> String {
+/// Shows what an analysis of spans says.
+fn analysed<T>(spans: &[Span], show: impl Fn(&Analysis<'_>) -> T) -> T {
     let mut traces: BTreeMap<_, Vec<Facts>> = BTreeMap::new();
     for facts in Facts::of_all(spans) {
         traces.entry(facts.trace_id).or_default().push(facts);
@@ -38,6 +38,15 @@ fn text(spans: &[Span]) -> String {
         regressed: None,
     };
     let analysis = Analysis::of(&rollup, traces.values().map(Vec::as_slice), &context, Options::default());
+    show(&analysis)
+}
+
+/// Findings, bottlenecks and cycles in words.
+fn text(spans: &[Span]) -> String {
+    analysed(spans, words)
+}
+
+fn words(analysis: &Analysis<'_>) -> String {
     let mut text = String::new();
     for issue in analysis.issues().issues {
         let severity = format!("{:?}", issue.severity).to_lowercase();
@@ -103,5 +112,21 @@ fn single_traces() {
         "yelp",
     ] {
         check(&format!("zipkin-{name}"), "", &zipkin(name));
+    }
+}
+
+/// Beside another program that counts traces by their services, and pairs without a parent and a child of both.
+#[test]
+fn temporal_coupling() {
+    for (file, services, figures) in [
+        ("2023-01-29-normal", ["ts-price-service", "ts-station-service"], (1.651_163, 0.605_634, 43)),
+        ("2023-01-29-15_44", ["ts-contacts-service", "ts-security-service"], (9.6, 0.104_167, 10)),
+    ] {
+        let spans = lines(&format!("trainticket/{file}.jsonl.gz"));
+        let first = analysed(&spans, |analysis| analysis.dependencies().temporal_coupling[0].clone());
+        assert_eq!(
+            (first.services, (first.lift, first.support, first.traces)),
+            (services.map(String::from), figures)
+        );
     }
 }
