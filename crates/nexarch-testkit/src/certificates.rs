@@ -2,7 +2,7 @@
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, SanType,
+    KeyUsagePurpose, SanType, date_time_ymd,
 };
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -20,6 +20,15 @@ impl Certificates {
     ///
     /// The certificate is good for clients, too: the bus of a Redis cluster asks for that.
     pub fn new(names: &[&str]) -> Self {
+        Self::made(names, false)
+    }
+
+    /// As [`Certificates::new`], but the server's certificate has expired years ago.
+    pub fn expired(names: &[&str]) -> Self {
+        Self::made(names, true)
+    }
+
+    fn made(names: &[&str], expired: bool) -> Self {
         let authority_key = KeyPair::generate().expect("a key");
         let mut authority = CertificateParams::default();
         // Each authority has a name of its own, and no server has its name: OpenSSL would take it for self-signed.
@@ -34,6 +43,9 @@ impl Certificates {
         server.subject_alt_names = names.iter().map(|name| alt_name(name)).collect();
         server.extended_key_usages =
             vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        if expired {
+            (server.not_before, server.not_after) = (date_time_ymd(2000, 1, 1), date_time_ymd(2001, 1, 1));
+        }
         let key = KeyPair::generate().expect("a key");
         let certificate = server.signed_by(&key, &issuer).expect("a certificate");
 

@@ -23,17 +23,23 @@ impl RedisCluster {
     ///
     /// A node that is away takes only its own slots with it (`cluster-require-full-coverage no`).
     pub fn start() -> Self {
-        Self::start_covering("no")
+        Self::start_with(&["localhost", "acme.westeurope.redis.azure.net"], "no", None)
+    }
+
+    /// As [`RedisCluster::start`], but its certificate names `endpoint` alone, and its nodes announce the name `announced`.
+    pub fn start_announcing(endpoint: &str, announced: &str) -> Self {
+        Self::start_with(&[endpoint], "no", Some(announced))
     }
 
     /// As [`RedisCluster::start`], but while one slot has no holder every node refuses every key.
     pub fn start_strict() -> Self {
-        Self::start_covering("yes")
+        Self::start_with(&["localhost", "acme.westeurope.redis.azure.net"], "yes", None)
     }
 
-    fn start_covering(require_full_coverage: &str) -> Self {
-        let certificates = Arc::new(Certificates::new(&["localhost", "acme.westeurope.redis.azure.net"]));
-        let nodes: Vec<_> = SLOTS.iter().map(|_| node(&certificates, require_full_coverage)).collect();
+    fn start_with(names: &[&str], require_full_coverage: &str, announced: Option<&str>) -> Self {
+        let certificates = Arc::new(Certificates::new(names));
+        let nodes: Vec<_> =
+            SLOTS.iter().map(|_| node(&certificates, require_full_coverage, announced)).collect();
         for (node, (first, last)) in nodes.iter().zip(SLOTS) {
             node.cli(&["CLUSTER", "ADDSLOTSRANGE", &first.to_string(), &last.to_string()]);
         }
@@ -44,7 +50,11 @@ impl RedisCluster {
         for node in &nodes {
             until("the cluster", || {
                 let info = node.cli(&["CLUSTER", "INFO"]);
-                (info.contains("cluster_state:ok") && info.contains("cluster_size:3")).then_some(())
+                let whole = info.contains("cluster_state:ok") && info.contains("cluster_size:3");
+                // Names come by gossip, after the addresses.
+                let named =
+                    announced.is_none_or(|name| node.cli(&["CLUSTER", "SLOTS"]).matches(name).count() == 3);
+                (whole && named).then_some(())
             });
         }
         Self { nodes, certificates }
@@ -129,8 +139,15 @@ impl RedisCluster {
     }
 }
 
-fn node(certificates: &Arc<Certificates>, require_full_coverage: &str) -> RedisServer {
-    RedisServer::builder()
+fn node(
+    certificates: &Arc<Certificates>,
+    require_full_coverage: &str,
+    announced: Option<&str>,
+) -> RedisServer {
+    let builder = announced.iter().fold(RedisServer::builder(), |builder, name| {
+        builder.arg("--cluster-announce-hostname", name).arg("--cluster-preferred-endpoint-type", "hostname")
+    });
+    builder
         .password(PASSWORD)
         .tls(certificates)
         .without(&["CONFIG", "READONLY"])

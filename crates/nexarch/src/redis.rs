@@ -31,10 +31,7 @@ pub(crate) async fn line(config: &CacheConfig, redis: Option<&RedisRemote>) -> S
         return initialized(named, redis);
     }
     let reason = status.borrow().reason.map_or("connecting", nexarch_cache::Reason::as_str);
-    // The line has the one word that health has, too; what it was exactly is for the log.
-    if let Some(problem) = redis.problem() {
-        tracing::warn!("cache: Redis is not usable: {problem}");
-    }
+    // The line has the one word that health has, too; what it was exactly the tier tells the log, as soon as it is known.
     // Who reads this line is told when it is not so any more.
     redis.fallback_told();
     format!("cache: In-memory cache initialized (fallback: {reason})")

@@ -3,6 +3,7 @@
 
 mod effective;
 
+use super::socket::Names;
 use super::token::RedisTokens;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -82,6 +83,7 @@ pub struct RedisConfig {
     pub(super) warnings: Vec<String>,
     /// Take the place of the password.
     pub(super) tokens: Option<RedisTokens>,
+    pub(super) names: Names,
 }
 
 /// Which part of a configuration is wrong. Never repeats a value that may be a secret.
@@ -127,6 +129,7 @@ impl RedisConfig {
             without: BTreeSet::new(),
             warnings: Vec::new(),
             tokens: None,
+            names: Names::default(),
         }
     }
 
@@ -163,6 +166,17 @@ impl RedisConfig {
     #[must_use]
     pub fn db(mut self, db: u32) -> Self {
         self.db = db;
+        self
+    }
+
+    /// Where names lead, for tests: asked in place of the system, whenever that would be asked.
+    #[cfg(feature = "testing")]
+    #[must_use]
+    pub fn names(
+        mut self,
+        lead: impl Fn(&str, u16) -> Vec<std::net::SocketAddr> + Send + Sync + 'static,
+    ) -> Self {
+        self.names = Names::leading(lead);
         self
     }
 

@@ -27,6 +27,8 @@ enum End {
     Gone,
     /// Not worth keeping.
     Replace,
+    /// To be left for another one, although it works.
+    Retire,
 }
 
 /// Runs until the node is stopped. Spawn it on the tracker.
@@ -78,14 +80,19 @@ async fn live(tier: &Tier, node: &Node, at: usize, link: Arc<Link>, backoff: &mu
     node.install(at, Some(Arc::clone(&link)));
     let end = tokio::select! {
         () = link.gone() => End::Gone,
+        () = link.retired() => End::Retire,
         end = watch(tier, node, &link, backoff) => end,
     };
     node.install(at, None);
+    if matches!(end, End::Retire) {
+        // No call is longer under way.
+        sleep(tier.command_timeout).await;
+    }
     link.cut();
     if !node.has_link() && node.switch.trip() {
         let detail = match end {
             End::Gone => format!("the connection to {:?} broke", node.target),
-            End::Replace => format!("{:?} is asked anew", node.target),
+            End::Replace | End::Retire => format!("{:?} is asked anew", node.target),
         };
         node.lost(tier, Failure::new(Reason::Connecting, detail));
     }

@@ -4,9 +4,10 @@
 //! So a process knows its own, and the canary needs no second channel.
 
 use super::backoff::{Backoff, chance};
+use super::ear::{Channels, Ear, OnMessage};
 use super::failure::Failure;
 use super::line::STEADY;
-use super::link::{Ear, OnMessage};
+use super::maintenance;
 use super::socket::Target;
 use super::tier::Tier;
 use crate::remote::Reason;
@@ -169,9 +170,16 @@ async fn keep(tier: &Arc<Tier>) {
 
 /// Connects, subscribes and waits for a canary.
 async fn connect(tier: &Arc<Tier>, target: &Target) -> Result<Ear, Failure> {
-    let channel = Arc::clone(tier);
-    let on_message: OnMessage = Arc::new(move |frame| channel.channel.receive(&frame));
-    let ear = tier.dialer.listen(target, &tier.stop, &tier.channel.name, on_message).await?;
+    let shared = Arc::clone(tier);
+    let on_message: OnMessage = Arc::new(move |channel, frame| {
+        if channel == maintenance::CHANNEL.as_bytes() {
+            shared.maintenance.hear(&frame);
+        } else {
+            shared.channel.receive(&frame);
+        }
+    });
+    let channels = Channels { needed: &tier.channel.name, welcome: Some(maintenance::CHANNEL) };
+    let ear = tier.dialer.listen(target, &tier.stop, channels, on_message).await?;
     if !canary(tier).await {
         return Err(Failure::new(Reason::Messages, "what is published does not come back"));
     }

@@ -2,9 +2,10 @@
 //!
 //! Top down: [`remote`] answers the cache's calls; [`layout`] knows which server a key belongs to, and [`scout`] keeps
 //! that true; [`node`] is one server with its breaker; [`mod@line`] keeps one
-//! connection of it alive; [`messages`] keeps the one for messages; [`link`] is a connection, [`wire`] what goes over
-//! it, [`socket`] and [`tls`] open it, [`renewal`] keeps its token good. [`checkup`] looks at all of it once, for people.
-//! [`board`] gathers what they report into one status.
+//! connection of it alive; [`messages`] keeps the one for messages, and [`maintenance`] heeds what is announced on it;
+//! [`dialer`] makes connections, no more of them than [`gate`] lets through: a [`link`] for values, an [`ear`] for
+//! messages; [`wire`] is what goes over one, [`socket`] and [`tls`] open it, [`renewal`] keeps its token good.
+//! [`checkup`] looks at all of it once, for people. [`board`] gathers what they report into one status.
 
 mod backoff;
 mod beat;
@@ -12,10 +13,14 @@ mod board;
 mod checkup;
 mod config;
 mod connection_string;
+mod dialer;
+mod ear;
 mod failure;
+mod gate;
 mod layout;
 mod line;
 mod link;
+mod maintenance;
 mod messages;
 mod node;
 mod remote;

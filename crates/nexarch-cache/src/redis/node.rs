@@ -224,6 +224,14 @@ impl Node {
         self.links().iter().any(Option::is_some)
     }
 
+    /// Lets go of the connection at a place, which is made anew, when another one is there to take its calls; says whether.
+    pub(super) fn retire(&self, at: usize) -> bool {
+        let links = self.links();
+        let living = links.iter().flatten().filter(|link| !link.is_gone() && !link.is_cut()).count();
+        let link = links[at].as_ref().filter(|_| living > 1);
+        link.inspect(|link| link.retire()).is_some()
+    }
+
     /// The server said whether it is a replica. If so, one connection is cut, in turn, because the name may lead to the
     /// primary by now; and when that does not help, less and less often.
     pub(super) fn demoted(&self, demoted: bool) {

@@ -1,14 +1,14 @@
 //! Redis as the cache's shared tier.
 
 use super::config::{RedisConfig, RedisConfigError};
+use super::dialer::Dialer;
 use super::failure::RedisFailure;
-use super::link::Dialer;
 use super::messages::{self, MAX_BODY};
 use super::tier::Tier;
 use super::tls::Tls;
 use super::token::RedisTokenState;
 use super::wire::Request;
-use super::{beat, remove, scout};
+use super::{beat, maintenance, remove, scout};
 use crate::key::Scope;
 use crate::remote::{Reason, Remote, RemoteError, RemoteStatus, Removed};
 use async_trait::async_trait;
@@ -74,6 +74,7 @@ impl RedisRemote {
         tracker.spawn(scout::run(Arc::clone(&tier)));
         if ["PUBLISH", "SUBSCRIBE"].iter().all(|command| config.may(command)) {
             tracker.spawn(messages::run(Arc::clone(&tier)));
+            tracker.spawn(maintenance::run(Arc::clone(&tier)));
         }
         tracker.spawn(beat::run(Arc::clone(&tier)));
         let may_remove = config.may("SCAN") && config.may("UNLINK");

@@ -8,6 +8,7 @@ use socket2::{SockRef, TcpKeepalive};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::sleep;
@@ -41,20 +42,42 @@ impl fmt::Debug for Target {
     }
 }
 
+/// A name and a port, and where they lead.
+type Lead = dyn Fn(&str, u16) -> Vec<SocketAddr> + Send + Sync;
+
+/// Where names lead: as the system says, or as a test does.
+#[derive(Clone, Default)]
+pub(super) struct Names(Option<Arc<Lead>>);
+
+impl Names {
+    /// They lead where `lead` says at each question.
+    #[cfg(feature = "testing")]
+    pub(super) fn leading(lead: impl Fn(&str, u16) -> Vec<SocketAddr> + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(lead)))
+    }
+
+    async fn of(&self, target: &Target) -> io::Result<Vec<SocketAddr>> {
+        match &self.0 {
+            Some(lead) => Ok(lead(&target.host, target.port)),
+            None => Ok(lookup_host((target.host.as_str(), target.port)).await?.collect()),
+        }
+    }
+}
+
 /// Opens a connection. The name is resolved each time, because addresses change behind it.
-pub(super) async fn open(target: &Target, tls: Option<&Tls>) -> Result<Stream, Failure> {
-    let socket = connect(target).await?;
+pub(super) async fn open(target: &Target, tls: Option<&Tls>, names: &Names) -> Result<Stream, Failure> {
+    let socket = connect(target, names).await?;
     match tls {
         None => Ok(Either::Left(socket)),
         Some(tls) => Ok(Either::Right(tls.connect(&target.certificate_name, socket).await?)),
     }
 }
 
-async fn connect(target: &Target) -> Result<TcpStream, Failure> {
-    let addresses = lookup_host((target.host.as_str(), target.port)).await;
+async fn connect(target: &Target, names: &Names) -> Result<TcpStream, Failure> {
+    let addresses = names.of(target).await;
     let addresses =
         addresses.map_err(|_| Failure::new(Reason::Dns, format!("{target:?} does not resolve")))?;
-    fastest(target, addresses.collect()).await
+    fastest(target, addresses).await
 }
 
 /// The first connection that comes about. Each address has a head start before the next: one that swallows what is sent to

@@ -2,10 +2,11 @@
 
 use super::board::{Board, NodeId};
 use super::config::RedisMode;
+use super::dialer::Dialer;
 use super::failure::{Failure, RedisFailure};
 use super::layout::Layout;
 use super::line;
-use super::link::Dialer;
+use super::maintenance::Maintenance;
 use super::messages::Channel;
 use super::node::Node;
 use super::round_trip::RoundTrips;
@@ -30,6 +31,7 @@ pub(super) struct Tier {
     pub(super) board: Board,
     pub(super) trips: RoundTrips,
     pub(super) channel: Channel,
+    pub(super) maintenance: Maintenance,
     pub(super) namespace: String,
     pub(super) mode: RedisMode,
     pub(super) connections: usize,
@@ -72,6 +74,7 @@ impl Tier {
             board: Board::new(),
             trips: RoundTrips::default(),
             channel: Channel::new(&config.channel_prefix, &config.namespace),
+            maintenance: Maintenance::default(),
             namespace: config.namespace.clone(),
             mode: config.effective_mode(),
             connections: config.connections,

@@ -119,6 +119,10 @@ async fn a_certificate_is_told_by_what_is_wrong_with_it() {
     let by_address = config("127.0.0.1").ca_pem(certificates.ca_pem());
     stops(&by_address, Step::Tls, Mistake::WrongName, "cache.example.com").await;
     stops(&config("localhost"), Step::Tls, Mistake::Authority, "not trusted").await;
+    let old = Arc::new(Certificates::expired(&["localhost"]));
+    let expired = RedisServer::builder().tls(&old).start();
+    let by_our_clock = RedisConfig::new("localhost").port(expired.port()).namespace("test").tls(true);
+    stops(&by_our_clock.ca_pem(old.ca_pem()), Step::Tls, Mistake::Clock, "by this machine's clock").await;
     let no_file = config("localhost").ca_pem("not a certificate");
     stops(&no_file, Step::Tls, Mistake::Authority, "CA file").await;
 }

@@ -171,3 +171,39 @@ async fn a_slot_without_a_server_is_looked_for() {
     }
     rig.end().await;
 }
+
+/// Nodes that announce names have to prove them; those that lead nowhere are no servers, and health says so.
+#[tokio::test]
+async fn nodes_that_announce_names_are_reached_by_them_or_told_of() {
+    let mut cluster = RedisCluster::start_announcing("localhost", "localhost");
+    let rig = connected(&config(&cluster)).await;
+    whole(&rig).await;
+    for key in keys(&cluster) {
+        rig.remote.set(&key, key.clone().into(), PATIENCE).await.unwrap();
+        assert_eq!(rig.remote.get(&key, 99).await, Ok(Some(key.into())));
+    }
+    for node in cluster.nodes() {
+        assert_eq!(node.cli(&["DBSIZE"]), "1");
+    }
+    rig.end().await;
+
+    let cluster = RedisCluster::start_announcing("localhost", "nowhere.invalid");
+    let rig = crate::support::rig(&config(&cluster));
+    let status = rig.until("the reason", |status| status.reason == Some(Reason::Dns)).await;
+    assert!(!status.values && !status.messages, "{status:?}");
+    assert!(rig.remote.problem().unwrap().contains("nowhere.invalid"));
+    rig.end().await;
+}
+
+/// A name that the certificate does not show is refused, however well it leads: nobody may stand in for the service.
+#[tokio::test]
+async fn a_node_that_announces_a_name_of_its_own_has_to_prove_it() {
+    let cluster = RedisCluster::start_announcing("acme.example.com", "localhost");
+    let wanted = config(&cluster).certificate_name("acme.example.com");
+    let trusting = connected(&wanted).await;
+    whole(&trusting).await;
+    trusting.end().await;
+    let rig = rig(&config(&cluster));
+    rig.until("the reason", |status| status.reason == Some(Reason::Tls) && !status.values).await;
+    rig.end().await;
+}

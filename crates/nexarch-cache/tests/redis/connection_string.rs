@@ -163,7 +163,10 @@ async fn what_is_given_for_the_connection_is_used_there() {
         (named("resp=2"), named("resp=3")) == (2, 1)
     })
     .await;
-    assert_eq!(server.cli(&["PUBSUB", "CHANNELS"]), "team:test:versions");
+    let channels = server.cli(&["PUBSUB", "CHANNELS"]);
+    let mut channels: Vec<_> = channels.lines().collect();
+    channels.sort_unstable();
+    assert_eq!(channels, ["AzureRedisEvents", "team:test:versions"], "Azure's has no prefix");
     rig.end().await;
 }
 

@@ -4,6 +4,7 @@ use crate::support::{Rig, config, connected, eventually};
 use nexarch_cache::{Breaker, Reason, RedisConfig, Remote, RemoteError, RemoteStatus};
 use nexarch_testkit::{Certificates, FaultProxy, PATIENCE, RedisServer};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
@@ -301,4 +302,30 @@ async fn a_killed_process_is_away_until_another_listens() {
     assert_eq!(net.get().await, Ok(None));
     net.rig.remote.set("test:a:b:c", "kept".into(), PATIENCE).await.unwrap();
     net.healed().await;
+}
+
+/// Addresses change behind a name: whoever connects anew asks it anew.
+#[tokio::test]
+async fn a_name_is_asked_for_each_connection() {
+    let servers = [RedisServer::start(), RedisServer::start()];
+    let proxy = FaultProxy::start(servers[0].address());
+    let ports = [proxy.port(), servers[1].port()];
+    let leads = Arc::new(AtomicUsize::new(0));
+    let now = Arc::clone(&leads);
+    let config = RedisConfig::new("cache.example.com").tls(false).namespace("test").names(move |host, _| {
+        assert_eq!(host, "cache.example.com");
+        vec![([127, 0, 0, 1], ports[now.load(Ordering::SeqCst)]).into()]
+    });
+    let rig = connected(&config).await;
+    leads.store(1, Ordering::SeqCst);
+    // The old address is as good as before.
+    proxy.cut();
+    let moved = || servers[1].cli(&["PUBSUB", "NUMSUB", "test:versions"]).ends_with('1');
+    eventually("messages over the new address", moved).await;
+    rig.until("values and messages", |status| status.values && status.messages).await;
+    while rig.remote.set("test:a:b:c", "there".into(), PATIENCE).await.is_err() {
+        rig.until("values", |status| status.values).await;
+    }
+    assert_eq!(servers[1].cli(&["GET", "test:a:b:c"]), "there");
+    rig.end().await;
 }

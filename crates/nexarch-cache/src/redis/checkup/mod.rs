@@ -11,7 +11,7 @@ mod talk;
 pub use finding::{RedisFinding, RedisMistake, RedisStep, Verdict};
 
 use super::config::RedisConfig;
-use super::link::Dialer;
+use super::dialer::Dialer;
 use super::socket::Target;
 use super::tls::Tls;
 use finding::{Report, Told};

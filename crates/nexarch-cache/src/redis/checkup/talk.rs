@@ -4,8 +4,9 @@ use super::finding::{RedisMistake, Told};
 use super::nodes::Node;
 use super::{ANSWER, Patient, reach};
 use crate::redis::backoff::chance;
+use crate::redis::ear::{Channels, OnMessage};
 use crate::redis::failure::Failure;
-use crate::redis::link::{Link, OnMessage};
+use crate::redis::link::Link;
 use crate::remote::Reason;
 use bytes::Bytes;
 use redis::cmd;
@@ -84,8 +85,9 @@ pub(super) async fn messages(patient: &Patient<'_>, nodes: &[Node]) -> (Told, Op
     }
     let channel = format!("{}{}:versions", patient.config.channel_prefix, patient.config.namespace);
     let (sender, mut heard) = mpsc::unbounded_channel();
-    let on_message: OnMessage = Arc::new(move |body: Bytes| drop(sender.send(body)));
-    let listens = patient.dialer.listen(&node.target, &patient.stop, &channel, on_message).await;
+    let on_message: OnMessage = Arc::new(move |_channel: &[u8], body: Bytes| drop(sender.send(body)));
+    let channels = Channels { needed: &channel, welcome: None };
+    let listens = patient.dialer.listen(&node.target, &patient.stop, channels, on_message).await;
     let _ear = match listens {
         Ok(ear) => ear,
         Err(failure) => return lost(failure.to_string()),
