@@ -12,8 +12,9 @@ use crate::redis::{RedisToken, RedisTokens};
 use azure_core::credentials::{Secret, TokenCredential};
 use azure_core::error::ErrorKind;
 use azure_identity::{
-    ClientSecretCredential, ManagedIdentityCredential, ManagedIdentityCredentialOptions, UserAssignedId,
-    WorkloadIdentityCredential, WorkloadIdentityCredentialOptions,
+    ClientSecretCredential, DeveloperToolsCredential, ManagedIdentityCredential,
+    ManagedIdentityCredentialOptions, UserAssignedId, WorkloadIdentityCredential,
+    WorkloadIdentityCredentialOptions,
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use std::fmt;
@@ -30,7 +31,8 @@ const MAX_CLAIMS: usize = 64 << 10;
 /// Who this process is to Microsoft Entra ID.
 ///
 /// With a federated token, tenant and client it is a workload identity (Kubernetes); with a secret, tenant and client an
-/// app registration; else a managed identity: the user-assigned one of that client, or the system's.
+/// app registration; else who is signed in with the developer tools, when these are asked for; else a managed identity:
+/// the user-assigned one of that client, or the system's.
 ///
 /// ```no_run
 /// use nexarch_cache::{EntraIdentity, RedisConfig};
@@ -48,6 +50,9 @@ pub struct EntraIdentity {
     pub client_secret: Option<String>,
     /// The file of a federated token, as in `AZURE_FEDERATED_TOKEN_FILE`; read anew for each token.
     pub federated_token_file: Option<PathBuf>,
+    /// Whoever is signed in with the Azure CLI (`az login`) or else the Azure Developer CLI (`azd auth login`), in place of a
+    /// managed identity. It runs the first `az` or `azd` on the `PATH` for each token, so it has to be asked for.
+    pub developer_tools: bool,
 }
 
 /// Shows which kind of identity it is, and no value.
@@ -61,6 +66,7 @@ impl fmt::Debug for EntraIdentity {
 enum Kind {
     Workload,
     Secret,
+    Developer,
     UserAssigned,
     System,
 }
@@ -81,6 +87,7 @@ impl EntraIdentity {
         match () {
             () if application && self.federated_token_file.is_some() => Kind::Workload,
             () if application && self.client_secret.is_some() => Kind::Secret,
+            () if self.developer_tools => Kind::Developer,
             () if self.client_id.is_some() => Kind::UserAssigned,
             () => Kind::System,
         }
@@ -108,6 +115,7 @@ impl EntraIdentity {
                 let secret = Secret::new(text(&self.client_secret));
                 ClientSecretCredential::new(&text(&self.tenant_id), text(&self.client_id), secret, None)?
             }
+            Kind::Developer => DeveloperToolsCredential::new(None)?,
             Kind::UserAssigned | Kind::System => {
                 let user_assigned_id = self.client_id.clone().map(UserAssignedId::ClientId);
                 let options = ManagedIdentityCredentialOptions { user_assigned_id, ..Default::default() };
@@ -121,6 +129,7 @@ impl EntraIdentity {
         let who = match self.kind() {
             Kind::Workload => "workload identity",
             Kind::Secret => "app registration with a secret",
+            Kind::Developer => return "neither az nor azd gives a token; sign in with az login".to_owned(),
             Kind::UserAssigned => "user-assigned managed identity",
             Kind::System => "system-assigned managed identity",
         };
@@ -194,22 +203,26 @@ mod tests {
 
     #[test]
     fn the_first_identity_that_is_whole_is_taken() {
-        let given = |tenant: bool, client: bool, secret: bool, file: bool| {
+        let given = |tenant: bool, client: bool, secret: bool, file: bool, tools: bool| {
             let text = |is: bool| is.then(|| "hunter2".to_owned());
             let identity = EntraIdentity {
                 tenant_id: text(tenant),
                 client_id: text(client),
                 client_secret: text(secret),
                 federated_token_file: text(file).map(PathBuf::from),
+                developer_tools: tools,
             };
             assert!(!format!("{identity:?}").contains("hunter2"));
             identity.kind()
         };
-        assert_eq!(given(true, true, true, true), Kind::Workload);
-        assert_eq!(given(true, true, true, false), Kind::Secret);
-        assert_eq!(given(false, true, true, true), Kind::UserAssigned);
-        assert_eq!(given(true, false, true, true), Kind::System);
-        assert_eq!(given(false, false, false, false), Kind::System);
+        for tools in [false, true] {
+            let last = |kind| if tools { Kind::Developer } else { kind };
+            assert_eq!(given(true, true, true, true, tools), Kind::Workload);
+            assert_eq!(given(true, true, true, false, tools), Kind::Secret);
+            assert_eq!(given(false, true, true, true, tools), last(Kind::UserAssigned));
+            assert_eq!(given(true, false, true, true, tools), last(Kind::System));
+            assert_eq!(given(false, false, false, false, tools), last(Kind::System));
+        }
     }
 
     proptest! {

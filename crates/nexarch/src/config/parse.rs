@@ -340,6 +340,13 @@ pub(super) fn count(text: &str) -> Result<u64, String> {
     whole(text, 0, 1_000_000_000_000)
 }
 
+/// Whether `AZURE_TOKEN_CREDENTIALS` asks for the developer tools, in the words of Microsoft's libraries. Their other words
+/// are for other programs.
+pub(super) fn developer_tools(text: &str) -> bool {
+    let asks = ["dev", "AzureCliCredential", "AzureDeveloperCliCredential"];
+    asks.iter().any(|known| text.trim().eq_ignore_ascii_case(known))
+}
+
 pub(super) fn percent(text: &str) -> Result<u8, String> {
     whole(text, 1, 100)
         .map(|percent| u8::try_from(percent).unwrap_or(100))

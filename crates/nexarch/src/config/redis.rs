@@ -87,6 +87,7 @@ struct Identity {
     client_id: Option<String>,
     client_secret: Option<String>,
     federated_token_file: Option<String>,
+    developer_tools: bool,
 }
 
 impl Identity {
@@ -96,6 +97,7 @@ impl Identity {
             client_id: reader.value("AZURE_CLIENT_ID", text),
             client_secret: reader.value("AZURE_CLIENT_SECRET", text),
             federated_token_file: reader.value("AZURE_FEDERATED_TOKEN_FILE", text),
+            developer_tools: reader.value("AZURE_TOKEN_CREDENTIALS", |text| Ok(parse::developer_tools(text))),
         }
     }
 
@@ -107,6 +109,7 @@ impl Identity {
             client_id: self.client_id,
             client_secret: self.client_secret,
             federated_token_file: self.federated_token_file.map(PathBuf::from),
+            developer_tools: self.developer_tools,
         };
         Some(identity.redis_tokens())
     }

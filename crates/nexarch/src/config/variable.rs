@@ -84,6 +84,7 @@ pub const VARIABLES: &[Variable] = &[
     plain("AZURE_CLIENT_ID", ""),
     secret("AZURE_CLIENT_SECRET"),
     plain("AZURE_FEDERATED_TOKEN_FILE", ""),
+    plain("AZURE_TOKEN_CREDENTIALS", ""),
     plain("CACHE_TENANT_MAX_REDIS_MB", "256"),
     secret("CACHE_ENCRYPTION_KEY"),
     plain("CACHE_WARM_SCHEDULE", ""),

@@ -22,6 +22,8 @@ impl Sources {
             client_id: plain("AZURE_CLIENT_ID"),
             client_secret: plain("AZURE_CLIENT_SECRET"),
             federated_token_file: plain("AZURE_FEDERATED_TOKEN_FILE").map(Into::into),
+            developer_tools: plain("AZURE_TOKEN_CREDENTIALS")
+                .is_some_and(|text| super::parse::developer_tools(&text)),
         };
         let hosts =
             super::parse::hosts(&plain("KEYVAULT_ALLOWED_HOSTS").unwrap_or_default()).unwrap_or_default();
