@@ -25,6 +25,8 @@ const PROOFS: &[(&str, &[&str])] = &[
     ("properties", &["-p", "nexarch-cache", "--lib", "--test", "it"]),
     // Real servers in every state, one client.
     ("redis", &["-p", "nexarch-cache", "--test", "redis"]),
+    // The server itself with rotating tokens and failing primaries, under load: 20 rotations, 5 failovers.
+    ("azure", &["-p", "nexarch", "--test", "it", "rotations::"]),
     // Real servers in every state, three nodes: 30 times as many changes.
     ("nodes", &["-p", "nexarch-testkit", "--test", "nodes"]),
 ];

@@ -20,7 +20,8 @@ const FILES: [&str; 4] =
 const NOT_OURS: [&str; 9] =
     ["FROM", "RUN", "COPY", "USER", "WORKDIR", "VOLUME", "EXPOSE", "ENTRYPOINT", "REDISCLI_AUTH"];
 
-fn read(name: &str) -> String {
+/// The text of a file of the project.
+pub(crate) fn read(name: &str) -> String {
     let path = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join(name);
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }

@@ -1,7 +1,7 @@
 //! The server with Microsoft Entra ID in place of a key: a managed identity whose endpoint is played by the test, and a Redis
 //! whose user is called as the identity and takes its newest two tokens only.
 
-use std::sync::Arc;
+use std::{os::unix::fs::PermissionsExt, sync::Arc};
 
 use nexarch_testkit::{Certificates, RedisServer};
 
@@ -10,7 +10,7 @@ use crate::support::{
     encode::native,
     figures::{self, Figures},
     home::Home,
-    identity::{HEADER, Identity, OID},
+    identity::{HEADER, Identity, OID, token},
     spans::call,
     wait,
 };
@@ -78,4 +78,68 @@ fn tokens_of_a_managed_identity_are_renewed_and_no_read_fails() {
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(text.contains("(system-assigned managed identity)"), "{text}");
     assert!(!text.contains("hunter2"), "{text}");
+}
+
+/// A developer's machine: whoever is signed in with `az` is whom Redis knows, when that is asked for, and only then.
+#[test]
+fn the_developer_tools_are_asked_where_they_are_asked_for() {
+    let certificates = Arc::new(Certificates::new(&["localhost"]));
+    let user = format!("user {OID} on >{} ~nexarch:* &nexarch:* +@all", token(1));
+    let redis = RedisServer::builder().tls(&certificates).password("admin").user(&user).start();
+    let home = Home::new();
+    let tools = home.path().join("tools");
+    std::fs::create_dir(&tools).unwrap();
+    let install = |script: &str| {
+        let az = tools.join("az");
+        std::fs::write(&az, format!("#!/bin/sh\necho \"$@\" >> {}/asked\n{script}\n", tools.display()))
+            .unwrap();
+        std::fs::set_permissions(&az, std::fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    let asked = || std::fs::read_to_string(tools.join("asked")).unwrap_or_default();
+    let expires = wait::now_ns() / 1_000_000_000 + 3600;
+    install(&format!(
+        r#"echo '{{"accessToken":"{}","expires_on":{expires},"tokenType":"Bearer","tenant":"t"}}'"#,
+        token(1)
+    ));
+    let (port, authority) = (redis.port().to_string(), certificates.ca_file());
+    let path = format!("{}:/usr/bin:/bin", tools.display());
+    let settings = [
+        ("REDIS_HOST", "localhost"),
+        ("REDIS_PORT", port.as_str()),
+        ("REDIS_SSL", "True"),
+        ("REDIS_CA_FILE", authority.to_str().unwrap()),
+        ("REDIS_AUTH", "entra"),
+        ("REDIS_CONNECT_TIMEOUT_MS", "20000"),
+        ("PATH", path.as_str()),
+        ("AZURE_TOKEN_CREDENTIALS", "dev"),
+    ];
+    let mut server = home.serve_with(&settings);
+    let client = server.first_client();
+    wait::until("Redis", || (client.get("/api/v1/cache/health").ok()["status"] == "connected").then_some(()));
+    assert_eq!(asked().trim(), "account get-access-token -o json --scope https://redis.azure.com/.default");
+    assert!(!server.log().contains("hunter2") && !server.log().contains("e30."), "{}", server.log());
+    let output = home.command(["doctor"]).envs(settings).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+
+    // Nobody is signed in. What the tool says may hold anything: it is not repeated.
+    install("echo 'Please run az login hunter2' >&2; exit 1");
+    let output = home.command(["doctor"]).envs(settings).output().unwrap();
+    let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("neither az nor azd gives a token; sign in with az login"), "{text}");
+    assert!(!text.contains("hunter2"), "{text}");
+
+    // Not asked for: a program is not run only because it is there.
+    let before = asked();
+    let identity = Identity::start(3600, |_, _| {});
+    let output = home
+        .command(["doctor"])
+        .envs(settings)
+        .env("AZURE_TOKEN_CREDENTIALS", "prod")
+        .env("IDENTITY_ENDPOINT", &identity.url)
+        .env("IDENTITY_HEADER", HEADER)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!((asked(), identity.given()), (before, 1));
 }

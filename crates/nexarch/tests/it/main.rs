@@ -7,6 +7,9 @@ mod admin_stats;
 mod analyze;
 mod audit;
 mod auth;
+mod azure;
+#[cfg(feature = "azure")]
+mod azure_page;
 mod bad_input;
 mod bench;
 mod beside;
@@ -53,6 +56,8 @@ mod readme;
 mod redis;
 mod refusals;
 mod rewarm;
+#[cfg(feature = "azure")]
+mod rotations;
 mod search;
 mod senders;
 mod stream;

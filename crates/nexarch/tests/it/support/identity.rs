@@ -65,7 +65,7 @@ impl Identity {
 }
 
 /// A token whose claims name the identity.
-fn token(n: u64) -> String {
+pub(crate) fn token(n: u64) -> String {
     let claims = format!(r#"{{"aud":"https://redis.azure.com","oid":"{OID}","jti":"hunter2-{n}"}}"#);
     format!("e30.{}.c2lnbmF0dXJl", URL_SAFE_NO_PAD.encode(claims))
 }
