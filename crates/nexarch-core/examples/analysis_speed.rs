@@ -15,7 +15,7 @@ use nexarch_core::{
     infer::contribution,
     rollup::{Delta, Rollup},
     span::{Kind, Resource, Scope, Span, Status, Value},
-    view::Context,
+    view::{Context, Watched},
     window::Window,
 };
 
@@ -88,6 +88,7 @@ fn main() {
         stored_ns: None,
         latency_objective_ms: 1000.0,
         regressed: None,
+        watched: Watched::default(),
     };
     let sample = traces(500, 10, 4);
     let cells = rollup(&sample);

@@ -13,7 +13,7 @@ use nexarch_core::{
     infer::contribution,
     otlp::{Encoding, Rules, decode},
     rollup::{Delta, Rollup},
-    view::Context,
+    view::{Context, Watched},
     window::{Minutes, Range},
 };
 
@@ -87,6 +87,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         stored_ns: None,
         latency_objective_ms: 1000.0,
         regressed: None,
+        watched: Watched::default(),
     };
     let map = timed("map with layout", || architecture_map(&rollup, &context));
     println!("{} nodes, {} edges", map.nodes.len(), map.edges.len());

@@ -61,6 +61,7 @@ impl Default for Options {
 ///     stored_ns: None,
 ///     latency_objective_ms: 1000.0,
 ///     regressed: None,
+///     watched: Default::default(),
 /// };
 /// let nothing = Analysis::of(&Rollup::default(), [], &context, Options::default());
 /// assert!(nothing.issues().issues.is_empty());

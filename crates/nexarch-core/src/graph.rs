@@ -20,6 +20,7 @@ use serde::Serialize;
 pub use carried::{Carried, MessageFlow};
 pub(crate) use find::Finder;
 pub use flows::MapFlow;
+pub(crate) use identity::service_id;
 pub use kind::NodeType;
 pub(crate) use map::map_of;
 pub use map::{

@@ -183,7 +183,10 @@ impl Inference<'_> {
 
     /// A request that entered the system with this span.
     fn entry(&mut self, span: usize) {
-        let facts = self.trace.spans[span];
-        self.count(Key::Entry(self.trace.service[span]), Sample::of(facts));
+        let (facts, service) = (self.trace.spans[span], self.trace.service[span]);
+        self.count(Key::Entry(service), Sample::of(facts));
+        if facts.error {
+            self.count(Key::Failed(service), Sample::of(facts));
+        }
     }
 }

@@ -44,11 +44,12 @@ pub struct Overview {
     pub warnings: usize,
     /// Mean number of other nodes that a node depends on, directly or not; `null` without nodes.
     pub architecture_complexity: Option<f64>,
-    /// Incidents open at the end of the window; `null`, see `not_known`.
+    /// Incidents open at the end of the window, as `dashboard/health` lists them; `null` when nobody looks for any.
     pub active_incidents: Option<u64>,
-    /// Share of the minutes with traffic in which requests succeeded; `null`, see `not_known`.
+    /// `100·up/(up + down)` over the minutes with requests: down are those in which over 5 % of the entry requests (at
+    /// least 2) failed or took over four times the latency objective; `null` without requests.
     pub uptime_percentage: Option<f64>,
-    /// Share of the window with enough traffic to tell; `null`, see `not_known`.
+    /// Share of the minutes of the window that had requests, 0…1; `null` for an empty window.
     pub uptime_coverage: Option<f64>,
     /// Why figures are `null`.
     pub not_known: Vec<&'static str>,
@@ -62,8 +63,8 @@ pub struct Overview {
 }
 
 /// The overview of a window, of its cells alone.
-pub fn overview(rollup: &Rollup, context: &Context<'_>) -> Overview {
-    overview_of(rollup, &Analysis::of(rollup, [], context, Options::default()), context)
+pub fn overview(rollup: &Rollup, context: &Context<'_>, options: Options) -> Overview {
+    overview_of(rollup, &Analysis::of(rollup, [], context, options), context)
 }
 
 /// The overview of a window, with its analysis.

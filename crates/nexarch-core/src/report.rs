@@ -14,7 +14,7 @@ use crate::{
     infer::contributions,
     rollup::{Corrupt, Delta, Rollup},
     span::Span,
-    view::Context,
+    view::{Context, Watched},
     window::{Minutes, Range},
 };
 
@@ -86,6 +86,7 @@ impl Evidence {
             stored_ns: self.oldest_ns.zip(self.newest_ns),
             latency_objective_ms,
             regressed: None,
+            watched: Watched::default(),
         }
     }
 }

@@ -154,6 +154,7 @@ pub fn service_detail(rollup: &Rollup, context: &Context<'_>, name: &str) -> Opt
         metrics: Figures::of(&requests, seconds),
         entry_metrics: Figures::of(&entries, seconds),
         span_count: nodes().fold(0, |sum, node| sum.saturating_add(node.spans)),
+        // Its identities together, and each that an incident is about.
         health_status: nodes()
             .map(|node| context.health(&node.id, &requests))
             .max()

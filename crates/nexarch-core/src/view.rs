@@ -4,8 +4,11 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::{
+    analysis::derived::{NO_INCIDENTS, NO_UPTIME, SloBurn},
+    incident::Incident,
     rollup::Cell,
     season::Regressions,
+    uptime::Uptime,
     window::{Range, WindowView},
 };
 
@@ -24,6 +27,19 @@ pub struct Context<'a> {
     pub latency_objective_ms: f64,
     /// What got worse lately, as the same hour of the weeks before tells; `None` where there are none.
     pub regressed: Option<&'a Regressions>,
+    /// What is known of the window beside its cells.
+    pub watched: Watched<'a>,
+}
+
+/// What is known of a window beside its cells; by default nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Watched<'a> {
+    /// For how long it was up.
+    pub uptime: Option<Uptime>,
+    /// How fast the error budget burns at the end of the window.
+    pub burn: Option<SloBurn>,
+    /// Incidents that touch it, the newest first; `None` when nobody looks for any.
+    pub incidents: Option<&'a [Incident]>,
 }
 
 impl Context<'_> {
@@ -38,18 +54,47 @@ impl Context<'_> {
         self.range.into()
     }
 
-    /// How a service does, by its requests and by what is usual for it.
+    /// Incidents that touch the window, of the environment asked for; `None` when nobody looks for any.
+    pub fn incidents(&self) -> Option<impl Iterator<Item = &Incident>> {
+        let incidents = self.watched.incidents?;
+        Some(incidents.iter().filter(|incident| incident.is_in(self.environment)))
+    }
+
+    /// Those of them that are open at the end of the window: where the data end, if that is sooner.
+    pub fn open_incidents(&self) -> Option<impl Iterator<Item = &Incident>> {
+        let newest = self.stored_ns.map_or(u32::MAX, |(_, newest)| minute_after(newest));
+        let end = self.range.minutes.to.min(newest);
+        Some(self.incidents()?.filter(move |incident| incident.is_open_at(end)))
+    }
+
+    /// Why figures about time are not known, if they are not.
+    pub fn not_known(&self) -> Vec<&'static str> {
+        let why =
+            [(self.watched.incidents.is_none(), NO_INCIDENTS), (self.watched.uptime.is_none(), NO_UPTIME)];
+        why.into_iter().filter_map(|(unknown, words)| unknown.then_some(words)).collect()
+    }
+
+    /// The verdict on a service: by its requests, by what is usual for it, and by open incidents.
     pub fn health(&self, id: &str, requests: &Cell) -> Health {
-        match Health::of(requests, self.latency_objective_ms) {
+        let by_requests = match Health::of(requests, self.latency_objective_ms) {
             Health::Healthy if self.regressed.is_some_and(|all| all.node(id).is_some()) => Health::Warning,
             health => health,
-        }
+        };
+        let takes_part = |incident: &&Incident| incident.services.iter().any(|(service, _)| service == id);
+        let of = |incident: &Incident| if incident.root == id { Health::Critical } else { Health::Warning };
+        let by_incidents = self.open_incidents().and_then(|open| open.filter(takes_part).map(of).max());
+        by_requests.max(by_incidents.unwrap_or(Health::Unknown))
     }
 
     /// Is this environment asked for?
     pub fn includes(&self, environment: &str) -> bool {
         self.environment.is_none_or(|wanted| wanted == environment)
     }
+}
+
+/// The minute after the one in which something starts, since the Unix epoch.
+fn minute_after(ns: u64) -> u32 {
+    u32::try_from(ns / 60_000_000_000).unwrap_or(u32::MAX - 1) + 1
 }
 
 /// Milliseconds with microsecond digits, from microseconds.
@@ -113,15 +158,15 @@ pub enum Health {
     Unknown,
     /// Nothing to say.
     Healthy,
-    /// Over 5 % failed (at least 2), the p95 is over twice the latency objective, or the last hour was far worse than the
-    /// same hour of the weeks before.
+    /// Over 5 % failed (at least 2), the p95 is over twice the latency objective, the last hour was far worse than the same
+    /// hour of the weeks before, or it takes part in an open incident.
     Warning,
-    /// Over 10 % failed (at least 2).
+    /// Over 10 % failed (at least 2), or it is the root of an open incident.
     Critical,
 }
 
 impl Health {
-    /// The verdict on the requests of a service. One error of three requests is no alarm, hence at least two.
+    /// The verdict by the requests of a service alone. One error of three requests is no alarm, hence at least two.
     pub fn of(requests: &Cell, latency_objective_ms: f64) -> Self {
         let Some(errors) = requests.error_rate() else { return Self::Unknown };
         let slow = requests.quantile_us(950).is_some_and(|us| us > 2000.0 * latency_objective_ms);
@@ -157,6 +202,44 @@ mod tests {
         assert_eq!(verdict(95, 5, 1), Health::Healthy, "5 % is not over 5 %");
         assert_eq!(verdict(9, 0, 2000), Health::Healthy);
         assert_eq!(verdict(9, 0, 2200), Health::Warning);
+    }
+
+    #[test]
+    fn open_incidents_are_counted_where_the_window_or_the_data_end() {
+        let incident = |from, to| Incident {
+            id: String::new(),
+            from,
+            to,
+            root: "pay".into(),
+            services: vec![("pay".into(), "prod".into()), ("shop".into(), "prod".into())],
+            signals: Vec::new(),
+        };
+        let incidents = [incident(1_000_050, None), incident(1_000_010, Some(1_000_020))];
+        let context = Context {
+            range: Range {
+                name: "1h",
+                minutes: crate::window::Minutes { from: 1_000_000, to: 1_000_060 },
+                grain: 1,
+            },
+            environment: None,
+            last_updated_us: 0,
+            stored_ns: Some((0, 1_000_055 * 60_000_000_000)),
+            latency_objective_ms: 1000.0,
+            watched: Watched { incidents: Some(&incidents), ..Watched::default() },
+        };
+        let open = |context: &Context<'_>| context.open_incidents().map(Iterator::count);
+        assert_eq!(open(&context), Some(1));
+        assert_eq!(open(&Context { stored_ns: Some((0, 1_000_019 * 60_000_000_000)), ..context }), Some(1));
+        assert_eq!(open(&Context { stored_ns: Some((0, 1_000_030 * 60_000_000_000)), ..context }), Some(0));
+        assert_eq!(open(&Context { environment: Some("test"), ..context }), Some(0));
+        assert_eq!(open(&Context { watched: Watched::default(), ..context }), None, "nobody looks");
+
+        let good = requests(9, 0, 1);
+        assert_eq!(context.health("pay", &good), Health::Critical, "the root");
+        assert_eq!(context.health("shop", &good), Health::Warning, "it takes part");
+        assert_eq!(context.health("mail", &good), Health::Healthy);
+        assert_eq!(context.health("shop", &requests(0, 9, 1)), Health::Critical, "the worse one counts");
+        assert_eq!(context.health("pay", &Cell::default()), Health::Critical, "not one request comes");
     }
 
     #[test]

@@ -16,11 +16,12 @@ use std::{
 };
 
 use nexarch_core::{
+    analysis,
     ids::{SpanId, TenantId, TraceId},
     overview::overview,
     rollup::Rollup,
     span::{Kind, Resource, Scope, Span, Status, Value},
-    view::Context,
+    view::{Context, Watched},
     window::Window,
 };
 use nexarch_store::{Batch, Budget, Options, Place, Role, Store};
@@ -110,8 +111,9 @@ async fn measure(
             stored_ns: snapshot.oldest_ns().zip(snapshot.newest_ns()),
             latency_objective_ms: 1_000.0,
             regressed: None,
+            watched: Watched::default(),
         };
-        let figures = overview(&rollup, &context);
+        let figures = overview(&rollup, &context, analysis::Options::default());
         whole.push(seconds(started) * 1e3);
         assert!(usize::try_from(figures.total_spans)? + 10 * SPANS_PER_TRACE > spans, "{figures:?}");
         blobs = cells.blobs.len();

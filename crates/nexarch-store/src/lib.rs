@@ -5,6 +5,7 @@
 mod batch;
 mod chunk;
 mod error;
+mod incidents;
 mod options;
 mod plan;
 mod sampled;
@@ -23,12 +24,14 @@ use std::{path::Path, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use nexarch_core::{
     ids::{TenantId, TraceId},
+    incident::{Incident, Watch},
     trace::{Excerpt, Extent},
     window::Minutes,
 };
 
 pub use batch::{Appended, Batch, Totals};
 pub use error::{Error, OpenError};
+pub use incidents::{KeptVerdicts, Looked, Noted};
 pub use nexarch_core::analysis::sample::Budget;
 pub use options::{Options, Role};
 pub use sampled::Sampled;
@@ -177,6 +180,10 @@ pub trait Store: Send + Sync + 'static {
     /// The turn was done. Of an owner that lost it meanwhile it is none of its business any more.
     async fn end_turn(&self, turn: &Turn<'_>) -> Result<(), Error>;
 
+    /// Keeps what a look for incidents found, in one transaction, unless somebody else looked since its watch was read. A
+    /// tenant gets a new data version only when an incident changed; the time of its newest data stays.
+    async fn note_incidents(&self, tenant: &TenantId, looked: Looked) -> Result<Noted, Error>;
+
     /// Can the database answer?
     async fn ping(&self) -> Result<(), Error>;
     /// Settings of the database that durability and disk depend on, as it reports them: name and value.
@@ -203,6 +210,14 @@ pub trait Snapshot: Send {
     /// `longest` minutes comes where shorter ones are left; where none are, and at the ends of the range, longer ones do,
     /// and [`Cells::minutes`] is wider than asked for.
     async fn cells(&mut self, range: Minutes, longest: u32) -> Result<Cells, Error>;
+    /// Rollup blobs by single minutes, without those of which only longer cells are left.
+    async fn minutes(&mut self, range: Minutes) -> Result<Vec<(u32, Vec<u8>)>, Error>;
+    /// Verdicts on the minutes of a range, of one environment or of all together (`None`), and what is to be judged still.
+    async fn verdicts(&mut self, range: Minutes, environment: Option<&str>) -> Result<KeptVerdicts, Error>;
+    /// Incidents that touch a range, the newest first; at most 200.
+    async fn incidents(&mut self, range: Minutes) -> Result<Vec<Incident>, Error>;
+    /// What the last look for incidents left, and its revision; 0 and the default when there was none.
+    async fn watch(&mut self) -> Result<(u64, Watch), Error>;
     /// A trace, each identity once: figures of all its spans, and as many of the first ones as `extent` has room for.
     /// Memory is bounded by that, not by the trace. No spans when it is unknown.
     async fn trace(&mut self, trace: TraceId, extent: Extent) -> Result<Excerpt, Error>;

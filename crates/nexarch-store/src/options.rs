@@ -2,6 +2,8 @@
 
 use std::{fmt, sync::Arc};
 
+use nexarch_core::uptime;
+
 use crate::plan::Limits;
 
 /// What this process is to the database.
@@ -23,12 +25,20 @@ pub struct Options {
     pub(crate) max_pages: Option<u32>,
     pub(crate) limits: Limits,
     pub(crate) quota: Option<u64>,
+    pub(crate) bad_above_us: u64,
 }
 
 impl Options {
     /// `now_us` is the wall clock, in microseconds since the Unix epoch; it may go backwards.
     pub fn new(role: Role, now_us: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
-        Self { role, now_us: Arc::new(now_us), max_pages: None, limits: Limits::default(), quota: None }
+        Self {
+            role,
+            now_us: Arc::new(now_us),
+            max_pages: None,
+            limits: Limits::default(),
+            quota: None,
+            bad_above_us: uptime::limit_us(1_000.0),
+        }
     }
 
     /// Limits the size of the database, in pages of [`crate::PAGE_BYTES`] bytes: beyond it, it is full.
@@ -42,6 +52,14 @@ impl Options {
     #[must_use]
     pub fn quota_spans_per_day(mut self, spans: Option<u64>) -> Self {
         self.quota = spans;
+        self
+    }
+
+    /// By which latency objective T, in milliseconds, minutes are judged when they are merged; see
+    /// [`nexarch_core::uptime`]. 1,000 by default. Verdicts that were given stand.
+    #[must_use]
+    pub fn latency_objective_ms(mut self, objective: f64) -> Self {
+        self.bad_above_us = uptime::limit_us(objective);
         self
     }
 

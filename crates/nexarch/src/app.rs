@@ -25,7 +25,7 @@ use crate::{
     authority::{self, StoreAuthority},
     config::{AdminSecret, Config},
     door::{self, Door, tls},
-    gone, http,
+    gone, http, incidents,
     ingest::{
         Ingest, IngestError, Writer,
         body::{self, BodyError, Encoding},
@@ -37,6 +37,7 @@ use crate::{
     noted::Noted,
     open_views::OpenViews,
     operation, redis, redis_info, retention, rewarm, scheduled, settle, stream,
+    view::Objectives,
 };
 
 /// Bodies above this are decoded on a blocking thread; below it the hop costs more than the decoding.
@@ -68,8 +69,8 @@ pub struct App {
     pub limits: Limits,
     /// Most bytes of one request.
     pub max_body_bytes: usize,
-    /// Latency objective T of every tenant.
-    pub latency_objective: Duration,
+    /// What requests of every tenant should be like.
+    pub objectives: Objectives,
     /// Name of this node in statistics.
     pub node: String,
     /// How long data are kept.
@@ -148,7 +149,7 @@ impl App {
             lifecycle,
             limits: Limits::new(config.rates),
             max_body_bytes: config.max_body_bytes,
-            latency_objective: config.latency_objective,
+            objectives: Objectives::new(config.latency_objective, config.availability_objective),
             node: node_name(),
             retention: Retention { spans: config.retention, rollups: config.rollup_retention },
             noted: Noted::default(),
@@ -321,6 +322,7 @@ impl Server {
         lifecycle.spawn_essential("streams", stream::run(Arc::clone(&app)));
         lifecycle.spawn_essential("uses", auth::tell_uses(Arc::clone(&app)));
         lifecycle.spawn_essential("settle", settle::run(Arc::clone(&app)));
+        lifecycle.spawn_essential("incidents", incidents::run(Arc::clone(&app)));
         lifecycle.spawn_essential("upkeep", retention::run(Arc::clone(&app)));
         if config.cache.enabled {
             lifecycle.spawn_essential("rewarm", rewarm::run(Arc::clone(&app)));

@@ -17,6 +17,7 @@ pub mod door;
 mod gone;
 pub mod http;
 pub mod import;
+mod incidents;
 pub mod ingest;
 pub mod lifecycle;
 pub mod limit;

@@ -87,12 +87,13 @@ const OVERVIEW_TTL: Duration = Duration::from_mins(2);
 const NOTHING_TTL: Duration = Duration::from_secs(30);
 
 /// What bodies depend on beside data, window and environment: this program, the shape of its answers, and the
-/// objective that figures are judged by. A value in Redis that was computed under another one is none.
-pub fn schema(latency_objective: Duration) -> String {
+/// objectives that figures are judged by. A value in Redis that was computed under another one is none.
+pub fn schema(latency_objective: Duration, availability_objective: f64) -> String {
     // A body whose shape changed is of another program, whatever its version says.
     let mut shape = DefaultHasher::new();
     include_str!("../../../docs/openapi.json").hash(&mut shape);
-    format!("{}/{:016x}/{}", env!("CARGO_PKG_VERSION"), shape.finish(), latency_objective.as_micros())
+    let latency = latency_objective.as_micros();
+    format!("{}/{:016x}/{latency}/{availability_objective}", env!("CARGO_PKG_VERSION"), shape.finish())
 }
 
 /// The operations of a cache, with the configured TTLs and the [`schema`] of their bodies.
@@ -131,6 +132,14 @@ impl Ids {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_computed_by_other_objectives_is_another_value() {
+        let of = |ms, share| schema(Duration::from_millis(ms), share);
+        assert_eq!(of(1_000, 0.99), of(1_000, 0.990));
+        assert_ne!(of(1_000, 0.99), of(1_001, 0.99));
+        assert_ne!(of(1_000, 0.99), of(1_000, 0.999));
+    }
 
     /// The table in the words of the documentation.
     fn markdown() -> String {

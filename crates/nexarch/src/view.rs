@@ -3,7 +3,9 @@
 //! A [`View`] is a route with its parameters; [`View::key`] is its canonical text, [`compute`] its answer from one
 //! snapshot of the store.
 
+mod beside;
 mod gather;
+mod objectives;
 mod render;
 
 use std::{fmt, time::Duration};
@@ -16,7 +18,7 @@ use nexarch_core::{
 };
 use nexarch_store::Error as StoreError;
 
-pub use render::compute;
+pub use self::{objectives::Objectives, render::compute};
 
 use crate::{
     http::{ApiError, Params},

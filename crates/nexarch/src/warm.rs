@@ -129,7 +129,7 @@ fn computation(
     move |_fence| {
         Box::pin(async move {
             let _turn = app.turn().await?;
-            view::compute(&*app.store, &tenant, &view, app.latency_objective).await
+            view::compute(&*app.store, &tenant, &view, &app.objectives).await
         })
     }
 }

@@ -1,14 +1,17 @@
 //! Figures and scores of a window. Ratios without a denominator are `None`.
 
-use crate::{rollup::Cell, view::ratio};
+use serde::Serialize;
+
+use crate::{
+    rollup::{Cell, Corrupt, Key, Rollup, Table},
+    view::ratio,
+};
 
 /// Why `uptime_percentage` and `uptime_coverage` are `null`.
-pub const NO_UPTIME: &str = "uptime needs, for each minute, how many entry requests failed or took over four times the \
-                             latency objective; rollups hold both figures, but not of how many both are true, and \
-                             after two hours not by the minute";
+pub const NO_UPTIME: &str = "uptime: nobody judged the minutes of this window";
 
 /// Why `active_incidents` is `null`.
-pub const NO_INCIDENTS: &str = "incidents are not detected yet";
+pub const NO_INCIDENTS: &str = "incidents are found by a server, minute by minute; this is no server";
 
 /// Share of failures from which the error part of [`health_score`] is used up.
 const WORST_ERRORS: f64 = 0.05;
@@ -103,6 +106,55 @@ pub fn burns_too_fast([hour, minutes5, hours6, minutes30]: [Option<f64>; 4]) -> 
     (over(hour, 14.4) && over(minutes5, 14.4)) || (over(hours6, 6.0) && over(minutes30, 6.0))
 }
 
+/// Lengths of the windows of [`SloBurn`], in minutes, in the order of [`burns_too_fast`].
+const BURN_WINDOWS: [u32; 4] = [60, 5, 360, 30];
+/// The longest of them.
+pub const LONGEST_BURN: u32 = 360;
+
+/// How fast the error budget burns at the end of a window.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct SloBurn {
+    /// Is it an alarm: at least 14.4 over the last hour and the last 5 minutes, or at least 6 over the last 6 hours and
+    /// the last 30 minutes?
+    pub alarm: bool,
+    /// Error rate of the entry requests of the last hour over `1 − availability objective`; 1 uses the budget up exactly.
+    /// `null` without requests, like the others.
+    pub burn_rate_1h: Option<f64>,
+    /// Of the last 5 minutes, which begin at a multiple of 5 minutes.
+    pub burn_rate_5m: Option<f64>,
+    /// Of the last 6 hours.
+    pub burn_rate_6h: Option<f64>,
+    /// Of the last 30 minutes.
+    pub burn_rate_30m: Option<f64>,
+}
+
+/// The burn rates of the entry requests of an environment, or of all (`None`), at the end of the data: `cells` by begin,
+/// which cover the last 6 hours before `end` (minutes since the Unix epoch, a multiple of 5) in cells of at most 5 minutes.
+pub fn slo_burn<'a>(
+    cells: impl IntoIterator<Item = (u32, &'a [u8])>,
+    end: u32,
+    environment: Option<&str>,
+    availability_objective: f64,
+) -> Result<SloBurn, Corrupt> {
+    let wanted = |table: &Table, key: Key| match key {
+        Key::Entry(node) => environment.is_none_or(|name| **table.describe(node).1[0] == *name),
+        _ => false,
+    };
+    let rollup = Rollup::fold_by(cells, |minute| minute, wanted)?;
+    let rates = BURN_WINDOWS.map(|length| {
+        let mut sum = Cell::default();
+        for ((minute, _), cell) in &rollup.table.cells {
+            if (end.saturating_sub(length)..end).contains(minute) {
+                sum.merge_counts(cell);
+            }
+        }
+        burn_rate(&sum, availability_objective)
+    });
+    let [burn_rate_1h, burn_rate_5m, burn_rate_6h, burn_rate_30m] = rates;
+    Ok(SloBurn { alarm: burns_too_fast(rates), burn_rate_1h, burn_rate_5m, burn_rate_6h, burn_rate_30m })
+}
+
 /// Points of a score, joined by lines; after the last it goes on as between the last two, down to 0.
 type Points = [(f64, f64); 4];
 
@@ -141,6 +193,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::{
+        facts::Facts,
+        infer::{contribution, testing::server},
+        rollup::Delta,
+    };
 
     fn requests(good: u32, bad: u32, slow: u32) -> Cell {
         let mut cell = Cell::default();
@@ -188,6 +245,39 @@ mod tests {
         assert_eq!((apdex(&Cell::default(), 1000.0), slow_share(&Cell::default(), 1.0)), (None, None));
         assert!(burns_too_fast([None, None, Some(6.0), Some(6.0)]));
         assert!(!burns_too_fast([Some(14.4), None, None, None]));
+    }
+
+    #[test]
+    fn burn_rates_are_of_the_last_minutes_of_an_environment() {
+        let request = |environment: &str, minute: u32, error: bool, id: u64| {
+            contribution(&[Facts {
+                error,
+                start_ns: u64::from(minute) * 60_000_000_000,
+                ..server("a", id, 0)
+            }
+            .with(|it| it.environment = environment.into())])
+        };
+        const END: u32 = 1_000_200;
+        let mut sum = Delta::default();
+        // 10 requests 6 h, 1 h, 30 min and 5 min ago and a minute before each; of the newest 10 half fail.
+        for (nth, ago) in (0u64..).zip([361, 360, 61, 60, 31, 30, 6, 5]) {
+            for id in 0..10 {
+                sum.add(&request("prod", END - ago, ago == 5 && id < 5, 100 * nth + id + 1));
+            }
+        }
+        sum.add(&request("test", END - 1, true, 9_999));
+        let blobs = sum.encode();
+        let cells = || blobs.iter().map(|(minute, blob)| (*minute, &**blob));
+        let burn = slo_burn(cells(), END, Some("prod"), 0.9).unwrap();
+        assert_eq!(burn.burn_rate_5m, Some(5.0));
+        assert_eq!(burn.burn_rate_30m, Some(1.666_667), "5 of 30");
+        assert_eq!(burn.burn_rate_1h, Some(1.0), "5 of 50");
+        assert_eq!(burn.burn_rate_6h, Some(0.714_286), "5 of 70");
+        assert!(!burn.alarm);
+        let burn = slo_burn(cells(), END, Some("prod"), 0.99).unwrap();
+        assert!(burn.alarm, "7 over 6 hours, 17 over 30 minutes: {burn:?}");
+        assert_eq!(slo_burn(cells(), END, Some("moon"), 0.99).unwrap().burn_rate_6h, None);
+        assert_eq!(slo_burn(cells(), END, None, 0.9).unwrap().burn_rate_5m, Some(5.454_545));
     }
 
     proptest! {

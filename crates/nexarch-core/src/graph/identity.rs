@@ -48,6 +48,11 @@ pub(super) fn id(namespace: Option<&str>, name: &str, environment: Option<&str>)
     id
 }
 
+/// The id of a service; empty parts are absent.
+pub(crate) fn service_id(namespace: &str, name: &str, environment: &str) -> String {
+    id(Some(namespace).filter(|it| !it.is_empty()), name, Some(environment).filter(|it| !it.is_empty()))
+}
+
 /// What people call it: `checkout`, `postgresql:orders-db/orders`, `kafka:orders`.
 fn name(key: NodeKey, table: &Table) -> String {
     let [_, _, name, system, detail] = key.parts.map(|part| table.text_of(part));

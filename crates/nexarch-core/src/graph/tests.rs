@@ -10,7 +10,7 @@ use crate::{
     infer::{contribution, testing::*},
     rollup::Delta,
     span::Kind,
-    view::Context,
+    view::{Context, Watched},
     window::Window,
 };
 
@@ -32,6 +32,7 @@ pub(crate) fn context() -> Context<'static> {
         stored_ns: Some((START_NS, START_NS)),
         latency_objective_ms: 1000.0,
         regressed: None,
+        watched: Watched::default(),
     }
 }
 

@@ -189,6 +189,7 @@ fn name(table: &Table, key: Key) -> String {
         Key::Request(a) => format!("request {}", node(table, a)),
         Key::Operation(a, b) => format!("operation {} {}", node(table, a), text(b)),
         Key::Entry(a) => format!("entry {}", node(table, a)),
+        Key::Failed(a) => format!("failed {}", node(table, a)),
         Key::Call(via, a, b, c) => call("call", via, a, b, c),
         Key::Client(via, a, b, c) => call("client", via, a, b, c),
         Key::Learned(a, b, c) => format!("learned {} = {}{}", text(b), node(table, a), at(&text(c))),

@@ -221,7 +221,9 @@ fn member(key: Key) -> Option<Member> {
             Some((Parent::Protocols(from, to), name))
         }
         Key::Learned(_, name, _) => Some((Parent::Learned, name)),
-        Key::Spans(_) | Key::Request(_) | Key::Entry(_) | Key::Note(..) | Key::Flow(..) => None,
+        Key::Spans(_) | Key::Request(_) | Key::Entry(_) | Key::Failed(_) | Key::Note(..) | Key::Flow(..) => {
+            None
+        }
     }
 }
 

@@ -181,6 +181,9 @@ pub enum Key {
     Flow(u32, u32, u32),
     /// An amount that calls `source → target` by protocol (text) carry.
     Amount(Amount, u32, u32, u32),
+    /// Those of [`Key::Entry`] that failed: with both histograms it is known how many requests failed *or* took longer than
+    /// a limit, for any limit.
+    Failed(u32),
 }
 
 /// Head of [`Key::Flow`]: the first sub-kind of what had none.
@@ -188,6 +191,9 @@ const FLOW: u8 = 1 << 3;
 
 /// Head of the first [`Key::Amount`].
 const AMOUNT: u8 = 1 | 1 << 3;
+
+/// Head of [`Key::Failed`].
+const FAILED: u8 = 3 | 1 << 3;
 
 /// Which fields of a key are nodes (true) or texts (false), for those that it uses.
 pub(super) type Shape = &'static [bool];
@@ -206,6 +212,7 @@ impl Key {
             Self::Note(note, a) => (7 | (note as u8) << 3, [a, 0, 0]),
             Self::Flow(a, b, c) => (FLOW, [a, b, c]),
             Self::Amount(amount, a, b, c) => (AMOUNT + ((amount as u8) << 3), [a, b, c]),
+            Self::Failed(a) => (FAILED, [a, 0, 0]),
         };
         (head, refs, Self::shape(head))
     }
@@ -226,6 +233,9 @@ impl Key {
         let sub = usize::from(head >> 3);
         if head == FLOW {
             return Some(Self::Flow(a, b, c));
+        }
+        if head == FAILED {
+            return Some(Self::Failed(a));
         }
         if head & 7 == AMOUNT & 7 && sub > 0 {
             return Some(Self::Amount(*Amount::ALL.get(sub - 1)?, a, b, c));

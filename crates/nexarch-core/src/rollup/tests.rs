@@ -27,6 +27,7 @@ fn shop() -> Delta {
         tool("search", local("mail", 11, 10)),
     ]);
     delta.add(&contribution(&[Facts { start_ns: START_NS + 90_000_000_000, ..server("shop", 1, 0) }]));
+    delta.add(&contribution(&[Facts { error: true, ..server("shop", 1, 0) }]));
     delta
 }
 

@@ -87,7 +87,11 @@ fn the_points_of_a_series_add_up_to_its_overview() {
         let context = over(Window::Newest(named), 59);
         let series = trends(input(&stored), &context).unwrap();
         let points: u64 = series.points.iter().map(|point| point.request_count).sum();
-        let whole = crate::overview::overview(&Rollup::fold(input(&stored)).unwrap(), &context);
+        let whole = crate::overview::overview(
+            &Rollup::fold(input(&stored)).unwrap(),
+            &context,
+            crate::analysis::Options::default(),
+        );
         assert_eq!(points, whole.total_requests);
     }
 }

@@ -10,7 +10,7 @@ use nexarch_core::{
     otlp::{Rules, decode_json},
     rollup::{Delta, Rollup},
     span::Span,
-    view::Context,
+    view::{Context, Watched},
     window::Window,
     zipkin,
 };
@@ -36,6 +36,7 @@ fn analysed<T>(spans: &[Span], show: impl Fn(&Analysis<'_>) -> T) -> T {
         stored_ns: None,
         latency_objective_ms: 1000.0,
         regressed: None,
+        watched: Watched::default(),
     };
     let analysis = Analysis::of(&rollup, traces.values().map(Vec::as_slice), &context, Options::default());
     show(&analysis)

@@ -20,7 +20,7 @@ use crate::{
 
 /// Which longer cells there are around a range.
 #[derive(Default)]
-struct Stored {
+pub(super) struct Stored {
     /// Begins of hours.
     hours: BTreeSet<u32>,
     /// Begins of 5 minutes.
@@ -28,10 +28,27 @@ struct Stored {
     /// Hours with 5 minutes in them.
     detailed: BTreeSet<u32>,
     /// Begins of the 5 minutes whose minutes are kept.
-    kept: BTreeSet<u32>,
+    pub(super) kept: BTreeSet<u32>,
 }
 
 impl Stored {
+    /// Those around a range.
+    pub(super) async fn around(
+        connection: &mut SqliteConnection,
+        tenant: i64,
+        range: Minutes,
+    ) -> Result<Self, Error> {
+        let around = Minutes { from: floor(range.from, HOUR), to: cell(floor(range.to, HOUR), HOUR).to };
+        let hours = begins(connection, tenant, HOUR, around).await?;
+        let fives = begins(connection, tenant, FIVE, around).await?;
+        Ok(Self::new(hours, fives, &begins(connection, tenant, KEPT, around).await?))
+    }
+
+    /// Are all cells there that there ever were of the 5 minutes around this one, by the minute?
+    pub(super) fn has_minutes(&self, minute: u32) -> bool {
+        !self.is_hour_only(floor(minute, HOUR)) && !self.is_five_only(floor(minute, FIVE))
+    }
+
     fn new(hours: BTreeSet<u32>, fives: BTreeSet<u32>, kept: &BTreeSet<u32>) -> Self {
         let detailed = fives.iter().map(|five| floor(*five, HOUR)).collect();
         Self { hours, fives, detailed, kept: kept.iter().map(|minute| floor(*minute, FIVE)).collect() }

@@ -2,7 +2,7 @@
 //!
 //! | closed since | what happens to it |
 //! |---|---|
-//! | 2 minutes, 5 minutes | their minutes are added to one cell of 5, and to the cell of their hour if it has one |
+//! | 2 minutes, 5 minutes | their minutes are judged (`minutes.rs`), and added to one cell of 5, and to the cell of their hour if it has one |
 //! | 2 minutes, an hour | its cells of 5 are added to one of 60 |
 //! | 2 h, 5 minutes | their minutes go |
 //! | 48 h, an hour | its cells of 5 go |
@@ -23,6 +23,7 @@ use super::{
     Sqlite,
     cells::{cell, floor},
     errors::{compute, failed},
+    minutes::{Judged, judge, note},
     rollup,
     versions::{self, Raise, unsigned},
     writer::Tx,
@@ -155,7 +156,7 @@ impl Sqlite {
             let made = if from.hours {
                 make_hour(tx.on()?, tenant, begin, horizon).await
             } else {
-                make_five(tx.on()?, tenant, begin, horizon).await
+                make_five(tx.on()?, tenant, begin, horizon, self.options.bad_above_us).await
             };
             match made? {
                 Made::Nothing => {}
@@ -211,6 +212,7 @@ async fn make_five(
     tenant: i64,
     begin: u32,
     horizon: Horizon,
+    bad_above_us: u64,
 ) -> Result<Made, Error> {
     let (five, hour) = (cell(begin, FIVE), cell(floor(begin, HOUR), HOUR));
     let young = five.to > horizon.minutes;
@@ -230,9 +232,12 @@ async fn make_five(
         if detailed { rollup::blobs(connection, tenant, FIVE, cell(begin, 1)).await? } else { Vec::new() };
     // All minutes of the 5, or none: some would say less than the 5.
     let keep = young && detailed && (known.is_empty() || !kept.is_empty());
+    let all_there = detailed && (known.is_empty() || !kept.is_empty());
+    let judged = if all_there { Judged::Whole } else { Judged::Late };
     let bytes = minutes.iter().map(|(_, blob)| blob.len()).sum::<usize>()
         + [&total, &known].into_iter().flatten().map(Vec::len).sum::<usize>();
     let made = compute(move || {
+        let verdicts = judge(&[&kept, &minutes], bad_above_us)?;
         let kept = if keep { kept_with(kept, &minutes)? } else { Vec::new() };
         let minutes: Vec<Vec<u8>> = minutes.into_iter().map(|(_, blob)| blob).collect();
         // In one sum: what late minutes take back must meet what it was added as.
@@ -240,9 +245,10 @@ async fn make_five(
         let five = if detailed { rollup::packed(with(&known)?)? } else { None };
         // Kept even when it is empty: that it is there says that it holds all of its hour.
         let hour = if total.is_empty() { None } else { Some(rollup::pack(with(&total)?)?) };
-        Ok((five, hour, kept))
+        Ok((five, hour, kept, verdicts))
     });
-    let Some((new_five, new_hour, kept)) = readable(made.await)? else { return Ok(Made::Skipped) };
+    let Some((new_five, new_hour, kept, verdicts)) = readable(made.await)? else { return Ok(Made::Skipped) };
+    note(connection, tenant, begin, judged, &verdicts).await?;
     rollup::delete(connection, tenant, MINUTE, five).await?;
     rollup::delete(connection, tenant, KEPT, five).await?;
     if detailed {

@@ -185,8 +185,16 @@ async fn drop_rollups(
     sqlx::query("DELETE FROM rollup WHERE tenant = ?1 AND grain IN (1, 2, 5, 60) AND minute < ?2")
         .bind(row.try_get::<i64, _>(1).map_err(failed)?)
         .bind(until)
-        .execute(connection)
+        .execute(&mut *connection)
         .await
         .map_err(failed)?;
+    // What was told of that time goes with its figures.
+    for sql in [
+        "DELETE FROM uptime WHERE tenant = ?1 AND hour < ?2",
+        "DELETE FROM incident WHERE tenant = ?1 AND closed <= ?2",
+    ] {
+        let query = sqlx::query(sql).bind(row.try_get::<i64, _>(1).map_err(failed)?).bind(until);
+        query.execute(&mut *connection).await.map_err(failed)?;
+    }
     Ok(Some(tenants(&[row])?.into_iter().map(|(id, _)| id).collect()))
 }

@@ -14,13 +14,14 @@ const APPLICATION: i64 = 0x4e58_4152;
 const RULES: i64 = 3;
 
 /// The steps; step `n` leads to schema `n + 1`, which is `PRAGMA user_version`.
-const STEPS: [&str; 6] = [
+const STEPS: [&str; 7] = [
     include_str!("../../migrations/sqlite/0001_first.sql"),
     include_str!("../../migrations/sqlite/0002_life.sql"),
     include_str!("../../migrations/sqlite/0003_waiting.sql"),
     include_str!("../../migrations/sqlite/0004_keys.sql"),
     include_str!("../../migrations/sqlite/0005_turn.sql"),
     include_str!("../../migrations/sqlite/0006_links.sql"),
+    include_str!("../../migrations/sqlite/0007_time.sql"),
 ];
 
 /// What a database says of itself when it is opened.

@@ -3,13 +3,14 @@
 use async_trait::async_trait;
 use nexarch_core::{
     ids::{TenantId, TraceId},
+    incident::{Incident, Watch},
     trace::{Excerpt, Extent},
     window::Minutes,
 };
 use sqlx::{Row, Transaction};
 
-use super::{Sqlite, cells, errors::failed, tenants::missing, usage, versions::unsigned};
-use crate::{Budget, Cells, Diagnostics, Error, Found, Sampled, Search, Snapshot, Totals};
+use super::{Sqlite, cells, errors::failed, incidents, minutes, tenants::missing, usage, versions::unsigned};
+use crate::{Budget, Cells, Diagnostics, Error, Found, KeptVerdicts, Sampled, Search, Snapshot, Totals};
 
 /// A read transaction; dropping it ends it.
 struct Read {
@@ -81,6 +82,22 @@ impl Snapshot for Read {
 
     async fn cells(&mut self, range: Minutes, longest: u32) -> Result<Cells, Error> {
         cells::read(&mut self.tx, self.tenant, range, longest).await
+    }
+
+    async fn minutes(&mut self, range: Minutes) -> Result<Vec<(u32, Vec<u8>)>, Error> {
+        minutes::read(&mut self.tx, self.tenant, range).await
+    }
+
+    async fn verdicts(&mut self, range: Minutes, environment: Option<&str>) -> Result<KeptVerdicts, Error> {
+        minutes::verdicts(&mut self.tx, self.tenant, range, environment).await
+    }
+
+    async fn incidents(&mut self, range: Minutes) -> Result<Vec<Incident>, Error> {
+        incidents::read(&mut self.tx, self.tenant, range).await
+    }
+
+    async fn watch(&mut self) -> Result<(u64, Watch), Error> {
+        incidents::watch(&mut self.tx, self.tenant).await
     }
 
     async fn trace(&mut self, trace: TraceId, extent: Extent) -> Result<Excerpt, Error> {

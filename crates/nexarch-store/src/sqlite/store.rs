@@ -8,8 +8,8 @@ use sqlx::{AssertSqlSafe, Connection, Row, raw_sql};
 
 use super::{Sqlite, connect, diagnostics, errors::failed};
 use crate::{
-    Appended, Batch, Error, FoundKey, Key, NewKey, Place, Retention, Rotation, Settling, Snapshot, Step,
-    Store, Tenant, TenantChange, Truth, Turn, Versions,
+    Appended, Batch, Error, FoundKey, Key, Looked, NewKey, Noted, Place, Retention, Rotation, Settling,
+    Snapshot, Step, Store, Tenant, TenantChange, Truth, Turn, Versions,
 };
 
 /// Settings of the writing connection that durability and disk depend on.
@@ -149,6 +149,10 @@ impl Store for Sqlite {
 
     async fn end_turn(&self, turn: &Turn<'_>) -> Result<(), Error> {
         self.end(turn).await
+    }
+
+    async fn note_incidents(&self, tenant: &TenantId, looked: Looked) -> Result<Noted, Error> {
+        self.keep_incidents(tenant, looked).await
     }
 
     async fn ping(&self) -> Result<(), Error> {

@@ -21,6 +21,7 @@ pub mod settling;
 pub mod spans;
 pub mod strategy;
 pub mod tenants;
+pub mod time;
 pub mod turns;
 pub mod upkeep;
 pub mod versions;
@@ -56,6 +57,7 @@ macro_rules! conformance {
             secrets: a_rotation_replaces_the_secret, no_grace_outlives_a_shorter_one, replaced_secrets_are_few,
                 uses_are_remembered;
             tenants: tenants_are_listed, tenants_are_changed, lists_have_pages, keys_are_found_by_hash, keys_end, deleting_purges, every_change_is_seen;
+            time: verdicts_outlive_minutes, late_data_are_judged, incidents_are_kept, incidents_go;
             turns: a_turn_is_taken_once, a_race_has_one_winner, a_lease_that_lapsed_passes_on, a_clock_set_right_blocks_nobody;
             upkeep: cells_grow_with_age, young_minutes_stay_beside, late_data_join_longer_cells, upkeep_is_the_owners, old_days_go, old_rollups_go,
                 purging_is_finished_by_others, a_quota_holds_for_a_day;

@@ -84,7 +84,7 @@ async fn demo(config: Config, run_for: Option<Duration>) -> anyhow::Result<()> {
     println!("nexarch {} listening on http://{}", env!("CARGO_PKG_VERSION"), server.addr);
     println!("\nA shop of 12 services is running. Open\n\n  http://{}/#key={}\n", server.addr, key.expose());
     println!(
-        "payments turns slow after 45 s and recovers 75 s later, again and again. Ctrl-C ends the demo."
+        "payments turns slow after 45 s and recovers 150 s later, every ten minutes. Ctrl-C ends the demo."
     );
     feed(&lifecycle, &server, key.expose().to_owned());
     if let Some(time) = run_for {

@@ -112,8 +112,9 @@ pub(super) async fn open_as_owner(config: &Config) -> anyhow::Result<Arc<dyn Sto
 }
 
 async fn open(config: &Config, role: nexarch_store::Role) -> anyhow::Result<Arc<dyn Store>> {
-    let options =
-        nexarch_store::Options::new(role, lifecycle::now_us).quota_spans_per_day(config.quota_spans_per_day);
+    let options = nexarch_store::Options::new(role, lifecycle::now_us)
+        .quota_spans_per_day(config.quota_spans_per_day)
+        .latency_objective_ms(config.latency_objective.as_secs_f64() * 1e3);
     nexarch_store::open(config.database_url.expose(), options).await.context("cannot open the database")
 }
 

@@ -49,6 +49,8 @@ pub struct Config {
     pub quota_spans_per_day: Option<u64>,
     /// Latency objective T of every tenant.
     pub latency_objective: Duration,
+    /// Share of requests that should succeed, of every tenant, 0…1.
+    pub availability_objective: f64,
     /// Most bytes of one request, before and after decompression.
     pub max_body_bytes: usize,
     /// Most bytes of all requests under way.
@@ -192,7 +194,8 @@ pub fn load(sources: &Sources) -> Result<Config, Problems> {
     let retention = reader.value("RETENTION_DAYS", parse::days);
     let rollup_retention = reader.rollup_retention(retention);
     let quota = reader.value("QUOTA_SPANS_PER_DAY", parse::count);
-    let objective = reader.value("LATENCY_OBJECTIVE_MS", parse::milliseconds);
+    let latency_objective = reader.value("LATENCY_OBJECTIVE_MS", parse::milliseconds);
+    let availability_objective = reader.value("AVAILABILITY_OBJECTIVE", parse::availability);
     let max_body = reader.value("MAX_BODY_MB", parse::megabytes);
     let max_inflight = reader.value("MAX_INFLIGHT_MB", parse::megabytes);
     let rates = Rates {
@@ -218,7 +221,8 @@ pub fn load(sources: &Sources) -> Result<Config, Problems> {
         reader.warn("CACHE_WARM_SCHEDULE has no effect: CACHE_ENABLED is off".to_owned());
     }
     let (shown, mut warnings) = reader.finish()?;
-    let operations = operation::table(default_ttl, &ttls, &operation::schema(objective));
+    let operations =
+        operation::table(default_ttl, &ttls, &operation::schema(latency_objective, availability_objective));
     if certificate.is_none() && !parse::is_loopback(&host) {
         warnings.push(format!(
             "HOST={host} is not a loopback address and TLS_CERT_FILE is not set: keys and spans travel in the clear"
@@ -246,7 +250,8 @@ pub fn load(sources: &Sources) -> Result<Config, Problems> {
         retention,
         rollup_retention,
         quota_spans_per_day: (quota > 0).then_some(quota),
-        latency_objective: objective,
+        latency_objective,
+        availability_objective,
         max_body_bytes: max_body,
         max_inflight_bytes: max_inflight,
         rates,

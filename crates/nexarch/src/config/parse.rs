@@ -329,6 +329,12 @@ pub(super) fn milliseconds(text: &str) -> Result<Duration, String> {
     whole(text, 1, 3_600_000).map(Duration::from_millis).map_err(|why| format!("{why} (milliseconds)"))
 }
 
+/// A share of requests. 1 leaves no failure, ever: nothing could burn.
+pub(super) fn availability(text: &str) -> Result<f64, String> {
+    let share = text.parse().ok().filter(|share: &f64| (0.5..1.0).contains(share));
+    share.ok_or_else(|| "must be a share of requests from 0.5 to less than 1, such as 0.999".to_owned())
+}
+
 pub(super) fn days(text: &str) -> Result<Duration, String> {
     whole(text, 1, 3_650)
         .map(|days| Duration::from_secs(days * 86_400))

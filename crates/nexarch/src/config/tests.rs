@@ -143,6 +143,24 @@ fn a_body_larger_than_all_bodies_is_refused() {
 }
 
 #[test]
+fn objectives_are_a_time_and_a_share() {
+    let config = from_environment(&[]).unwrap();
+    assert_eq!((config.latency_objective.as_millis(), config.availability_objective), (1_000, 0.99));
+    let config =
+        from_environment(&[("LATENCY_OBJECTIVE_MS", "250"), ("AVAILABILITY_OBJECTIVE", "0.999")]).unwrap();
+    assert_eq!((config.latency_objective.as_millis(), config.availability_objective), (250, 0.999));
+    assert!(config.print().contains("AVAILABILITY_OBJECTIVE=0.999"), "{}", config.print());
+    assert_eq!(config.warnings, [""; 0]);
+    for wrong in ["1", "99", "0.49", "-1", "NaN", "99 %"] {
+        let Problems(problems) = from_environment(&[("AVAILABILITY_OBJECTIVE", wrong)]).err().unwrap();
+        assert!(
+            problems[0].contains("AVAILABILITY_OBJECTIVE") && problems[0].contains("0.999"),
+            "{problems:?}"
+        );
+    }
+}
+
+#[test]
 fn operations_that_come_later_are_warned_about() {
     let config = from_environment(&[("CACHE_TTL_SECONDS_AI_INSIGHTS", "60")]).unwrap();
     assert!(config.warnings[0].contains("AI_INSIGHTS"), "{:?}", config.warnings);

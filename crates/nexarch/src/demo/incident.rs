@@ -5,10 +5,10 @@ pub(super) const SECOND_NS: u64 = 1_000_000_000;
 
 /// An incident begins this long after the shop opened: a viewer has seen it healthy, and need not wait.
 pub(super) const HEALTHY_FIRST_NS: u64 = 45 * SECOND_NS;
-/// It lasts this long: more than one whole minute, the finest cell that trends are drawn with.
-pub(super) const SLOW_NS: u64 = 75 * SECOND_NS;
-/// The next one begins this long after the last one began.
-pub(super) const CYCLE_NS: u64 = 180 * SECOND_NS;
+/// It lasts this long: wherever it begins, it is seen in three minutes, with which it is an incident for the server too.
+pub(super) const SLOW_NS: u64 = 150 * SECOND_NS;
+/// The next one begins this long after the last one began: the minutes between are so many that it is another one.
+pub(super) const CYCLE_NS: u64 = 600 * SECOND_NS;
 
 /// Before the shop opened there was one incident, so that trends have something to show: it began this long ago …
 pub(super) const PAST_BEGAN_NS: u64 = 38 * 60 * SECOND_NS;

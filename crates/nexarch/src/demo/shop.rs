@@ -43,8 +43,8 @@ pub struct Shop {
 impl Shop {
     /// A shop that opens at a time (nanoseconds since the Unix epoch).
     ///
-    /// It is healthy for 45 s, then `payments` is slow and fails at times for 75 s, then it is healthy for
-    /// 105 s, and so on with a period of 180 s. Before the opening it was healthy but for one incident of five
+    /// It is healthy for 45 s, then `payments` is slow and fails at times for 150 s, then it is healthy for
+    /// 450 s, and so on with a period of 600 s. Before the opening it was healthy but for one incident of five
     /// minutes, and only one trace in 16 of that time was kept.
     pub fn new(seed: u64, opened_ns: u64) -> Self {
         Self { seed, opened_ns, landscape: Arc::new(Landscape::new(seed)) }

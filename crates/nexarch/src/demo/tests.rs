@@ -24,9 +24,12 @@ fn shop() -> Shop {
     Shop::new(42, OPENED_NS)
 }
 
-/// The first cycle after the opening: healthy, unwell, healthy.
+/// As much of the first cycle as is looked at span by span.
+const FIRST_NS: u64 = HEALTHY_FIRST_NS + SLOW_NS + 105 * SECOND_NS;
+
+/// The first minutes after the opening: healthy, unwell, healthy.
 fn first_cycle() -> Vec<Span> {
-    shop().tick(OPENED_NS, OPENED_NS + CYCLE_NS)
+    shop().tick(OPENED_NS, OPENED_NS + FIRST_NS)
 }
 
 fn service(span: &Span) -> &str {
@@ -125,7 +128,7 @@ fn the_whole_landscape_appears() {
 #[test]
 fn both_halves_of_a_call_are_sent_and_fit() {
     // Whole requests only: those that began in the cycle, until the last of them surely ended.
-    let spans = shop().tick(OPENED_NS, OPENED_NS + CYCLE_NS + MAX_REQUEST_NS);
+    let spans = shop().tick(OPENED_NS, OPENED_NS + FIRST_NS + MAX_REQUEST_NS);
     let known = by_id(&spans);
     let mut children: HashMap<(TraceId, SpanId), Vec<&Span>> = HashMap::new();
     for span in &spans {
@@ -134,7 +137,7 @@ fn both_halves_of_a_call_are_sent_and_fit() {
         }
     }
     let mut calls = BTreeMap::new();
-    for span in spans.iter().filter(|span| span.start_ns < OPENED_NS + CYCLE_NS) {
+    for span in spans.iter().filter(|span| span.start_ns < OPENED_NS + FIRST_NS) {
         let parent = span.parent_span_id.map(|parent| known.get(&(span.trace_id, parent)));
         match span.kind {
             Kind::Server => match parent {
@@ -189,7 +192,7 @@ fn payments_turns_slow_and_recovers() {
         ("at first", OPENED_NS, unwell_ns, false),
         // The first slow answers come when the check is through: a few seconds in.
         ("then", unwell_ns + 4 * SECOND_NS, well_ns, true),
-        ("after", well_ns + 8 * SECOND_NS, OPENED_NS + CYCLE_NS, false),
+        ("after", well_ns + 8 * SECOND_NS, OPENED_NS + FIRST_NS, false),
         ("again", unwell_ns + CYCLE_NS + 4 * SECOND_NS, well_ns + CYCLE_NS, true),
         ("long ago", OPENED_NS - PAST_BEGAN_NS + 4 * SECOND_NS, OPENED_NS - PAST_ENDED_NS, true),
         ("before that", shop().past_ns(), OPENED_NS - PAST_BEGAN_NS, false),
@@ -244,7 +247,7 @@ fn the_past_is_sampled_and_says_so() {
 #[test]
 fn traffic_is_lively_and_light() {
     let spans = first_cycle();
-    let per_second = spans.len() as u64 * SECOND_NS / CYCLE_NS;
+    let per_second = spans.len() as u64 * SECOND_NS / FIRST_NS;
     assert!((150..400).contains(&per_second), "{per_second} spans/s");
     let failed_roots =
         spans.iter().filter(|span| span.parent_span_id.is_none() && span.status == Status::Error);
@@ -254,7 +257,7 @@ fn traffic_is_lively_and_light() {
 #[test]
 fn no_request_comes_near_the_limit() {
     // The limit cuts a request short; it must stay a limit that nobody meets.
-    let longest = shop().tick(OPENED_NS, OPENED_NS + 4 * CYCLE_NS).iter().map(duration_ns).max().unwrap();
+    let longest = shop().tick(OPENED_NS, OPENED_NS + 2 * FIRST_NS).iter().map(duration_ns).max().unwrap();
     assert!(longest < MAX_REQUEST_NS * 9 / 10, "{longest} ns");
 }
 

@@ -90,7 +90,7 @@ pub(super) async fn read(
     let (computing, by, computed) = (Arc::clone(app), Arc::clone(caller), view.clone());
     let compute = move |_fence| async move {
         let _turn = computing.turn().await?;
-        view::compute(&*computing.store, &by.tenant, &computed, computing.latency_objective).await
+        view::compute(&*computing.store, &by.tenant, &computed, &computing.objectives).await
     };
     // Nothing is timed or put into words unless somebody looks: a hit takes less time than that.
     let started = tracing::enabled!(Level::DEBUG).then(|| app.cache.now());

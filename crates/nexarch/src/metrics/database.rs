@@ -12,13 +12,14 @@ use std::{
 use async_trait::async_trait;
 use nexarch_core::{
     ids::{TenantId, TraceId},
+    incident::{Incident, Watch},
     trace::{Excerpt, Extent},
     window::Minutes,
 };
 use nexarch_store::{
-    Appended, Batch, Budget, Cells, Diagnostics, Error, Found, FoundKey, Key, NewKey, Place, Retention,
-    Rotation, Sampled, Search, Settling, Snapshot, Step, Store, Tenant, TenantChange, Totals, Truth, Turn,
-    Versions,
+    Appended, Batch, Budget, Cells, Diagnostics, Error, Found, FoundKey, KeptVerdicts, Key, Looked, NewKey,
+    Noted, Place, Retention, Rotation, Sampled, Search, Settling, Snapshot, Step, Store, Tenant,
+    TenantChange, Totals, Truth, Turn, Versions,
 };
 use tokio::time::Instant;
 use tracing::Instrument;
@@ -41,7 +42,7 @@ macro_rules! operations {
 }
 
 operations! {
-    take_turn, end_turn, append, settle, unsettled, note, snapshot, versions, invalidate, replace_epoch, changed_by_others, create_tenant,
+    take_turn, end_turn, note_incidents, minutes, verdicts, incidents, watch, append, settle, unsettled, note, snapshot, versions, invalidate, replace_epoch, changed_by_others, create_tenant,
     tenants, tenant, tenants_after, change_tenant, delete_tenant, purge, compact, retain, backup, create_key, keys,
     keys_after, key, revoke_key, rotate_key, note_uses, find_key, ping, settings, cells, trace, sample, search, diagnostics, totals, used_today,
 }
@@ -265,6 +266,10 @@ impl Store for Measured {
         self.timed(Ask::end_turn, self.store.end_turn(turn)).await
     }
 
+    async fn note_incidents(&self, tenant: &TenantId, looked: Looked) -> Result<Noted, Error> {
+        self.timed(Ask::note_incidents, self.store.note_incidents(tenant, looked)).await
+    }
+
     async fn ping(&self) -> Result<(), Error> {
         self.timed(Ask::ping, self.store.ping()).await
     }
@@ -298,6 +303,22 @@ impl Snapshot for MeasuredSnapshot {
 
     async fn cells(&mut self, range: Minutes, longest: u32) -> Result<Cells, Error> {
         self.figures.timed(Ask::cells, self.snapshot.cells(range, longest)).await
+    }
+
+    async fn minutes(&mut self, range: Minutes) -> Result<Vec<(u32, Vec<u8>)>, Error> {
+        self.figures.timed(Ask::minutes, self.snapshot.minutes(range)).await
+    }
+
+    async fn verdicts(&mut self, range: Minutes, environment: Option<&str>) -> Result<KeptVerdicts, Error> {
+        self.figures.timed(Ask::verdicts, self.snapshot.verdicts(range, environment)).await
+    }
+
+    async fn incidents(&mut self, range: Minutes) -> Result<Vec<Incident>, Error> {
+        self.figures.timed(Ask::incidents, self.snapshot.incidents(range)).await
+    }
+
+    async fn watch(&mut self) -> Result<(u64, Watch), Error> {
+        self.figures.timed(Ask::watch, self.snapshot.watch()).await
     }
 
     async fn trace(&mut self, trace: TraceId, extent: Extent) -> Result<Excerpt, Error> {

@@ -4,9 +4,13 @@ use std::fmt::Write as _;
 
 use bytes::Bytes;
 use nexarch_cache::{Cause, Status};
+use nexarch_core::incident::{Change, Happened, IncidentView};
 use serde::Serialize;
 
 use crate::audit::Mutation;
+
+/// Services that news of an incident name: an event shares 16 KiB with others.
+const MAX_NAMED: usize = 20;
 
 /// What subscribers are told. The name of a variant is the type of its event.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +21,8 @@ pub(crate) enum Event {
     Invalidation(Invalidation),
     /// Values were computed before anybody asked.
     Warm(Warm),
+    /// An incident began, changed or ended.
+    Incident(IncidentNews),
     /// The state of the cache changed.
     Cache(CacheState),
     /// What is known of earlier events is not enough: read anew.
@@ -62,6 +68,29 @@ pub(crate) struct Warm {
     pub(crate) by: String,
     /// `cluster`: Redis has them, too; `node`: this node alone.
     pub(crate) reach: &'static str,
+}
+
+/// What became of an incident. Figures are left out: a read has them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct IncidentNews {
+    /// As `Nexarch-Version`: a read that begins now contains it.
+    pub(crate) version: u64,
+    /// `opened`, `updated` or `closed`.
+    pub(crate) change: &'static str,
+    /// Stays the same while the incident grows.
+    pub(crate) id: String,
+    /// First anomalous minute, RFC 3339.
+    pub(crate) opened_at: String,
+    /// First calm minute, RFC 3339; null while it is open.
+    pub(crate) closed_at: Option<String>,
+    /// Id of the deepest service that did worse.
+    pub(crate) root: String,
+    /// Ids of services that did worse, the first [`MAX_NAMED`].
+    pub(crate) services: Vec<String>,
+    /// How many there are.
+    pub(crate) total_services: usize,
+    /// Id of the incident of which this one turned out to be a part; null for all others.
+    pub(crate) merged_into: Option<String>,
 }
 
 /// The state of the cache on this node.
@@ -119,6 +148,29 @@ impl Warm {
     }
 }
 
+impl IncidentNews {
+    /// In this version of the data.
+    pub(crate) fn of(change: &Change, version: u64) -> Self {
+        let view = IncidentView::from(&change.incident);
+        let total_services = view.services.len();
+        Self {
+            version,
+            change: match change.happened {
+                Happened::Opened => "opened",
+                Happened::Updated => "updated",
+                Happened::Closed | Happened::Merged => "closed",
+            },
+            id: view.id,
+            opened_at: view.opened_at,
+            closed_at: view.closed_at,
+            root: view.root,
+            services: view.services.into_iter().take(MAX_NAMED).collect(),
+            total_services,
+            merged_into: change.into.clone(),
+        }
+    }
+}
+
 impl CacheState {
     /// The parts of a status that are words.
     pub(crate) fn of(status: &Status) -> Self {
@@ -149,6 +201,7 @@ impl Event {
             Self::Version(data) => ("version", serde_json::to_string(data)),
             Self::Invalidation(data) => ("invalidation", serde_json::to_string(data)),
             Self::Warm(data) => ("warm", serde_json::to_string(data)),
+            Self::Incident(data) => ("incident", serde_json::to_string(data)),
             Self::Cache(data) => ("cache", serde_json::to_string(data)),
             Self::Reset(data) => ("reset", serde_json::to_string(data)),
         };

@@ -24,7 +24,7 @@ use tokio::time::Instant;
 
 use self::{event::CacheState, room::Room, subscription::Ticket};
 pub(crate) use self::{
-    event::{Event, Invalidation, Version, Warm},
+    event::{Event, IncidentNews, Invalidation, Version, Warm},
     subscription::Subscription,
     task::{observe, run},
 };
@@ -154,6 +154,13 @@ impl Hub {
     pub(crate) fn warmed(&self, tenant: &TenantId, what: Warm) {
         if let Some(room) = self.room(tenant.as_str()) {
             room.event(&Event::Warm(what), Instant::now());
+        }
+    }
+
+    /// An incident of a tenant changed.
+    pub(crate) fn incident(&self, tenant: &TenantId, news: IncidentNews) {
+        if let Some(room) = self.room(tenant.as_str()) {
+            room.event(&Event::Incident(news), Instant::now());
         }
     }
 

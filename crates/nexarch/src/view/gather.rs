@@ -6,7 +6,7 @@ use nexarch_core::{
 };
 use nexarch_store::{Budget, Error, Sampled, Snapshot};
 
-use super::{LONGEST_CELL, View, Windows};
+use super::{LONGEST_CELL, View, Windows, beside::Beside};
 
 /// Cells by their minute.
 pub(super) type Blobs = Vec<(u32, Vec<u8>)>;
@@ -26,13 +26,18 @@ pub(super) struct Gathered {
     pub(super) sampled: Option<Sampled>,
     /// The last whole hour, and the same hour of the weeks before.
     pub(super) season: Option<(Blobs, Vec<Blobs>)>,
+    /// Verdicts, incidents, and the cells by which an error budget burns.
+    pub(super) beside: Beside,
 }
 
 /// Reads it.
 pub(super) async fn gather(snapshot: &mut dyn Snapshot, view: &View) -> Result<Gathered, Error> {
     let asked = view.range().window.range(snapshot.newest_ns());
-    let cells = snapshot.cells(asked.minutes, view.longest_cell(asked)).await?;
+    let longest = view.longest_cell(asked);
+    let cells = snapshot.cells(asked.minutes, longest).await?;
     let range = asked.found(cells.minutes, cells.grain);
+    let by_minute = longest == 1 && cells.grain == 1;
+    let beside = Beside::read(view, snapshot, range, by_minute).await?;
     let base = match view {
         View::Diff(windows) => Some(base_cells(snapshot, windows, range).await?),
         _ => None,
@@ -57,7 +62,7 @@ pub(super) async fn gather(snapshot: &mut dyn Snapshot, view: &View) -> Result<G
         | View::Issues(_) => season(snapshot, range.minutes).await?,
         _ => None,
     };
-    Ok(Gathered { range, cells: cells.blobs, base, sampled, season })
+    Ok(Gathered { range, cells: cells.blobs, base, sampled, season, beside })
 }
 
 /// The cells of what a window is compared with.

@@ -1,7 +1,5 @@
 //! From a snapshot to the bytes of a view.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use nexarch_cache::{BoxError, Computed};
 use nexarch_core::{
@@ -23,7 +21,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::{
-    View, ViewError,
+    Objectives, View, ViewError,
     gather::{Blobs, Gathered, gather},
 };
 
@@ -33,27 +31,31 @@ pub async fn compute(
     store: &dyn Store,
     tenant: &TenantId,
     view: &View,
-    objective: Duration,
+    objectives: &Objectives,
 ) -> Result<Computed, BoxError> {
     // Who called may have waited for a turn before.
     let began = Instant::now();
     let mut snapshot = store.snapshot(tenant).await.map_err(ViewError::from)?;
     let (version, updated) = (snapshot.data_version(), snapshot.updated_us());
     let stored_ns = snapshot.oldest_ns().zip(snapshot.newest_ns());
-    let gathered = gather(&mut *snapshot, view).await.map_err(ViewError::from)?;
+    let mut gathered = gather(&mut *snapshot, view).await.map_err(ViewError::from)?;
     drop(snapshot);
-    let view = view.clone();
+    let (view, objectives) = (view.clone(), *objectives);
     let render = move || {
-        let regressed = regressed(&gathered, view.range().environment.as_deref())?;
+        let environment = view.range().environment();
+        let regressed = regressed(&gathered, environment)?;
+        let beside = std::mem::take(&mut gathered.beside);
+        let known = beside.known(&gathered.cells, gathered.range.minutes, environment, &objectives)?;
         let context = Context {
             range: gathered.range,
-            environment: view.range().environment.as_deref(),
+            environment,
             last_updated_us: updated,
             stored_ns,
-            latency_objective_ms: objective.as_secs_f64() * 1e3,
+            latency_objective_ms: objectives.latency_ms(),
             regressed: regressed.as_ref(),
+            watched: known.watched(),
         };
-        render(&view, &context, &gathered)
+        render(&view, &context, objectives.options(), &gathered)
     };
     // Folding a month takes longer than other requests should wait for this thread.
     let rendered =
@@ -83,21 +85,31 @@ fn compare(
 }
 
 /// The analysis of cells and sampled traces.
-fn analyse<'c>(rollup: &Rollup, gathered: &Gathered, context: &Context<'c>) -> Analysis<'c> {
+fn analyse<'c>(
+    rollup: &Rollup,
+    gathered: &Gathered,
+    context: &Context<'c>,
+    options: Options,
+) -> Analysis<'c> {
     let sampled = gathered.sampled.as_ref();
     let traces = sampled.map_or(&[][..], |sampled| &sampled.traces).iter().map(Vec::as_slice);
     let all = sampled.map_or_else(DrawnOf::default, |it| DrawnOf { traces: it.estimated, hours: it.hours });
-    Analysis::of(rollup, traces, context, Options::default()).drawn_of(all)
+    Analysis::of(rollup, traces, context, options).drawn_of(all)
 }
 
-fn render(view: &View, context: &Context<'_>, gathered: &Gathered) -> Result<Computed, ViewError> {
+fn render(
+    view: &View,
+    context: &Context<'_>,
+    options: Options,
+    gathered: &Gathered,
+) -> Result<Computed, ViewError> {
     let blobs = || blobs(&gathered.cells);
     let rollup = || Rollup::fold(blobs());
-    let analysis = || rollup().map(|rollup| analyse(&rollup, gathered, context));
+    let analysis = || rollup().map(|rollup| analyse(&rollup, gathered, context, options));
     let body = match view {
         View::Overview(_) => {
             let rollup = rollup()?;
-            json(&overview_of(&rollup, &analyse(&rollup, gathered, context), context))
+            json(&overview_of(&rollup, &analyse(&rollup, gathered, context, options), context))
         }
         View::Map(_) => json(&analysis()?.architecture_map()),
         View::Export(_, format) => export::render(&analysis()?.architecture_map(), *format)

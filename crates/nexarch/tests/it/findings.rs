@@ -39,9 +39,24 @@ fn a_failing_part_is_found_and_new_data_refresh_it() {
     let health = client.get("/api/v1/dashboard/health").ok();
     assert_eq!((&health["critical_issues"], &health["health_score"]), (&json!(1), &json!(90)));
     assert_eq!(health["services"][1]["issues"], json!([issue["id"]]));
-    assert!(health["uptime_percentage"].is_null() && health["not_known"].as_array().unwrap().len() == 2);
+    assert_eq!((&health["uptime_percentage"], &health["active_incidents"]), (&json!(100.0), &json!(0)));
+    assert_eq!((&health["not_known"], &health["incidents"]), (&json!([]), &json!([])));
+    // No entry request failed: nothing burns.
+    assert_eq!(
+        (&health["slo_burn"]["alarm"], &health["slo_burn"]["burn_rate_6h"]),
+        (&json!(false), &json!(0.0))
+    );
     let overview = client.get("/api/v1/dashboard/overview").ok();
-    for field in ["health_score", "critical_issues", "warnings", "architecture_complexity", "not_known"] {
+    for field in [
+        "health_score",
+        "critical_issues",
+        "warnings",
+        "architecture_complexity",
+        "not_known",
+        "uptime_percentage",
+        "uptime_coverage",
+        "active_incidents",
+    ] {
         assert_eq!(overview[field], health[field], "{field}");
     }
     let dependencies = client.get("/api/v1/dashboard/dependencies").ok();

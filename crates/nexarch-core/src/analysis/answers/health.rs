@@ -9,13 +9,17 @@ use crate::{
     analysis::{
         Analysis, Severity,
         derived::{
-            NO_INCIDENTS, NO_UPTIME, apdex, architecture_score, burn_rate, error_score, health_score,
-            latency_score, scale_score,
+            SloBurn, apdex, architecture_score, burn_rate, error_score, health_score, latency_score,
+            scale_score,
         },
     },
+    incident::IncidentView,
     view::{Health, ratio},
     window::WindowView,
 };
+
+/// Most incidents listed.
+const LISTED: usize = 100;
 
 /// The answer of `dashboard/health`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -33,14 +37,19 @@ pub struct HealthAnswer {
     pub warnings: usize,
     /// Mean number of other nodes that a node depends on; `null` without nodes.
     pub architecture_complexity: Option<f64>,
-    /// Incidents open at the end of the window; `null`, see `not_known`.
+    /// Incidents open at the end of the window; `null` when nobody looks for any, see `not_known`.
     pub active_incidents: Option<u64>,
-    /// Share of the minutes with traffic in which requests succeeded; `null`, see `not_known`.
+    /// `100·up/(up + down)` over the minutes with requests: down are those in which over 5 % of the entry requests (at
+    /// least 2) failed or took over four times the latency objective; `null` without requests.
     pub uptime_percentage: Option<f64>,
-    /// Share of the window with enough traffic to tell; `null`, see `not_known`.
+    /// Share of the minutes of the window that had requests, 0…1; `null` for an empty window.
     pub uptime_coverage: Option<f64>,
     /// Why figures are `null`.
     pub not_known: Vec<&'static str>,
+    /// Incidents that touch the window, the newest first; at most 100.
+    pub incidents: Vec<IncidentView>,
+    /// How fast the error budget burns at the end of the window; `null` when it was not looked at.
+    pub slo_burn: Option<SloBurn>,
     /// Apdex of the entry requests, 0…1; `null` when no duration is known.
     pub apdex: Option<f64>,
     /// How fast the error budget burns, 1 uses it up exactly; `null` without requests.
@@ -104,10 +113,12 @@ impl Analysis<'_> {
             critical_issues: critical,
             warnings: high + self.count(Severity::Medium),
             architecture_complexity: ratio(self.complexity()),
-            active_incidents: None,
-            uptime_percentage: None,
-            uptime_coverage: None,
-            not_known: vec![NO_INCIDENTS, NO_UPTIME],
+            active_incidents: context.open_incidents().map(|open| open.count() as u64),
+            uptime_percentage: context.watched.uptime.and_then(|uptime| uptime.percentage),
+            uptime_coverage: context.watched.uptime.and_then(|uptime| uptime.coverage),
+            not_known: context.not_known(),
+            incidents: context.incidents().into_iter().flatten().take(LISTED).map(Into::into).collect(),
+            slo_burn: context.watched.burn,
             apdex: apdex(&self.entries, objective),
             burn_rate: burn_rate(&self.entries, slo),
             availability_objective: slo,

@@ -27,6 +27,22 @@ fn a_client_and_a_server_are_one_call() {
 }
 
 #[test]
+fn entry_requests_that_failed_keep_their_durations_and_nothing_else_does() {
+    let failed = |span: Facts, ms: u64| Facts { error: true, duration_ns: Some(ms * 1_000_000), ..span };
+    let below = [client("shop", 2, 1), failed(server("pay", 3, 2), 7)];
+    let delta = contribution(&[&[failed(server("shop", 1, 0), 9)][..], &below].concat());
+    let all = cells(&delta);
+    assert_eq!((all["failed shop"].errors, all["failed shop"].mean_us()), (1, Some(9000.0)));
+    assert!(!all.contains_key("failed pay"), "it did not enter there");
+    let good = contribution(&[&[server("shop", 1, 0)][..], &below].concat());
+    assert_eq!(count(&good, "failed shop"), 0);
+    let mut sum = good.clone();
+    sum.add(&delta);
+    sum.subtract(&delta);
+    assert_eq!(sum, good);
+}
+
+#[test]
 fn an_edge_has_the_duration_of_each_half_and_fails_when_either_does() {
     let c = Facts { duration_ns: Some(9_000_000), ..client("a", 1, 0) };
     let s = Facts { duration_ns: Some(4_000_000), error: true, ..server("b", 2, 1) };

@@ -12,8 +12,8 @@ use std::{
 use async_trait::async_trait;
 use nexarch_core::ids::TenantId;
 use nexarch_store::{
-    Appended, Batch, Error, FoundKey, Key, NewKey, Place, Retention, Rotation, Settling, Snapshot, Step,
-    Store, Tenant, TenantChange, Truth, Turn, Versions,
+    Appended, Batch, Error, FoundKey, Key, Looked, NewKey, Noted, Place, Retention, Rotation, Settling,
+    Snapshot, Step, Store, Tenant, TenantChange, Truth, Turn, Versions,
 };
 use tokio::sync::Semaphore;
 
@@ -151,6 +151,11 @@ impl Store for Gated {
     async fn replace_epoch(&self, seen: u128) -> Result<u128, Error> {
         self.gate.there()?;
         self.store.replace_epoch(seen).await
+    }
+
+    async fn note_incidents(&self, tenant: &TenantId, looked: Looked) -> Result<Noted, Error> {
+        self.gate.there()?;
+        self.store.note_incidents(tenant, looked).await
     }
 
     async fn changed_by_others(&self) -> Result<bool, Error> {
