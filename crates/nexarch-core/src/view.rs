@@ -225,6 +225,7 @@ mod tests {
             last_updated_us: 0,
             stored_ns: Some((0, 1_000_055 * 60_000_000_000)),
             latency_objective_ms: 1000.0,
+            regressed: None,
             watched: Watched { incidents: Some(&incidents), ..Watched::default() },
         };
         let open = |context: &Context<'_>| context.open_incidents().map(Iterator::count);

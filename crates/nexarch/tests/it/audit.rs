@@ -1,7 +1,5 @@
 //! What is written down of those who change the cache: one line each, with everything in it but secrets.
 
-use std::{io::Write as _, net::TcpStream};
-
 use serde_json::Value;
 
 use crate::support::{
@@ -87,29 +85,6 @@ fn sum(all: &Value, field: &str) -> Option<u64> {
 }
 
 /// Text is read by people: the line names itself. And who does not want it says so by its name.
-/// Who does not wait for the answer has changed something all the same.
-#[test]
-fn a_change_whose_caller_hung_up_is_written_down() {
-    let home = Home::new();
-    let mut server = home.serve_with(&[("LOG_FORMAT", "json")]);
-    let key = server.first_key();
-    server.client(&key).batch(&native(&call(1))).expect(202);
-    for (nth, request) in
-        ["DELETE /api/v1/cache/invalidate", "POST /api/v1/cache/warm"].into_iter().enumerate()
-    {
-        let mut socket = TcpStream::connect(server.base().trim_start_matches("http://")).unwrap();
-        let head = format!("{request} HTTP/1.1\r\nHost: x\r\nX-API-Key: {key}\r\nContent-Length: 0\r\n\r\n");
-        socket.write_all(head.as_bytes()).unwrap();
-        drop(socket);
-        let lines = audits(&server, nth + 1);
-        let words = ["audit: cache invalidated", "audit: cache warmed"][nth];
-        assert_eq!(lines[nth]["message"], words, "{lines:?}");
-    }
-    // All of it.
-    let warmed = &audits(&server, 2)[1];
-    assert!(warmed["operations"].as_str().is_some_and(|names| names.ends_with("graph_analysis")), "{warmed}");
-}
-
 #[test]
 fn the_line_is_found_in_text_and_can_be_turned_off_by_name() {
     let home = Home::new();

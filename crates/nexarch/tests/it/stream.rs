@@ -4,6 +4,7 @@ use std::{
     fs,
     io::{Read, Write},
     net::TcpStream,
+    sync::atomic::Ordering::SeqCst,
     thread,
     time::Duration,
 };
@@ -18,6 +19,7 @@ use crate::support::{
     encode::{native, otlp_json},
     events::Events,
     home::Home,
+    inside::Inside,
     server::Server,
     spans::call,
     wait,
@@ -98,6 +100,23 @@ fn changes_are_told_to_their_tenant_alone() {
     // The other one heard of none of it, only of itself.
     let version = server.client(&other).batch(&native(&call(1))).expect(202).version();
     assert_eq!(of_other.expect("version").data["version"], version);
+}
+
+/// Who does not wait for the answer has changed something all the same.
+#[test]
+fn a_change_whose_caller_hung_up_is_told() {
+    let server = Inside::start(&[]);
+    server.client().batch(&native(&call(1))).expect(202);
+    let mut events = Events::open(server.base(), server.key(), None);
+    let before = server.gate.opened.load(SeqCst);
+    server.gate.close();
+    let mut socket = TcpStream::connect(server.base().trim_start_matches("http://")).unwrap();
+    let request = "POST /api/v1/cache/warm/services HTTP/1.1\r\nHost: x\r\nContent-Length: 0";
+    write!(socket, "{request}\r\nX-API-Key: {}\r\n\r\n", server.key()).unwrap();
+    wait::until("the computation", || (server.gate.opened.load(SeqCst) > before).then_some(()));
+    drop(socket);
+    server.gate.pass(1_000);
+    assert_eq!(events.expect("warm").data["operations"], json!(["services"]));
 }
 
 #[test]

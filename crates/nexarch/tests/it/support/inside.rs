@@ -60,6 +60,16 @@ impl Inside {
     pub(crate) fn client(&self) -> Client {
         Client::new(&self.base, Some(&self.key))
     }
+
+    /// `http://address`.
+    pub(crate) fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// Its key.
+    pub(crate) fn key(&self) -> &str {
+        &self.key
+    }
 }
 
 impl Drop for Inside {
