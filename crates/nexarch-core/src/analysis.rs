@@ -117,7 +117,9 @@ impl<'a> Analysis<'a> {
         // What has a bound keeps what comes first.
         let mut traces: Vec<&[Facts]> = traces.into_iter().collect();
         traces.sort_by_key(|trace| trace.first().map(|span| span.trace_id));
-        traces.into_iter().for_each(|trace| observer.trace(trace));
+        for trace in traces {
+            observer.trace(trace);
+        }
         let (totals, table) = observer.finish();
         let net = calls_between(&graph);
         let components = Components::of(&net);

@@ -277,7 +277,7 @@ impl Watch {
                 recent.push(Recent { subject: subject.clone(), signal, minutes: bits });
                 continue;
             }
-            let first = 31 - bits.leading_zeros();
+            let first = bits.ilog2();
             opened.push(Run {
                 subject: subject.clone(),
                 signal,

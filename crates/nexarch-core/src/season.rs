@@ -153,7 +153,9 @@ fn slower(now: &Cell, weeks: &[&Cell]) -> Option<(Regression, f64)> {
     let usual: Vec<f64> = weeks.iter().filter_map(|week| week.quantile_us(950)).collect();
     let middle = median(&usual)?;
     let mut all = Cell::default();
-    weeks.iter().for_each(|week| all.merge(week, 1));
+    for week in &weeks {
+        all.merge(week, 1);
+    }
     let test = mann_whitney((&all.histogram, observed(all.timed)), (&now.histogram, observed(now.timed)))?;
     let longer = if test.superiority > 0.5 { test.p_value } else { 1.0 };
     let regression = Regression {

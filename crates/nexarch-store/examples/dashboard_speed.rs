@@ -118,19 +118,16 @@ async fn measure(
         assert!(usize::try_from(figures.total_spans)? + 10 * SPANS_PER_TRACE > spans, "{figures:?}");
         blobs = cells.blobs.len();
         let started = Instant::now();
-        let sampled = snapshot.sample(asked.minutes, Budget::ANSWER).await?;
+        let drawn = snapshot.sample(asked.minutes, Budget::ANSWER).await?;
         samples.push(seconds(started) * 1e3);
-        assert!(
-            sampled.traces.len() >= Budget::ANSWER.traces.min(spans / SPANS_PER_TRACE / 2),
-            "{sampled:?}"
-        );
+        assert!(drawn.traces.len() >= Budget::ANSWER.traces.min(spans / SPANS_PER_TRACE / 2), "{drawn:?}");
     }
     whole.sort_by(f64::total_cmp);
     reads.sort_by(f64::total_cmp);
     samples.sort_by(f64::total_cmp);
     println!(
         "{spans} spans, {what}: overview of 24 h {:.2} ms ({:.2} to {:.2}), of that reading {:.2} ms; {blobs} blobs; \
-         sampled traces read in {:.2} ms",
+         drawn traces read in {:.2} ms",
         whole[READS / 2],
         whole[0],
         whole[READS - 1],

@@ -52,9 +52,9 @@ impl RedisCluster {
                 let info = node.cli(&["CLUSTER", "INFO"]);
                 let whole = info.contains("cluster_state:ok") && info.contains("cluster_size:3");
                 // Names come by gossip, after the addresses.
-                let named =
+                let all_known =
                     announced.is_none_or(|name| node.cli(&["CLUSTER", "SLOTS"]).matches(name).count() == 3);
-                (whole && named).then_some(())
+                (whole && all_known).then_some(())
             });
         }
         Self { nodes, certificates }

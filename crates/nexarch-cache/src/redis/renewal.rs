@@ -214,7 +214,7 @@ mod tests {
     const HOUR: Duration = Duration::from_hours(1);
 
     /// What Microsoft asks for: a fresh login so long before the last token expires.
-    const ASKED: Duration = Duration::from_secs(180);
+    const ASKED: Duration = Duration::from_mins(3);
 
     proptest! {
         #[test]

@@ -88,20 +88,20 @@ async fn announcements_garbage_and_floods_cost_no_call_and_one_round_of_connecti
     let log = Log::start();
     let site = Site::start().await;
     let accepted = site.proxy.accepted();
-    let mut heard = site.rig.remote.messages();
+    let mut inbox = site.rig.remote.messages();
     // A round of any of these would have begun before a later message is back.
     for kind in ["Scheduled", "Starting", "Start", "Unknown", ""] {
         site.publish(&notice(&format!("NodeMaintenance{kind}")));
     }
-    let long = "x".repeat(100 << 10);
-    for garbage in ["", "|", "||||", "NotificationType", "NotificationType|", "\u{1}\u{2}", &long] {
+    let oversized = "x".repeat(100 << 10);
+    for garbage in ["", "|", "||||", "NotificationType", "NotificationType|", "\u{1}\u{2}", &oversized] {
         site.publish(garbage);
     }
     // Nor is anything on it taken for one of ours.
     let ours = site.server.cli(&["PUBLISH", CHANNEL, "\u{1}12345678abcdefghbody"]);
     assert_eq!(ours, "1");
     site.rig.remote.publish("ours".into()).await.unwrap();
-    assert_eq!(heard.recv().await.unwrap(), "ours");
+    assert_eq!(inbox.recv().await.unwrap(), "ours");
     site.read_until("some reads", || site.proxy.answers() > 200).await;
     assert_eq!((site.proxy.accepted(), site.rig.status().reconnects), (accepted, 0));
 
@@ -139,9 +139,9 @@ async fn without_the_right_to_hear_it_nothing_is_missed() {
             .without(without)
             .start();
         let rig = connected(&config(server.port()).username("app").password("secret")).await;
-        let mut heard = rig.remote.messages();
+        let mut inbox = rig.remote.messages();
         rig.remote.publish("ours".into()).await.unwrap();
-        let message = tokio::time::timeout(PATIENCE, heard.recv()).await.unwrap().unwrap();
+        let message = tokio::time::timeout(PATIENCE, inbox.recv()).await.unwrap().unwrap();
         assert_eq!(message, "ours");
         assert_eq!(server.cli(&["PUBLISH", CHANNEL, &notice("NodeMaintenanceEnded")]), "0");
         rig.end().await;

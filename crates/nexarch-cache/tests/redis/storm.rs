@@ -43,13 +43,13 @@ async fn a_server_that_is_of_no_use_is_bothered_no_more_than_promised() {
     let server = RedisServer::builder().password("right").start();
     let closed = ClosedPort::new();
     let doors = || [(); 2].map(|()| FaultProxy::start(server.address()));
-    let (closes, silent, refuses) =
+    let (broken, silent, refuses) =
         ([(); 2].map(|()| FaultProxy::start(("127.0.0.1", closed.port()))), doors(), doors());
     silent.iter().for_each(FaultProxy::freeze_all);
     let config = |proxy: &FaultProxy| config(proxy.port()).connect_timeout(Duration::from_millis(100));
     let cases = [1, 4].into_iter().enumerate().flat_map(|(at, clients)| {
         [
-            ("accepts and closes", &closes[at], config(&closes[at]), clients),
+            ("accepts and closes", &broken[at], config(&broken[at]), clients),
             ("accepts and is silent", &silent[at], config(&silent[at]), clients),
             ("refuses logins", &refuses[at], config(&refuses[at]).password("wrong"), clients),
         ]

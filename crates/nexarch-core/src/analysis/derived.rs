@@ -151,8 +151,14 @@ pub fn slo_burn<'a>(
         }
         burn_rate(&sum, availability_objective)
     });
-    let [burn_rate_1h, burn_rate_5m, burn_rate_6h, burn_rate_30m] = rates;
-    Ok(SloBurn { alarm: burns_too_fast(rates), burn_rate_1h, burn_rate_5m, burn_rate_6h, burn_rate_30m })
+    let [hour, minutes, quarter_day, half_hour] = rates;
+    Ok(SloBurn {
+        alarm: burns_too_fast(rates),
+        burn_rate_1h: hour,
+        burn_rate_5m: minutes,
+        burn_rate_6h: quarter_day,
+        burn_rate_30m: half_hour,
+    })
 }
 
 /// Points of a score, joined by lines; after the last it goes on as between the last two, down to 0.
@@ -249,6 +255,7 @@ mod tests {
 
     #[test]
     fn burn_rates_are_of_the_last_minutes_of_an_environment() {
+        const END: u32 = 1_000_200;
         let request = |environment: &str, minute: u32, error: bool, id: u64| {
             contribution(&[Facts {
                 error,
@@ -257,7 +264,6 @@ mod tests {
             }
             .with(|it| it.environment = environment.into())])
         };
-        const END: u32 = 1_000_200;
         let mut sum = Delta::default();
         // 10 requests 6 h, 1 h, 30 min and 5 min ago and a minute before each; of the newest 10 half fail.
         for (nth, ago) in (0u64..).zip([361, 360, 61, 60, 31, 30, 6, 5]) {

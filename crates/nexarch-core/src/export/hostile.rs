@@ -115,7 +115,7 @@ fn map_of(names: &[String], ends: &[(usize, usize)]) -> ArchitectureMap {
         message_flows: Vec::new(),
         bottlenecks: Vec::new(),
         critical_paths: Vec::new(),
-        sample: Default::default(),
+        sample: crate::analysis::Sampled::default(),
         graph_stats: GraphStats {
             total_nodes: names.len(),
             total_edges: ends.len(),

@@ -76,7 +76,9 @@ pub(super) struct Reading {
 /// Median, and median of the distances from it; `None` of nothing.
 pub(super) fn level(mut values: Vec<f64>, each: f64) -> Option<Expected> {
     let median = median(&mut values)?;
-    values.iter_mut().for_each(|value| *value = (*value - median).abs());
+    for value in &mut values {
+        *value = (*value - median).abs();
+    }
     let deviation = self::median(&mut values)?;
     Some(Expected::Level { median, deviation, each })
 }

@@ -234,15 +234,15 @@ async fn of_day(connection: &mut SqliteConnection, tenant: i64, hours: &[u64]) -
     let list: Vec<[i64; 5]> =
         serde_json::from_str(list).map_err(|error| Error::Internal(format!("stored sample: {error}")))?;
     let is_cut = list.len() == CANDIDATES as usize;
-    let candidate = |[hour, hash, stratum, spans, id]: [i64; 5]| {
+    let stored = |[hour, hash, stratum, spans, id]: [i64; 5]| {
         let [hour, hash, stratum] = [hour, hash, stratum].map(i64::cast_unsigned);
         (Candidate { place: Place { hour, stratum, hash }, spans: spans.cast_unsigned() }, day, id)
     };
-    let mut found: Vec<Stored> = list.into_iter().map(candidate).collect();
+    let mut found: Vec<Stored> = list.into_iter().map(stored).collect();
     if is_cut {
         // Half an hour would be taken for a whole one.
-        let last = found.last().map(|stored| stored.0.place.hour);
-        found.retain(|stored| Some(stored.0.place.hour) != last);
+        let newest = found.last().map(|stored| stored.0.place.hour);
+        found.retain(|stored| Some(stored.0.place.hour) != newest);
     }
     Ok(found)
 }

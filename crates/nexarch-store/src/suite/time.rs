@@ -105,7 +105,9 @@ pub async fn late_data_are_judged(url: &str) {
     }
     // The failures of minute 3 were none: better versions of the same spans.
     let mut better = requests("", 3, 2, 0);
-    better.iter_mut().for_each(|span| span.end_ns = span.end_ns.map(|end| end + 1_000_000));
+    for span in &mut better {
+        span.end_ns = span.end_ns.map(|end| end + 1_000_000);
+    }
     append(&*store, &tenant, better).await.unwrap();
     for step in ["new", "compacted"] {
         assert_eq!(told(&*store, &tenant, block, None).await, (Some(100.0), Some(0.4)), "{step}");
@@ -114,8 +116,9 @@ pub async fn late_data_are_judged(url: &str) {
     clock.set(clock.now_us() + 3 * 60 * MINUTE_US);
     compact(&*store).await;
     let mut late = requests("", 2, 38, 38);
-    late.iter_mut()
-        .for_each(|span| span.trace_id = spans::trace_id(900_000 + u64::from(span.span_id.to_bytes()[7])));
+    for span in &mut late {
+        span.trace_id = spans::trace_id(900_000 + u64::from(span.span_id.to_bytes()[7]));
+    }
     append(&*store, &tenant, [late, requests("", 4, 20, 20)].concat()).await.unwrap();
     compact(&*store).await;
     assert_eq!(

@@ -104,10 +104,14 @@ fn behind(callers: usize, below: usize, cut_off: usize) -> String {
     let part = |count: usize| if count == 1 { "1 part".to_owned() } else { format!("{count} parts") };
     let mut text = if callers == 1 { "1 caller".to_owned() } else { format!("{callers} callers") };
     if below > 0 {
-        text += &format!("; {} can be reached through it alone", part(below));
+        text += "; ";
+        text += &part(below);
+        text += " can be reached through it alone";
     }
     if cut_off > 0 {
-        text += &format!("; {} would lose the connection with all others without it", part(cut_off));
+        text += "; ";
+        text += &part(cut_off);
+        text += " would lose the connection with all others without it";
     }
     text + "."
 }

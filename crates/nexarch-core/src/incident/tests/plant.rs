@@ -99,7 +99,9 @@ impl Day {
         let mut blobs = Vec::new();
         for part in traces.chunks(size.max(1)).rev() {
             let mut sum = Delta::default();
-            part.iter().for_each(|trace| sum.add(trace));
+            for trace in part {
+                sum.add(trace);
+            }
             blobs.extend(sum.encode().into_iter().map(|(_, blob)| blob));
         }
         known.push((mood, blobs.clone()));

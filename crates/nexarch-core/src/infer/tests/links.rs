@@ -137,7 +137,7 @@ fn placed() -> impl Strategy<Value = Vec<Placed>> {
 proptest! {
     /// Spans that link to each other over traces add up to what they add up to as one trace. (All senders, or all that
     /// take, name the queue, or none of them: a sender is told what the other end of its link names, and no more. And what
-    /// sends lies in nothing else that sends, and in nothing of another service.)
+    /// sends lies in nothing else that sends, and in nothing of another service; nor is it answered by what takes nothing.)
     #[test]
     fn linked_traces_are_as_one(spans in placed(), names in any::<(bool, bool)>()) {
         let (mut apart, mut one) = (Vec::new(), Vec::new());
@@ -148,7 +148,8 @@ proptest! {
             };
             // Of the same trace, and before it.
             let below = |above: &&Placed| {
-                takes(*kind, *messaging) || above.1.2 == *service && takes(above.1.0, above.1.1)
+                let taking = takes(above.1.0, above.1.1);
+                takes(*kind, *messaging) && (taking || *messaging != Settle) || above.1.2 == *service && taking
             };
             let above = spans[..at].get(*parent).filter(|above| above.0 == *trace && below(above));
             let parent = above.map_or(0, |_| id(*parent));
