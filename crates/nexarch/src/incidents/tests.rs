@@ -49,7 +49,7 @@ fn the_incidents_of_the_shop_come_and_go() {
     let opened = minute(OPENED_NS);
     let mut stored: Vec<(u32, Vec<u8>)> = Vec::new();
     let (mut watch, mut told) = (Watch::default(), Vec::new());
-    for now in opened..opened + 34 {
+    for now in opened..opened + 37 {
         stored.extend(cells(&shop, now..now + 1));
         // All that started in the minute before the last one has ended by now.
         let due = watch.due(u64::from(now) * MINUTE_NS, u64::from(now) * MINUTE_NS);

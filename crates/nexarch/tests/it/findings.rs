@@ -65,7 +65,10 @@ fn a_failing_part_is_found_and_new_data_refresh_it() {
         (node(1, "id"), node(1, "callers"), node(1, "blast_radius")),
         (json!("stock"), json!(1), json!(1))
     );
-    assert_eq!(dependencies["sample"]["traces"], 40);
+    // At most so many of an hour and an entry operation are drawn; they stand for all.
+    let sample = &dependencies["sample"];
+    assert!(sample["traces"].as_u64() >= Some(32), "{sample}");
+    assert_eq!(sample["of_traces"], 40);
     let past = "from=2001-01-01T00:00:00Z&to=2001-01-01T01:00:00Z";
     let bottlenecks = client.get(&format!("/api/v1/dashboard/bottlenecks?{past}")).ok();
     assert_eq!((&bottlenecks["bottlenecks"], &bottlenecks["sample"]["traces"]), (&json!([]), &json!(0)));
@@ -139,7 +142,8 @@ fn findings_rest_on_whole_traces_however_they_came() {
 fn what_is_slower_than_in_the_weeks_before_is_a_warning() {
     const HOUR_NS: u64 = 3_600_000_000_000;
     let home = Home::new();
-    let mut server = home.serve();
+    // What is older is not taken in; rollups live longer than spans.
+    let mut server = home.serve_with(&[("RETENTION_DAYS", "30")]);
     let client = server.first_client();
     let now = now_ns();
     // In the last whole hour, and in the same one of three weeks; the newest span is of now.
