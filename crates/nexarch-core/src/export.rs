@@ -81,7 +81,7 @@ impl FromStr for Format {
 /// use nexarch_core::{export::{render, Format}, graph::architecture_map, rollup::Rollup};
 /// # use nexarch_core::{view::Context, window::Window};
 /// # let context = Context { range: Window::default().range(None), environment: None, last_updated_us: 0,
-/// #     stored_ns: None, latency_objective_ms: 1000.0, watched: Default::default() };
+/// #     stored_ns: None, latency_objective_ms: 1000.0, regressed: None, watched: Default::default() };
 /// let map = architecture_map(&Rollup::default(), &context);
 /// assert!(render(&map, Format::Mermaid).unwrap().contains("flowchart LR"));
 /// ```

@@ -68,7 +68,7 @@ fn a_failing_part_is_found_and_new_data_refresh_it() {
     // At most so many of an hour and an entry operation are drawn; they stand for all.
     let sample = &dependencies["sample"];
     assert!(sample["traces"].as_u64() >= Some(32), "{sample}");
-    assert_eq!(sample["of_traces"], 40);
+    assert!((32..=64).contains(&sample["of_traces"].as_u64().unwrap_or(0)), "an estimate of 40: {sample}");
     let past = "from=2001-01-01T00:00:00Z&to=2001-01-01T01:00:00Z";
     let bottlenecks = client.get(&format!("/api/v1/dashboard/bottlenecks?{past}")).ok();
     assert_eq!((&bottlenecks["bottlenecks"], &bottlenecks["sample"]["traces"]), (&json!([]), &json!(0)));
