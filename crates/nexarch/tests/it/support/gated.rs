@@ -247,6 +247,10 @@ impl Store for Gated {
     }
 
     async fn take_turn(&self, turn: &Turn<'_>, lease: Duration) -> Result<bool, Error> {
+        // Another server looks for incidents: its snapshots are no reads of a test.
+        if turn.work == "incidents" {
+            return Ok(false);
+        }
         self.gate.there()?;
         self.store.take_turn(turn, lease).await
     }
