@@ -46,7 +46,7 @@ pub(super) struct CacheHealth {
 
 /// Counters of the caller's tenant on the answering node since its start.
 #[derive(Serialize, utoipa::ToSchema)]
-pub(super) struct Stats {
+pub(super) struct CacheStats {
     tenant_id: String,
     node: String,
     backend: &'static str,
@@ -100,7 +100,7 @@ pub(super) struct Invalidated {
 }
 
 /// What the cache did for the caller's tenant on this node.
-#[utoipa::path(get, path = "/api/v1/cache/stats", tag = "cache", responses((status = 200, body = Stats)))]
+#[utoipa::path(get, path = "/api/v1/cache/stats", tag = "cache", responses((status = 200, body = CacheStats)))]
 pub(super) async fn stats(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
@@ -110,7 +110,7 @@ pub(super) async fn stats(
     Params::parse(&uri, &[])?;
     let now = app.cache.status();
     let of_scope = app.cache.stats(&caller.scope);
-    let stats = Stats {
+    let stats = CacheStats {
         tenant_id: caller.tenant.to_string(),
         node: app.node.clone(),
         backend: now.backend.as_str(),
