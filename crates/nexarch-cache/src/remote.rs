@@ -211,6 +211,8 @@ pub struct RemoteStatus {
     pub reconnects: u64,
     /// How often its values were lost since the start.
     pub losses: Losses,
+    /// How often the connection for messages was ended since the start because a message was longer than 64 KiB.
+    pub floods: u64,
     /// Answer times of the tier lately, median and 99th percentile.
     pub round_trip: (Duration, Duration),
 }

@@ -77,6 +77,7 @@ impl Board {
             breaker: Breaker::Open,
             reconnects: 0,
             losses: Losses::default(),
+            floods: 0,
             round_trip: (Duration::ZERO, Duration::ZERO),
         };
         let inner = Inner {
@@ -188,6 +189,11 @@ impl Board {
 
     pub(super) fn reconnected(&self) {
         self.quietly(|status| status.reconnects += 1);
+    }
+
+    /// The connection for messages ended because one was too long.
+    pub(super) fn flooded(&self) {
+        self.quietly(|status| status.floods += 1);
     }
 
     pub(super) fn round_trip(&self, quantiles: (Duration, Duration)) {

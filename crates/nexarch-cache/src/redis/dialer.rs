@@ -7,10 +7,10 @@ use super::renewal::Renewal;
 use super::socket::{self, Names, Target};
 use super::tls::Tls;
 use super::token::RedisToken;
-use super::wire::Wire;
+use super::wire::{OnMessage, Wire};
 use crate::remote::Reason;
 use crate::sync::lock;
-use redis::{Cmd, ErrorKind, ProtocolVersion, RedisConnectionInfo, RedisError, RedisResult, cmd};
+use redis::{Cmd, ErrorKind, ProtocolVersion, RedisError, RedisResult, cmd};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -142,19 +142,35 @@ impl Dialer {
         stop: &CancellationToken,
         protocol: ProtocolVersion,
     ) -> Result<Link, Dialed> {
+        let (link, token) = self.connect(target, stop, protocol, None).await?;
+        self.keep_logged_in(&link, token);
+        Ok(link)
+    }
+
+    /// A connection that is logged in, and by which token. With `on_message` it is one for messages.
+    pub(super) async fn connect(
+        &self,
+        target: &Target,
+        stop: &CancellationToken,
+        protocol: ProtocolVersion,
+        on_message: Option<OnMessage>,
+    ) -> Result<(Link, Option<Arc<RedisToken>>), Dialed> {
         let token = self.token().await.map_err(Dialed::Failed)?;
         let stream = socket::open(target, self.tls.as_ref(), &self.names).await.map_err(Dialed::Failed)?;
-        let (wire, driver) = Wire::new(stream);
+        let (wire, driver) = Wire::new(stream, on_message);
         let link = Link::new(wire, stop);
         self.tracker.spawn(link.drive(driver));
         self.log_in(&link, protocol, token.as_deref()).await.map_err(Dialed::Greeted)?;
-        if let (Some(token), Some(tokens)) = (token, &self.tokens) {
-            self.tracker.spawn(link.keep_logged_in(token, tokens.watch(), self.timeout));
-        }
         if let Some(set_name) = self.introduction() {
             let _ = link.ask(&set_name).await;
         }
-        Ok(link)
+        Ok((link, token))
+    }
+
+    pub(super) fn keep_logged_in(&self, link: &Link, token: Option<Arc<RedisToken>>) {
+        if let (Some(token), Some(tokens)) = (token, &self.tokens) {
+            self.tracker.spawn(link.keep_logged_in(token, tokens.watch(), self.timeout));
+        }
     }
 
     /// Nothing that is newer than Redis 6.0, and nothing but what is needed.
@@ -234,19 +250,6 @@ impl Dialer {
     /// The task that keeps tokens good, when there are to be any. Run it on the tracker until `stop`.
     pub(super) fn renewal(&self) -> Option<&Arc<Renewal>> {
         self.tokens.as_ref()
-    }
-
-    pub(super) fn login(&self, protocol: ProtocolVersion, token: Option<&RedisToken>) -> RedisConnectionInfo {
-        // CLIENT SETINFO is newer than Redis 6.0.
-        let mut login = RedisConnectionInfo::default().set_protocol(protocol).set_skip_set_lib_name();
-        let (username, password) = self.credentials(token);
-        if let Some(username) = username {
-            login = login.set_username(username);
-        }
-        if let Some(password) = password {
-            login = login.set_password(password);
-        }
-        login.set_db(i64::from(self.db))
     }
 }
 

@@ -1,4 +1,4 @@
-//! One connection for values, with its driver on the tracker.
+//! One connection, with its driver on the tracker.
 
 use super::renewal::renew;
 use super::token::RedisToken;
@@ -91,6 +91,23 @@ impl Link {
             }
         };
         renew(used, current, self.stop.clone(), send)
+    }
+
+    /// Ends it as soon as `over` has.
+    pub(super) fn end_after(
+        &self,
+        over: impl Future<Output = ()> + Send + 'static,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        let stop = self.stop.clone();
+        async move {
+            stop.run_until_cancelled(over).await;
+            stop.cancel();
+        }
+    }
+
+    /// Whether it has ended because something came that is longer than anything wanted.
+    pub(super) fn is_flooded(&self) -> bool {
+        self.wire.is_flooded()
     }
 
     /// A call was answered.

@@ -4,12 +4,13 @@
 //! So a process knows its own, and the canary needs no second channel.
 
 use super::backoff::{Backoff, chance};
-use super::ear::{Channels, Ear, OnMessage};
+use super::ear::{Channels, Ear};
 use super::failure::Failure;
 use super::line::STEADY;
 use super::maintenance;
 use super::socket::Target;
 use super::tier::Tier;
+use super::wire::{MAX_MESSAGE, OnMessage};
 use crate::remote::Reason;
 use bytes::Bytes;
 use redis::{Cmd, cmd};
@@ -33,6 +34,9 @@ const CANARY_EVERY: u32 = 5;
 
 /// How long a canary may take to come back.
 const CANARY: Duration = Duration::from_secs(1);
+
+/// Between two warnings that messages are too long.
+const REST: Duration = Duration::from_mins(1);
 
 const KIND_CANARY: u8 = 0;
 const KIND_MESSAGE: u8 = 1;
@@ -127,6 +131,7 @@ pub(super) async fn run(tier: Arc<Tier>) {
 async fn keep(tier: &Arc<Tier>) {
     let mut status = tier.board.watch();
     let mut backoff = Backoff::default();
+    let mut warned = None;
     loop {
         let mut slowly = false;
         // Without values there is nobody to connect to; the lines are looking.
@@ -157,6 +162,11 @@ async fn keep(tier: &Arc<Tier>) {
                     backoff.reset();
                 }
                 tracing::debug!("cache: messages of Redis lost");
+                if ear.is_flooded() {
+                    slowly = true;
+                    tier.board.flooded();
+                    warn(&mut warned);
+                }
             }
             Err(failure) => {
                 // What is refused, or makes no sense, will be so in a second, too.
@@ -165,6 +175,17 @@ async fn keep(tier: &Arc<Tier>) {
             }
         }
         sleep(backoff.next(slowly, chance())).await;
+    }
+}
+
+/// Says that a message was too long, and not each time: whoever may publish can send one after the other.
+fn warn(warned: &mut Option<Instant>) {
+    if warned.is_none_or(|warned| warned.elapsed() >= REST) {
+        *warned = Some(Instant::now());
+        tracing::warn!(
+            "cache: Redis sent a message of more than {} KiB, polling for a while",
+            MAX_MESSAGE >> 10
+        );
     }
 }
 

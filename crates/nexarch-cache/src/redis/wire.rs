@@ -11,11 +11,12 @@ mod tests;
 
 use super::socket::Stream;
 use crate::sync::lock;
+use bytes::Bytes;
 use driver::Driver;
 use futures_util::task::AtomicWaker;
 #[cfg(feature = "testing")]
 pub(crate) use inbox::Inbox;
-pub(crate) use inbox::MAX_REPLY;
+pub(crate) use inbox::{MAX_MESSAGE, MAX_REPLY};
 use redis::{Cmd, ErrorKind, RedisError, RedisResult, Value};
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -30,6 +31,14 @@ const MAX_WAITING: usize = 16 << 10;
 /// Bytes of commands that wait for the socket. The call that goes beyond is the last one taken. The cache itself sends much
 /// less at once.
 const MAX_UNWRITTEN: usize = 64 << 20;
+
+/// Takes messages as they arrive. It runs in the connection's driver and must not wait.
+///
+/// It gets the channel's name and the message.
+pub(super) type OnMessage = Arc<dyn Fn(&[u8], Bytes) + Send + Sync>;
+
+/// The kind of the error that ends a connection on which something came that is longer than anything wanted.
+const TOO_LONG: ErrorKind = ErrorKind::UnexpectedReturnType;
 
 /// A command, and how its answer is taken.
 #[derive(Clone, Copy)]
@@ -160,10 +169,16 @@ fn write_number(number: usize, to: &mut Vec<u8>) {
 
 impl Wire {
     /// The callers' end, and the driver, which has to be polled for as long as the connection is to live.
-    pub(super) fn new(stream: Stream) -> (Self, impl Future<Output = ()> + Send + 'static) {
+    ///
+    /// With `on_message` it may be subscribed to channels: that gets what comes, and nothing longer than [`MAX_MESSAGE`] is
+    /// read, answers included.
+    pub(super) fn new(
+        stream: Stream,
+        on_message: Option<OnMessage>,
+    ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let queue = Mutex::new(Queue::default());
         let shared = Arc::new(Shared { queue, driver: AtomicWaker::new(), unheard: AtomicU64::new(0) });
-        let driver = Driver::new(stream, Arc::clone(&shared));
+        let driver = Driver::new(stream, Arc::clone(&shared), on_message);
         (Self { shared }, driver.run())
     }
 
@@ -210,14 +225,17 @@ impl Wire {
         self.shared.unheard.swap(0, Ordering::Relaxed)
     }
 
+    /// Whether it has ended because something came that is longer than anything wanted.
+    pub(super) fn is_flooded(&self) -> bool {
+        lock(&self.shared.queue).ended.as_ref().is_some_and(|error| error.kind() == TOO_LONG)
+    }
+
     /// As [`Wire::call`], without a limit, for those who bring their own.
     pub(super) async fn ask(&self, command: &Cmd) -> RedisResult<Value> {
         match self.call(Request::of(command), None).await {
             Ok(value) => value.extract_error(),
             Err(Unanswered::Gone(error)) => Err(error),
-            Err(Unanswered::TooLarge) => {
-                Err((ErrorKind::UnexpectedReturnType, "the answer is too large").into())
-            }
+            Err(Unanswered::TooLarge) => Err((TOO_LONG, "the answer is too large").into()),
             Err(Unanswered::Late | Unanswered::Full) => {
                 Err((ErrorKind::Client, "too many calls wait").into())
             }

@@ -41,6 +41,7 @@ impl FaultyRemote {
             breaker: Breaker::Closed,
             reconnects: 0,
             losses: Losses::default(),
+            floods: 0,
             round_trip: (Duration::ZERO, Duration::ZERO),
         };
         Arc::new(Self {

@@ -9,6 +9,7 @@ mod expiry;
 mod failover;
 mod kinds;
 mod maintenance;
+mod messages;
 mod network;
 mod partly;
 mod refusals;

@@ -10,8 +10,9 @@ use super::{
     family::{
         AUTHORITY_DURATION, AUTHORITY_ERRORS, BACKEND, BOUND, BYTES, COMPUTATION_DURATION,
         COMPUTATION_ERRORS, ENTRIES, EVICTIONS, Family, HIT_DURATION, INVALIDATIONS, LAG, MAX_BYTES,
-        MESSAGES, MODE, REASON, REDIS_BREAKER, REDIS_DURATION, REDIS_ERRORS, REDIS_LOSSES, REDIS_RECONNECTS,
-        REDIS_REJECTED, REDIS_ROUND_TRIP, REDIS_VALUES, REDIS_WAITED, REQUESTS, SINCE, STATUS,
+        MESSAGES, MODE, REASON, REDIS_BREAKER, REDIS_DURATION, REDIS_ERRORS, REDIS_FLOODS, REDIS_LOSSES,
+        REDIS_RECONNECTS, REDIS_REJECTED, REDIS_ROUND_TRIP, REDIS_VALUES, REDIS_WAITED, REQUESTS, SINCE,
+        STATUS,
     },
     page::Page,
 };
@@ -104,6 +105,7 @@ fn redis(page: &mut Page, remote: &NodeRemote) {
     for reason in Reason::ALL {
         losses.add(&[reason.as_str()], status.losses.of(reason));
     }
+    page.family(&REDIS_FLOODS).add(&[], status.floods);
 }
 
 /// Seconds since 1970.

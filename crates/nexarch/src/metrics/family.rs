@@ -89,6 +89,7 @@ families! {
     REDIS_ROUND_TRIP = "nexarch_redis_round_trip_seconds", Gauge, "seconds", ["percentile"], "Round trip to Redis lately: 50th and 99th percentile of the last 512 that were timed.";
     REDIS_RECONNECTS = "nexarch_redis_reconnects_total", Counter, "", [], "Connections to Redis that were replaced or came back.";
     REDIS_LOSSES = "nexarch_redis_losses_total", Counter, "", ["reason"], "How often a usable Redis was lost, by the words of /api/v1/cache/health.";
+    REDIS_FLOODS = "nexarch_redis_messages_too_long_total", Counter, "", [], "How often the connection for messages was ended because a message was longer than 64 KiB.";
     TOKEN_RENEWALS = "nexarch_redis_token_renewals_total", Counter, "", ["result"], "Attempts to get a token of Microsoft Entra ID for Redis: ok or error.";
     TOKEN_EXPIRES = "nexarch_redis_token_expires_timestamp_seconds", Gauge, "seconds", [], "When the token in use ends, seconds since 1970; 0 while there is none.";
     SPANS = "nexarch_ingest_spans_total", Counter, "", ["transport", "outcome"], "Spans sent to this server: accepted (new), duplicate or failed (no valid span). Transport is otlp_http, otlp_grpc or native.";

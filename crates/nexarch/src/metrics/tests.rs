@@ -128,6 +128,7 @@ fn what_other_nodes_do_is_written_as_it_was_counted() {
         breaker: Breaker::HalfOpen,
         reconnects: 11,
         losses: Losses::default(),
+        floods: 17,
         round_trip: (Duration::from_millis(1), Duration::from_millis(2)),
     };
     let remote = NodeRemote { status, counts, commands: [("publish", times(12))].into(), lag: times(13) };
@@ -164,6 +165,7 @@ fn what_other_nodes_do_is_written_as_it_was_counted() {
         (r#"nexarch_cache_messages_total{result="garbled"}"#, 9),
         ("nexarch_redis_lease_waits_total", 10),
         ("nexarch_redis_reconnects_total", 11),
+        ("nexarch_redis_messages_too_long_total", 17),
         (r#"nexarch_redis_command_duration_seconds_count{command="publish"}"#, 12),
         ("nexarch_cache_coherence_lag_seconds_count", 13),
         ("nexarch_cache_evictions_total", 14),

@@ -3,11 +3,11 @@
 #[cfg(test)]
 mod pressure;
 
-use super::inbox::{Inbox, MAX_REPLY, Malformed, Reply};
-use super::{Shared, Unanswered, Waiting, closed};
+use super::inbox::{Inbox, MAX_REPLY, Reply, Unreadable};
+use super::{OnMessage, Shared, TOO_LONG, Unanswered, Waiting, closed};
 use crate::redis::socket::Stream;
 use crate::sync::lock;
-use redis::{ErrorKind, RedisError, Value};
+use redis::{ErrorKind, PushKind, RedisError, Value};
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
@@ -25,6 +25,8 @@ pub(super) struct Driver {
     stream: Stream,
     shared: Arc<Shared>,
     inbox: Inbox,
+    /// Takes messages, where it may be subscribed.
+    on_message: Option<OnMessage>,
     /// Commands that were taken, and how many bytes of them were written.
     outbox: Vec<u8>,
     written: usize,
@@ -56,11 +58,12 @@ impl Drop for Driver {
 }
 
 impl Driver {
-    pub(super) fn new(stream: Stream, shared: Arc<Shared>) -> Self {
+    pub(super) fn new(stream: Stream, shared: Arc<Shared>, on_message: Option<OnMessage>) -> Self {
         Self {
             stream,
             shared,
-            inbox: Inbox::new(),
+            inbox: if on_message.is_some() { Inbox::of_messages() } else { Inbox::new() },
+            on_message,
             outbox: Vec::new(),
             written: 0,
             sent: 0,
@@ -146,13 +149,12 @@ impl Driver {
         loop {
             let most = self.in_flight.front().map_or(MAX_REPLY, |first| first.waiting.most);
             let next = self.inbox.next(most);
-            let next = next.map_err(|Malformed| (ErrorKind::Parse, "an answer that makes no sense"))?;
-            let reply = match next {
-                None => return Ok(answered),
-                // Nothing is subscribed to here; a server that has something to say to all may.
-                Some(Reply::Value(Value::Push { .. })) => continue,
-                Some(reply) => reply,
-            };
+            let next = next.map_err(|unreadable| match unreadable {
+                Unreadable::Malformed => (ErrorKind::Parse, "an answer that makes no sense"),
+                Unreadable::TooLong => (TOO_LONG, "an answer that is too long"),
+            })?;
+            let Some(reply) = next else { return Ok(answered) };
+            let Some(reply) = self.answer(reply) else { continue };
             let first = match self.in_flight.front_mut() {
                 // To a command that is not out yet nobody can have the answer.
                 Some(first) if first.ends <= self.sent => &mut first.waiting,
@@ -171,6 +173,28 @@ impl Driver {
                 });
             }
             answered = true;
+        }
+    }
+
+    /// What is an answer; a message is handed on.
+    fn answer(&self, reply: Reply) -> Option<Reply> {
+        match (reply, &self.on_message) {
+            (Reply::Value(Value::Push { kind: PushKind::Message, data }), Some(on_message)) => {
+                receive(on_message, data);
+                None
+            }
+            // In RESP3 the answer to a subscription is a push, too.
+            (Reply::Value(Value::Push { kind: PushKind::Subscribe, .. }), Some(_)) => {
+                (!self.in_flight.is_empty()).then_some(Reply::Value(Value::Okay))
+            }
+            // A server that has something to say to all may.
+            (Reply::Value(Value::Push { .. }), _) => None,
+            // In RESP2 a message is an answer that nobody asked for.
+            (Reply::Value(Value::Array(mut data)), Some(on_message)) if is_message(&data) => {
+                receive(on_message, data.split_off(1));
+                None
+            }
+            (reply, _) => Some(reply),
         }
     }
 
@@ -242,6 +266,18 @@ impl Driver {
                 None => self.alarm = None,
             }
         }
+    }
+}
+
+fn is_message(data: &[Value]) -> bool {
+    matches!(data, [Value::BulkString(kind), _, _] if kind == b"message")
+}
+
+/// `data` is the channel's name and the message.
+fn receive(on_message: &OnMessage, data: Vec<Value>) {
+    let mut data = data.into_iter();
+    if let (Some(Value::BulkString(channel)), Some(Value::BulkString(body))) = (data.next(), data.next()) {
+        on_message(&channel, body.into());
     }
 }
 

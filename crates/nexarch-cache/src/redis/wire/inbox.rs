@@ -3,10 +3,14 @@
 //! Whoever is at the other end may send anything. No length is believed before its bytes are there, a value that nobody
 //! wants is dropped as it arrives, and what is no answer ends the connection.
 
+use Unreadable::{Malformed, TooLong};
 use redis::{RedisError, Value, parse_redis_value};
 
 /// The longest answer that is taken whole, in bytes.
 pub(crate) const MAX_REPLY: usize = 64 << 20;
+/// The same where messages come. Ours have some 100 bytes and never more than 17 KiB, notices of Azure's maintenance
+/// under 1 KiB, the answer to `HELLO` some for each module of the server.
+pub(crate) const MAX_MESSAGE: usize = 64 << 10;
 /// Parts of an answer, nested ones counted.
 const MAX_ITEMS: u64 = 1 << 20;
 /// The longest line, in bytes: a text, a number, an error.
@@ -16,9 +20,14 @@ const LEAST_ROOM: usize = 16 << 10;
 /// Above this, more room saves no calls that could be noticed; it is also what is kept when a large answer has gone.
 const MOST_ROOM: usize = 256 << 10;
 
-/// What was sent is no answer.
+/// Why nothing that comes after can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Malformed;
+pub(crate) enum Unreadable {
+    /// What was sent is no answer.
+    Malformed,
+    /// It is longer than any that is wanted, or says that it will be.
+    TooLong,
+}
 
 /// One answer.
 #[derive(Debug, PartialEq)]
@@ -40,6 +49,10 @@ pub(crate) struct Inbox {
     seen: Seen,
     /// Bytes of a value that is dropped which did not arrive yet.
     drop: usize,
+    /// The longest answer that is taken whole, in bytes.
+    limit: usize,
+    /// Whether a value that nobody wants is dropped and the next answer awaited, rather than the end of it all.
+    drops: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -55,7 +68,21 @@ impl Seen {
 
 impl Inbox {
     pub(crate) fn new() -> Self {
-        Self { bytes: Vec::new(), begin: 0, end: 0, room: LEAST_ROOM, seen: Seen::NOTHING, drop: 0 }
+        Self {
+            bytes: Vec::new(),
+            begin: 0,
+            end: 0,
+            room: LEAST_ROOM,
+            seen: Seen::NOTHING,
+            drop: 0,
+            limit: MAX_REPLY,
+            drops: true,
+        }
+    }
+
+    /// For a connection on which messages come: nothing on it is long, and what is ends it.
+    pub(crate) fn of_messages() -> Self {
+        Self { limit: MAX_MESSAGE, drops: false, ..Self::new() }
     }
 
     /// Where the next bytes go.
@@ -86,7 +113,7 @@ impl Inbox {
     }
 
     /// The next answer, if it is there; a single value of more than `most` bytes is dropped.
-    pub(crate) fn next(&mut self, most: usize) -> Result<Option<Reply>, Malformed> {
+    pub(crate) fn next(&mut self, most: usize) -> Result<Option<Reply>, Unreadable> {
         if self.drop > 0 {
             return Ok(self.dropped());
         }
@@ -101,6 +128,9 @@ impl Inbox {
                 let Ok(length) = usize::try_from(number(line)?) else {
                     return Ok(Some(self.taken(after, Value::Nil)));
                 };
+                if !self.drops && length > self.limit {
+                    return Err(TooLong);
+                }
                 if length > most {
                     self.begin += after;
                     self.drop = length.checked_add(2).ok_or(Malformed)?;
@@ -137,10 +167,10 @@ impl Inbox {
     }
 
     /// An answer of any kind, read by the client library once it is whole.
-    fn any(&mut self) -> Result<Option<Reply>, Malformed> {
+    fn any(&mut self) -> Result<Option<Reply>, Unreadable> {
         let waiting = &self.bytes[self.begin..self.end];
-        if !look(waiting, &mut self.seen)? {
-            return if waiting.len() > MAX_REPLY { Err(Malformed) } else { Ok(None) };
+        if !look(waiting, &mut self.seen, self.limit)? {
+            return if waiting.len() > self.limit { Err(TooLong) } else { Ok(None) };
         }
         let whole = std::mem::replace(&mut self.seen, Seen::NOTHING).bytes;
         let value = parse_redis_value(&waiting[..whole]).map_err(|_: RedisError| Malformed)?;
@@ -148,8 +178,8 @@ impl Inbox {
     }
 }
 
-/// Goes on looking for the end of the first answer in `bytes`; says whether it is there.
-fn look(bytes: &[u8], seen: &mut Seen) -> Result<bool, Malformed> {
+/// Goes on looking for the end of the first answer in `bytes`, of at most `limit`; says whether it is there.
+fn look(bytes: &[u8], seen: &mut Seen, limit: usize) -> Result<bool, Unreadable> {
     while seen.items > 0 {
         let rest = &bytes[seen.bytes..];
         // Told by the first byte: a connection that is out of step ends at once, not when more has come.
@@ -164,8 +194,8 @@ fn look(bytes: &[u8], seen: &mut Seen) -> Result<bool, Malformed> {
             b'$' | b'!' | b'=' if number(line)? < 0 => 0,
             b'$' | b'!' | b'=' => {
                 let length = usize::try_from(length()?).map_err(|_| Malformed)?;
-                if length > MAX_REPLY {
-                    return Err(Malformed);
+                if length > limit {
+                    return Err(TooLong);
                 }
                 if rest.len() < after + length + 2 {
                     return Ok(false);
@@ -181,17 +211,18 @@ fn look(bytes: &[u8], seen: &mut Seen) -> Result<bool, Malformed> {
         };
         seen.bytes += after;
         seen.items = (seen.items - 1).saturating_add(more);
-        if seen.items > MAX_ITEMS || seen.bytes > MAX_REPLY {
-            return Err(Malformed);
+        // Every part has a byte at least.
+        if seen.items > MAX_ITEMS.min(limit as u64) || seen.bytes > limit {
+            return Err(TooLong);
         }
     }
     Ok(true)
 }
 
 /// The first line without its first byte and its end, if it is whole.
-fn line(bytes: &[u8]) -> Result<Option<&[u8]>, Malformed> {
+fn line(bytes: &[u8]) -> Result<Option<&[u8]>, Unreadable> {
     let Some(end) = bytes.iter().position(|&byte| byte == b'\r') else {
-        return if bytes.len() > MAX_LINE { Err(Malformed) } else { Ok(None) };
+        return if bytes.len() > MAX_LINE { Err(TooLong) } else { Ok(None) };
     };
     match bytes.get(end + 1) {
         None => Ok(None),
@@ -200,7 +231,7 @@ fn line(bytes: &[u8]) -> Result<Option<&[u8]>, Malformed> {
     }
 }
 
-fn number(line: &[u8]) -> Result<i64, Malformed> {
+fn number(line: &[u8]) -> Result<i64, Unreadable> {
     std::str::from_utf8(line).ok().and_then(|text| text.parse().ok()).ok_or(Malformed)
 }
 
@@ -219,7 +250,7 @@ mod tests {
         }
     }
 
-    fn all(inbox: &mut Inbox, most: usize) -> Result<Vec<Reply>, Malformed> {
+    fn all(inbox: &mut Inbox, most: usize) -> Result<Vec<Reply>, Unreadable> {
         let mut replies = Vec::new();
         while let Some(reply) = inbox.next(most)? {
             replies.push(reply);
@@ -227,7 +258,7 @@ mod tests {
         Ok(replies)
     }
 
-    fn read(bytes: &[u8]) -> Result<Vec<Reply>, Malformed> {
+    fn read(bytes: &[u8]) -> Result<Vec<Reply>, Unreadable> {
         let mut inbox = Inbox::new();
         put(&mut inbox, bytes);
         all(&mut inbox, MAX_REPLY)
@@ -353,10 +384,56 @@ mod tests {
         ] {
             let limit = read(wrong);
             let open = wrong.starts_with(b"$92");
-            assert!(limit == Err(Malformed) || (open && limit == Ok(vec![])), "{wrong:?}: {limit:?}");
+            assert!(limit.is_err() || (open && limit == Ok(vec![])), "{wrong:?}: {limit:?}");
         }
-        assert_eq!(read(&vec![b'+'; MAX_LINE + 2]), Err(Malformed));
+        assert_eq!(read(&vec![b'+'; MAX_LINE + 2]), Err(TooLong));
         assert_eq!(read(&b"*1\r\n".repeat(1000)), Ok(vec![]), "not whole yet");
         assert_eq!(read(&[&b"*1\r\n".repeat(1000)[..], b":1\r\n"].concat()), Err(Malformed), "too deep");
+    }
+
+    /// What a server may say where messages are awaited, and the longest of it that is read.
+    #[test]
+    fn where_messages_come_nothing_long_is_read() {
+        let push = |body: usize| {
+            let head = format!(">3\r\n$7\r\nmessage\r\n$1\r\nc\r\n${body}\r\n");
+            [head.as_bytes(), &vec![b'x'; body], b"\r\n"].concat()
+        };
+        let mut inbox = Inbox::of_messages();
+        put(&mut inbox, &push(MAX_MESSAGE - 100).repeat(3));
+        assert_eq!(all(&mut inbox, MAX_MESSAGE).unwrap().len(), 3);
+        for (long, what) in [
+            (&push(MAX_MESSAGE)[..], "a message"),
+            (b">3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$500000000\r\n", "one that is announced"),
+            (b"$500000000\r\n", "a value"),
+            (b"$9000000000000000000\r\n", "a value that has no end"),
+            (b">100000\r\n", "many parts"),
+            (b"*3\r\n+a\r\n*100000\r\n", "many parts further in"),
+        ] {
+            let mut inbox = Inbox::of_messages();
+            put(&mut inbox, long);
+            assert_eq!(all(&mut inbox, usize::MAX), Err(TooLong), "{what}");
+        }
+    }
+
+    #[test]
+    fn however_long_a_message_goes_on_it_takes_no_room_to_speak_of() {
+        let parts = [">60000\r\n".as_bytes(), &b"$1\r\nx\r\n".repeat(60_000)].concat();
+        for endless in [&b"+"[..], b">3\r\n+", b"$", b"|", b"$1", &parts] {
+            let mut inbox = Inbox::of_messages();
+            put(&mut inbox, endless);
+            let mut ended = all(&mut inbox, usize::MAX).is_err();
+            for piece in 0..1000 {
+                if ended {
+                    break;
+                }
+                assert!(piece < 200, "{endless:?} is read for ever");
+                let room = inbox.room();
+                room.fill(b'1');
+                let count = room.len();
+                inbox.arrived(count);
+                ended = all(&mut inbox, usize::MAX).is_err();
+            }
+            assert!(inbox.bytes.len() <= 1 << 20, "{}", inbox.bytes.len());
+        }
     }
 }

@@ -1,3 +1,5 @@
+mod listening;
+
 use super::*;
 use crate::redis::config::RedisConfig;
 use crate::redis::tls::Tls;
@@ -23,7 +25,7 @@ pub(super) async fn pair() -> (Arc<Wire>, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (peer, _) = listener.accept().await.unwrap();
-    let (wire, driver) = Wire::new(Either::Left(stream));
+    let (wire, driver) = Wire::new(Either::Left(stream), None);
     TaskTracker::new().spawn(driver);
     (Arc::new(wire), peer)
 }
@@ -156,7 +158,7 @@ async fn those_who_wait_for_answers_are_counted_too() {
 async fn those_who_wait_learn_of_the_end_of_a_driver_that_never_ran() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-    let (wire, driver) = Wire::new(Either::Left(stream));
+    let (wire, driver) = Wire::new(Either::Left(stream), None);
     let call = get(&Arc::new(wire.clone()), "a", None);
     tokio::task::yield_now().await;
     drop(driver);
@@ -205,7 +207,7 @@ async fn what_a_stream_keeps_back_leaves_in_the_end() {
     let accept = tokio_rustls::TlsAcceptor::from(Arc::new(server)).accept(peer);
     let (peer, stream) = tokio::join!(accept, tls.connect("localhost", stream));
     let (Ok(mut peer), Ok(stream)) = (peer, stream) else { panic!("no TLS") };
-    let (wire, driver) = Wire::new(Either::Right(stream));
+    let (wire, driver) = Wire::new(Either::Right(stream), None);
     TaskTracker::new().spawn(driver);
 
     let value = vec![7; 50 << 10];

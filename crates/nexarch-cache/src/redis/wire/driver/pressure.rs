@@ -72,7 +72,7 @@ async fn a_peer_that_is_always_behind_costs_no_memory() {
     let queue = Mutex::new(Queue::default());
     let shared = Arc::new(Shared { queue, driver: AtomicWaker::new(), unheard: AtomicU64::new(0) });
     let wire = Arc::new(Wire { shared: Arc::clone(&shared) });
-    let mut driver = Driver::new(Either::Left(ours), shared);
+    let mut driver = Driver::new(Either::Left(ours), shared, None);
     let mut bytes = vec![0; PIECE];
     let mut largest = 0;
     let _stuck = set(&wire, STUCK);
