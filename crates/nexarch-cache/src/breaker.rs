@@ -1,12 +1,15 @@
 //! Whether calls go to a server: a pure state machine over `sync` types. Time is an argument.
 //!
-//! Closed: calls go, unanswered ones in a row are counted. Open: none goes. Half open: one probe is under way; its
-//! answer closes, its silence opens again. Refusals (out of memory, read only, no permission) are answers: they prove
+//! Closed: calls go, and unanswered ones fill a bucket that answered ones drain: some in a row fill it, and so do more
+//! than a tenth of all, whatever is answered in between. Fewer than that never do, however long it goes on: stragglers
+//! are no reason to do without a server. Open: none goes. Half open: one probe is under way; its answer closes, its
+//! silence opens again. Refusals (out of memory, read only, no permission) are answers: they prove
 //! the server alive and never come here as silence.
 //!
 //! A probe is not a call. Where calls were silent, an answered probe closes *on trial*: one call goes at a time, and the
 //! first that is silent opens again. So a server that answers probes alone, or small values alone, costs one caller his
-//! deadline and not one after the other; and each time it happens soon after a close, the next probe comes later.
+//! deadline and not one after the other; and each time it happens soon after a close, the next probe comes later. Who has
+//! this one turn and is not heard of any more, as a caller who is not polled, loses it to the next.
 
 use crate::clock::BootTime;
 use crate::sync::{AtomicU64, Mutex, Ordering, lock};
@@ -14,6 +17,13 @@ use std::time::Duration;
 
 /// Unanswered calls in a row that open a breaker: each costs one caller one deadline, and all after them nothing.
 pub(crate) const SILENT_LIMIT: u64 = 5;
+
+/// What an unanswered call puts into the bucket; an answered one takes one out. So it fills where more than one call in ten
+/// is unanswered.
+const LATE: u64 = 9;
+
+/// A bucket this full opens a breaker.
+const FULL: u64 = SILENT_LIMIT * LATE;
 
 /// Answered calls that end a trial.
 pub(crate) const TRIALS: u64 = 5;
@@ -37,12 +47,12 @@ const DOUBTED: u64 = 1 << 2;
 /// Of a trial: its one call is under way.
 const BUSY: u64 = 1 << 3;
 const COUNTED: u64 = 1 << 4;
-const PERIOD: u64 = 1 << 8;
+const PERIOD: u64 = 1 << 10;
 
 /// One server's breaker.
 ///
 /// All that a call asks is one word, so that letting it through is one load: the state in the lowest two bits, the two
-/// flags, a number of calls (silent ones in a row, or answered ones of a trial), above them the *period*, which goes up
+/// flags, a number (what is in the bucket, or answered calls of a trial), above them the *period*, which goes up
 /// whenever the breaker opens or closes, and with each call of a trial.
 #[derive(Debug)]
 pub(crate) struct Switch {
@@ -59,6 +69,8 @@ struct Past {
     hold: Duration,
     /// No probe before.
     held: BootTime,
+    /// When the one turn of a trial was given.
+    turned: BootTime,
 }
 
 /// A call or a probe that was let through. It counts only in the period in which it was.
@@ -73,11 +85,11 @@ const fn state(word: u64) -> u64 {
 }
 
 const fn count(word: u64) -> u64 {
-    word >> 4 & 15
+    word >> 4 & 63
 }
 
 const fn period(word: u64) -> u64 {
-    word >> 8
+    word >> 10
 }
 
 /// The next period, in this state, with nothing counted.
@@ -112,20 +124,24 @@ impl Switch {
     }
 
     /// Lets a call through when closed; on trial one at a time, which is to be given back with [`Switch::release`] when
-    /// nothing came of it.
-    pub(crate) fn admit(&self) -> Option<Pass> {
+    /// nothing came of it. One that was not heard of within `life` is forgotten, and its turn is the next caller's.
+    pub(crate) fn admit(&self, now: impl FnOnce() -> BootTime, life: Duration) -> Option<Pass> {
         let word = self.word.load(Ordering::Acquire);
         match state(word) {
             CLOSED => Some(Pass { period: period(word), trial: false }),
-            TRIAL => self.admit_on_trial(),
+            TRIAL => self.admit_on_trial(now(), life),
             _ => None,
         }
     }
 
     #[cold]
-    fn admit_on_trial(&self) -> Option<Pass> {
-        let free = |old| state(old) == TRIAL && old & BUSY == 0;
+    fn admit_on_trial(&self, now: BootTime, life: Duration) -> Option<Pass> {
+        let mut past = lock(&self.past);
+        let lost = now.since(past.turned) > life;
+        let free = |old| state(old) == TRIAL && (old & BUSY == 0 || lost);
+        // A new period, so that nothing else is heard of the call before.
         let new = self.change(|old| free(old).then_some((old | BUSY) + PERIOD))?;
+        past.turned = now;
         Some(Pass { period: period(new), trial: true })
     }
 
@@ -141,8 +157,8 @@ impl Switch {
             return self.answered_on_trial(pass);
         }
         if count(self.word.load(Ordering::Acquire)) > 0 {
-            // Nearly always there is nothing to forget, and the word stays in every core's cache.
-            self.change(|old| of(old, pass, CLOSED).then_some(old & !(PERIOD - COUNTED)));
+            // Nearly always the bucket is empty, and the word stays in every core's cache.
+            self.change(|old| (of(old, pass, CLOSED) && count(old) > 0).then(|| old - COUNTED));
         }
         false
     }
@@ -167,13 +183,13 @@ impl Switch {
     /// A call was not answered in time. True when this opened the breaker, for exactly one caller.
     pub(crate) fn unanswered(&self, pass: Pass, now: BootTime) -> bool {
         self.silence(now, |old| {
-            let open = pass.trial || count(old) + 1 >= SILENT_LIMIT;
+            let open = pass.trial || count(old) + LATE >= FULL;
             let counts = if pass.trial { on_trial(old, pass) } else { of(old, pass, CLOSED) };
-            counts.then(|| if open { next(old, OPEN | DOUBTED) } else { old + COUNTED })
+            counts.then(|| if open { next(old, OPEN | DOUBTED) } else { old + LATE * COUNTED })
         })
     }
 
-    /// Calls are not answered, as is seen by something else than their number in a row. True when this opened it.
+    /// Calls are not answered, as is seen by something else than their number. True when this opened it.
     pub(crate) fn condemn(&self, now: BootTime) -> bool {
         self.silence(now, |old| matches!(state(old), CLOSED | TRIAL).then(|| next(old, OPEN | DOUBTED)))
     }

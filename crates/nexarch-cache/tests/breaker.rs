@@ -34,6 +34,9 @@ fn schedules() -> usize {
 /// How long a probe may take before it is forgotten.
 const LIFE: Duration = Duration::from_secs(2);
 
+/// How long the one call of a trial may take before its turn is another's.
+const TURN: Duration = Duration::from_millis(700);
+
 /// What may happen to a breaker. A number picks one of the passes that are out.
 #[derive(Clone, Copy, Debug)]
 enum Event {
@@ -67,19 +70,20 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum State {
+    /// Whether each call that ended since was answered.
     Closed {
-        silent: u64,
+        calls: Vec<bool>,
     },
     Open,
     Probing {
         since: u64,
     },
-    /// Of the call under way, its number.
+    /// Of the call under way, its number and when it began.
     Trial {
         answered: u64,
-        call: Option<usize>,
+        call: Option<(usize, u64)>,
     },
 }
 
@@ -113,9 +117,9 @@ impl Model {
     fn admit(&mut self) -> Option<Through> {
         match &mut self.state {
             State::Closed { .. } => Some(Through::InPeriod(self.period)),
-            State::Trial { call: call @ None, .. } => {
+            State::Trial { call, .. } if call.is_none_or(|(_, began)| self.now - began > ms(TURN)) => {
                 self.trials += 1;
-                *call = Some(self.trials);
+                *call = Some((self.trials, self.now));
                 Some(Through::OnTrial(self.trials))
             }
             _ => None,
@@ -125,12 +129,12 @@ impl Model {
     /// Whether a trial is over by it.
     fn answered(&mut self, pass: Through) -> bool {
         match (&mut self.state, pass) {
-            (State::Closed { silent }, Through::InPeriod(period)) if period == self.period => *silent = 0,
-            (State::Trial { answered, call }, Through::OnTrial(own)) if *call == Some(own) => {
+            (State::Closed { calls }, Through::InPeriod(period)) if period == self.period => calls.push(true),
+            (State::Trial { answered, call }, Through::OnTrial(own)) if has_turn(*call, own) => {
                 (*answered, *call) = (*answered + 1, None);
                 if *answered == TRIALS {
                     self.doubted = false;
-                    self.turn(State::Closed { silent: 0 });
+                    self.turn(CLOSED);
                     return true;
                 }
             }
@@ -141,18 +145,18 @@ impl Model {
 
     fn unanswered(&mut self, pass: Through) -> bool {
         match (&mut self.state, pass) {
-            (State::Closed { silent }, Through::InPeriod(period)) if period == self.period => {
-                *silent += 1;
-                *silent == SILENT_LIMIT && self.condemn()
+            (State::Closed { calls }, Through::InPeriod(period)) if period == self.period => {
+                calls.push(false);
+                is_too_much(calls) && self.condemn()
             }
-            (State::Trial { call, .. }, Through::OnTrial(own)) if *call == Some(own) => self.condemn(),
+            (State::Trial { call, .. }, Through::OnTrial(own)) if has_turn(*call, own) => self.condemn(),
             _ => false,
         }
     }
 
     fn released(&mut self, pass: Through) {
         if let (State::Trial { call, .. }, Through::OnTrial(own)) = (&mut self.state, pass)
-            && *call == Some(own)
+            && has_turn(*call, own)
         {
             *call = None;
         }
@@ -185,12 +189,27 @@ impl Model {
     fn close(&mut self) {
         self.closed_on_trial = self.doubted.then_some(self.now);
         let trial = State::Trial { answered: 0, call: None };
-        self.turn(if self.doubted { trial } else { State::Closed { silent: 0 } });
+        self.turn(if self.doubted { trial } else { CLOSED });
     }
 
     fn is_closed(&self) -> bool {
         matches!(self.state, State::Closed { .. } | State::Trial { .. })
     }
+}
+
+const CLOSED: State = State::Closed { calls: Vec::new() };
+
+fn has_turn(call: Option<(usize, u64)>, own: usize) -> bool {
+    call.is_some_and(|(call, _)| call == own)
+}
+
+/// Whether, in any stretch of calls up to now, those in vain were as many as open it and a tenth of the others more.
+fn is_too_much(calls: &[bool]) -> bool {
+    (0..calls.len()).any(|from| {
+        let answered = calls[from..].iter().filter(|answered| **answered).count();
+        let silent = calls.len() - from - answered;
+        9 * silent >= 45 + answered
+    })
 }
 
 fn ms(duration: Duration) -> u64 {
@@ -219,7 +238,7 @@ fn compare(events: Vec<Event>) {
         let pick = |passes: &Vec<(Pass, Through)>, n: usize| passes.get(n % passes.len().max(1)).copied();
         match event {
             Event::Admit => {
-                let (pass, through) = (switch.admit(), model.admit());
+                let (pass, through) = (switch.admit(|| at(model.now), TURN), model.admit());
                 assert_eq!(pass.is_some(), through.is_some());
                 calls.extend(pass.zip(through));
             }
@@ -291,6 +310,11 @@ proptest! {
     }
 }
 
+/// A call at a time at which no turn is over.
+fn admit(switch: &Switch, now: u64) -> Option<Pass> {
+    switch.admit(|| at(now), TURN)
+}
+
 fn closed() -> Switch {
     let switch = Switch::new();
     let probe = switch.probe(at(10_000), LIFE).unwrap();
@@ -309,7 +333,7 @@ fn many_silent_calls_open_it_once() {
             let calls = (0..2 * SILENT_LIMIT).map(|_| {
                 let (switch, opened, refused) =
                     (Arc::clone(&switch), Arc::clone(&opened), Arc::clone(&refused));
-                thread::spawn(move || match switch.admit() {
+                thread::spawn(move || match admit(&switch, 12_000) {
                     Some(pass) => {
                         opened.fetch_add(u64::from(switch.unanswered(pass, at(10_001))), SeqCst);
                     }
@@ -334,7 +358,7 @@ fn a_probe_from_before_a_loss_closes_nothing() {
     shuttle::check_random(
         || {
             let switch = Arc::new(closed());
-            let late: Vec<_> = (0..SILENT_LIMIT).map(|_| switch.admit().unwrap()).collect();
+            let late: Vec<_> = (0..SILENT_LIMIT).map(|_| admit(&switch, 12_000).unwrap()).collect();
             assert!(switch.trip());
             let old = switch.probe(at(20_000), LIFE).unwrap();
             let loser = {
@@ -384,7 +408,7 @@ fn one_probe_at_a_time() {
 /// A breaker that silence opened and a probe closed: on trial.
 fn on_trial() -> Switch {
     let switch = closed();
-    let calls: Vec<_> = (0..SILENT_LIMIT).map(|_| switch.admit().unwrap()).collect();
+    let calls: Vec<_> = (0..SILENT_LIMIT).map(|_| admit(&switch, 12_000).unwrap()).collect();
     let opened = calls.into_iter().filter(|call| switch.unanswered(*call, at(11_000))).count();
     assert_eq!(opened, 1);
     let probe = switch.probe(at(11_000), LIFE).unwrap();
@@ -401,7 +425,7 @@ fn on_trial_one_call_at_a_time_pays() {
             let calls = (0..6).map(|_| {
                 let switch = Arc::clone(&switch);
                 thread::spawn(move || {
-                    let pass = switch.admit()?;
+                    let pass = admit(&switch, 12_000)?;
                     assert!(switch.unanswered(pass, at(12_000)), "it was the only one");
                     Some(())
                 })
@@ -429,7 +453,7 @@ fn a_trial_ends_with_its_last_answer() {
                 thread::spawn(move || {
                     let mut answered = 0;
                     for _ in 0..2 {
-                        let Some(pass) = switch.admit() else { continue };
+                        let Some(pass) = admit(&switch, 12_000) else { continue };
                         let others = inside.fetch_add(1, SeqCst);
                         assert_eq!(others, 0, "two at a time");
                         inside.fetch_sub(1, SeqCst);
@@ -446,12 +470,78 @@ fn a_trial_ends_with_its_last_answer() {
             let answered: u64 = calls.into_iter().map(|call| call.join().unwrap()).sum();
             // It goes on from there alone.
             for _ in answered..TRIALS {
-                let pass = switch.admit().expect("nobody is inside");
+                let pass = admit(&switch, 12_000).expect("nobody is inside");
                 switch.answered(pass);
             }
-            let both = (switch.admit(), switch.admit());
+            let both = (admit(&switch, 12_000), admit(&switch, 12_000));
             assert!(matches!(both, (Some(_), Some(_))), "the trial is over");
         },
         schedules(),
+    );
+}
+
+/// So many calls, one after the other; how many were in vain until it opened, if it did.
+fn silent_until_open(switch: &Switch, calls: impl Iterator<Item = bool>) -> Option<u64> {
+    let mut silent = 0;
+    for answered in calls {
+        let pass = admit(switch, 10_001).expect("it is closed");
+        if answered {
+            switch.answered(pass);
+        } else {
+            silent += 1;
+            if switch.unanswered(pass, at(10_001)) {
+                return Some(silent);
+            }
+        }
+    }
+    None
+}
+
+/// Answers in between do not hide it: the more of them there are, the later it opens.
+#[test]
+fn what_is_late_more_often_than_once_in_ten_opens_it() {
+    shuttle::check_dfs(
+        || {
+            for (every, most) in [(1, 5), (2, 6), (3, 7), (5, 9), (9, 37)] {
+                let opened = silent_until_open(&closed(), (1..10_000).map(|n| n % every != 0));
+                assert!(opened.is_some_and(|silent| (5..=most).contains(&silent)), "{every}: {opened:?}");
+            }
+        },
+        Some(1),
+    );
+}
+
+/// One straggler in ten never does, nor do four at once and some more later.
+#[test]
+fn stragglers_do_not_open_it() {
+    shuttle::check_dfs(
+        || {
+            let switch = closed();
+            assert_eq!(silent_until_open(&switch, (1..10_000).map(|n| n % 10 != 0)), None);
+            let gusts = (0..10_000).map(|n| n % 40 >= 4);
+            assert_eq!(silent_until_open(&closed(), gusts), None);
+            assert!(switch.is_closed());
+        },
+        Some(1),
+    );
+}
+
+/// Who has the turn of a trial and is not heard of: the next one gets it after its life, and not before; what the first
+/// says then, late, is of the past.
+#[test]
+fn a_turn_that_is_not_given_back_is_taken_over() {
+    shuttle::check_dfs(
+        || {
+            let switch = on_trial();
+            let lost = switch.admit(|| at(12_000), TURN).unwrap();
+            assert!(switch.admit(|| at(12_700), TURN).is_none(), "its time is not over");
+            let next = switch.admit(|| at(12_701), TURN).expect("its time is over");
+            assert!(switch.admit(|| at(12_702), TURN).is_none(), "one at a time");
+            assert!(!switch.unanswered(lost, at(12_703)));
+            switch.release(lost);
+            assert!(switch.admit(|| at(12_703), TURN).is_none(), "the turn is the next one's");
+            assert!(switch.unanswered(next, at(12_704)));
+        },
+        Some(1),
     );
 }

@@ -41,6 +41,8 @@ struct State {
     stalling_request: Option<Vec<u8>>,
     stalling_answer: Option<usize>,
     delay: Duration,
+    /// Pieces of answers larger than this come that much later.
+    slow_answer: Option<(usize, Duration)>,
     /// Bytes that the clients get in place of the next answers.
     garbage: Option<Vec<u8>>,
     open: Vec<(u64, TcpStream, TcpStream)>,
@@ -60,6 +62,7 @@ impl FaultProxy {
             stalling_request: None,
             stalling_answer: None,
             delay: Duration::ZERO,
+            slow_answer: None,
             garbage: None,
             open: Vec::new(),
             listening: false,
@@ -120,6 +123,7 @@ impl FaultProxy {
         state.stalled.clear();
         (state.stalling_request, state.stalling_answer) = (None, None);
         state.delay = Duration::ZERO;
+        state.slow_answer = None;
         state.garbage = None;
         let listening = state.listening;
         drop(state);
@@ -180,6 +184,12 @@ impl FaultProxy {
     /// Every piece of an answer comes this much later.
     pub fn delay(&self, delay: Duration) {
         self.shared.lock().delay = delay;
+    }
+
+    /// Every piece of an answer of more than this many bytes comes this much later, and what comes after it over the same
+    /// connection.
+    pub fn delay_answers(&self, above: usize, delay: Duration) {
+        self.shared.lock().slow_answer = Some((above, delay));
     }
 
     /// Clients get these bytes in place of each piece of an answer.
@@ -277,7 +287,7 @@ impl Shared {
             if !self.gate(number) {
                 return;
             }
-            let spoiled = if answers { self.spoil(number) } else { None };
+            let spoiled = if answers { self.spoil(number, len) } else { None };
             let bytes = spoiled.as_deref().unwrap_or(&piece[..len]);
             if to.write_all(bytes).is_err() {
                 return;
@@ -301,13 +311,17 @@ impl Shared {
     }
 
     /// Delays an answer as told; the bytes to send in its place, if any.
-    fn spoil(&self, number: u64) -> Option<Vec<u8>> {
+    fn spoil(&self, number: u64, len: usize) -> Option<Vec<u8>> {
         let state = self.lock();
-        let delay = state.delay;
+        let delay_of = move |state: &State| match state.slow_answer {
+            Some((above, delay)) if len > above => delay.max(state.delay),
+            _ => state.delay,
+        };
+        let delay = delay_of(&state);
         if delay.is_zero() {
             return state.garbage.clone();
         }
-        let still = |state: &mut State| state.is_open(number) && state.delay == delay;
+        let still = |state: &mut State| state.is_open(number) && delay_of(state) == delay;
         let waited = self.changed.wait_timeout_while(state, delay, still);
         waited.unwrap_or_else(PoisonError::into_inner).0.garbage.clone()
     }

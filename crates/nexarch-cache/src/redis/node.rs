@@ -36,6 +36,12 @@ impl Drop for Turn<'_> {
     }
 }
 
+/// How long the one call of a trial may take until its turn is another's: much longer than its deadline, for who asks for
+/// it may be polled late, and no longer than those who wait for the turn's sake have to do without the server.
+fn turn_life(tier: &Tier) -> Duration {
+    tier.command_timeout * 2 + Duration::from_millis(500)
+}
+
 #[derive(Debug)]
 pub(super) struct Node {
     pub(super) id: NodeId,
@@ -81,7 +87,7 @@ impl Node {
         request: Request<'_>,
         limit: Duration,
     ) -> Result<Value, RedisFailure> {
-        let pass = self.switch.admit().ok_or(RemoteError::Away)?;
+        let pass = self.switch.admit(|| SystemClock.boot(), turn_life(tier)).ok_or(RemoteError::Away)?;
         let _turn = Turn { switch: &self.switch, pass };
         let link = self.pick().ok_or(RemoteError::Away)?;
         // Callers that hang up before their deadlines pay for the breaker like all others. Which keys they asked for is not

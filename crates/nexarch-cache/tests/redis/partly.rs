@@ -159,6 +159,32 @@ async fn values_too_large_for_the_link_cost_one_call_per_hold_off() {
     net.healed(key).await;
 }
 
+/// One value of four is large and comes just too late, and the small ones in between in time: never two in a row. It is
+/// noticed all the same, and by few.
+#[tokio::test]
+async fn late_values_among_others_in_time_are_too_much_in_the_end() {
+    let net = net().await;
+    let (small, large) = ("test:acme:b:small", "test:acme:b:large");
+    net.rig.remote.set(small, vec![7; 100].into(), PATIENCE).await.unwrap();
+    net.rig.remote.set(large, vec![7; 32 << 10].into(), PATIENCE).await.unwrap();
+    net.proxy.delay_answers(4 << 10, Duration::from_millis(130));
+    let (mut answered, mut waited) = (0, 0);
+    for key in [small, small, small, large].into_iter().cycle() {
+        match net.rig.remote.get(key, 1 << 20).await {
+            Ok(_) => answered += 1,
+            Err(RemoteError::Timeout) => waited += 1,
+            Err(error) => assert_eq!(error, RemoteError::Away),
+        }
+        if !net.rig.status().values {
+            break;
+        }
+        assert!(waited <= 8, "{waited} waited, {answered} were answered");
+    }
+    assert!(waited >= FIRST, "{waited} waited, {answered} were answered");
+    assert_eq!(net.rig.status().reason, Some(Reason::Timeout));
+    net.healed(large).await;
+}
+
 /// A slot without a server: every node answers, and refuses every key. Health says so, the log too, and it ends by itself.
 #[tokio::test]
 async fn a_cluster_that_is_down_is_not_connected() {
