@@ -1,7 +1,7 @@
 //! A Redis that answers, and not for everything: what it costs is counted, and is bounded.
 
 use crate::support::{Log, Rig, config, connected};
-use futures_util::future::join_all;
+use futures_util::future::{FutureExt, join_all};
 use nexarch_cache::{Breaker, Reason, Remote, RemoteError, RemoteStatus};
 use nexarch_testkit::{FaultProxy, PATIENCE, RedisCluster, RedisServer};
 use std::time::Duration;
@@ -183,6 +183,31 @@ async fn late_values_among_others_in_time_are_too_much_in_the_end() {
     assert!(waited >= FIRST, "{waited} waited, {answered} were answered");
     assert_eq!(net.rig.status().reason, Some(Reason::Timeout));
     net.healed(large).await;
+}
+
+/// Who tries whether all is well again and is not polled any more, as a branch of a `select!` that was left, keeps nobody
+/// else from trying.
+#[tokio::test]
+async fn a_try_that_is_not_polled_any_more_gives_its_turn_up() {
+    let net = net().await;
+    let key = "test:acme:b:c";
+    net.proxy.freeze_all();
+    while net.rig.status().values {
+        net.sent(key).await;
+    }
+    net.proxy.pass();
+    net.rig.until("the trial", |status| status.values).await;
+    let mut left = net.rig.remote.get(key, 1 << 20);
+    assert!((&mut left).now_or_never().is_none(), "it waits for its answer");
+    assert_eq!(net.rig.remote.get(key, 1 << 20).await, Err(RemoteError::Away), "one at a time");
+    let began = Instant::now();
+    let mut pace = interval(Duration::from_millis(5));
+    while net.rig.remote.get(key, 1 << 20).await == Err(RemoteError::Away) {
+        pace.tick().await;
+        assert!(began.elapsed() < PATIENCE, "nobody gets the turn");
+    }
+    net.healed(key).await;
+    drop(left);
 }
 
 /// A slot without a server: every node answers, and refuses every key. Health says so, the log too, and it ends by itself.
