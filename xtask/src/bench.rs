@@ -26,6 +26,7 @@ const ROWS: &[Row] = &[
         name: "statistics",
         cargo: &["-p", "nexarch-cache", "--features", "testing", "--bench", "statistics"],
     },
+    Row { name: "zipf", cargo: &["-p", "nexarch-cache", "--bench", "zipf"] },
     Row { name: "redis-hit", cargo: &["-p", "nexarch-cache", "--bench", "redis_hit"] },
     Row { name: "recovery", cargo: &["-p", "nexarch-cache", "--bench", "redis_recovery"] },
     Row { name: "stampede", cargo: &["-p", "nexarch-testkit", "--bench", "nodes", "--", "stampede"] },

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod arrivals;
 mod authority;
 #[cfg(feature = "azure")]
 mod azure;

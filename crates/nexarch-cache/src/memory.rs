@@ -1,4 +1,4 @@
-//! The memory tier of one scope: an index and a clock hand over it.
+//! The memory tier of one scope: an index, the order in which its keys came, and a hand over that.
 //!
 //! Why not a `quick_cache` per scope: fairness across scopes needs "drop one entry of *that* scope, now", and the
 //! only way to ask it is `set_capacity` down and up again, which truncates the ghost list at each step until it
@@ -6,8 +6,10 @@
 //! `evict_one` is one step of the hand, a value is admitted by the one budget in `fairness`, and "keeps the
 //! newer label" is a comparison under the lock that the insertion holds anyway.
 //!
-//! Second chance (CLOCK) rather than an exact order of use: a hit sets a flag under a shared lock and moves nothing.
+//! SIEVE rather than an exact order of use: a hit sets a flag under a shared lock and moves nothing, and the hand of
+//! [`Arrivals`] spares once what has it.
 
+use crate::arrivals::Arrivals;
 use crate::clock::BootTime;
 use crate::entry::Entry;
 use crate::key::{BuildHashed, EntryKey};
@@ -33,10 +35,7 @@ pub(crate) struct Ring {
 struct Inner {
     /// Entries by key, so that a hit is one step into one table.
     index: HashMap<EntryKey, Slot, BuildHashed>,
-    /// The keys in the order of the hand, with places that are free.
-    ring: Vec<Option<EntryKey>>,
-    free: Vec<usize>,
-    hand: usize,
+    arrivals: Arrivals<EntryKey>,
     /// Where the next sweep begins.
     broom: usize,
     usage: Box<[Usage]>,
@@ -47,7 +46,7 @@ struct Inner {
 #[derive(Debug)]
 struct Slot {
     entry: Arc<Entry>,
-    /// Its place in the ring.
+    /// Its place among the arrivals.
     at: usize,
     /// What its forms weigh beside it.
     grown: u64,
@@ -101,9 +100,7 @@ impl Ring {
         if held.is_some_and(|held| held.params == entry.params && held.label.outranks(&entry.label)) {
             return Inserted::Refused;
         }
-        let freed = inner.remove(&key);
-        inner.add(key, entry);
-        Inserted::Kept { freed }
+        Inserted::Kept { freed: inner.put(key, entry) }
     }
 
     /// Moves the hand to an entry that is dead or was not used since the hand last came by, and drops it. Returns
@@ -111,9 +108,8 @@ impl Ring {
     pub(super) fn evict_one(&self, spare: Option<&EntryKey>, now: BootTime) -> Option<u64> {
         let mut inner = self.write();
         // Twice round: the first clears every flag, the second must find one.
-        for _ in 0..2 * inner.ring.len() {
-            inner.hand = (inner.hand + 1) % inner.ring.len();
-            let Some(key) = inner.ring[inner.hand] else { continue };
+        for _ in 0..2 * inner.index.len() {
+            let Some(key) = inner.arrivals.step() else { break };
             let Some(slot) = inner.index.get(&key) else { continue };
             let second_chance = slot.used.swap(false, Ordering::Relaxed) && !slot.entry.dead(now);
             if second_chance || Some(&key) == spare {
@@ -130,14 +126,15 @@ impl Ring {
     pub(super) fn sweep(&self, most: usize, now: BootTime) -> u64 {
         let mut inner = self.write();
         let mut freed = 0;
-        for _ in 0..most.min(inner.ring.len()) {
-            inner.broom = (inner.broom + 1) % inner.ring.len();
-            let Some(key) = inner.ring[inner.broom] else { continue };
+        let places = inner.arrivals.places();
+        for _ in 0..most.min(places) {
+            inner.broom = (inner.broom + 1) % places;
+            let Some(key) = inner.arrivals.get(inner.broom) else { continue };
             if inner.index.get(&key).is_some_and(|slot| slot.entry.dead(now)) {
                 freed += inner.remove(&key);
             }
         }
-        if inner.index.is_empty() && !inner.ring.is_empty() {
+        if inner.index.is_empty() && places > 0 {
             // It keeps no room for what it once held.
             *inner = Inner::new(inner.usage.len(), inner.closed);
         }
@@ -146,7 +143,7 @@ impl Ring {
 
     /// Places for entries, taken or free.
     pub(super) fn places(&self) -> usize {
-        self.read().ring.len()
+        self.read().arrivals.places()
     }
 
     /// Charges the very `entry` for `more` bytes; `false` when it is not held any more.
@@ -201,33 +198,34 @@ impl Inner {
     fn new(operations: usize, closed: bool) -> Self {
         Self {
             index: HashMap::default(),
-            ring: Vec::new(),
-            free: Vec::new(),
-            hand: 0,
+            arrivals: Arrivals::new(),
             broom: 0,
             usage: vec![Usage::default(); operations].into(),
             closed,
         }
     }
 
-    fn add(&mut self, key: EntryKey, entry: Arc<Entry>) {
+    /// Puts an entry under its key; returns the weight of the one that was there. That one's place and flag are its
+    /// successor's: what is computed again was not asked for any less.
+    fn put(&mut self, key: EntryKey, entry: Arc<Entry>) -> u64 {
         let usage = &mut self.usage[key.operation.index()];
-        usage.entries += 1;
         usage.bytes += entry.weight();
-        let at = self.free.pop().unwrap_or(self.ring.len());
-        if at == self.ring.len() {
-            self.ring.push(Some(key));
-        } else {
-            self.ring[at] = Some(key);
+        if let Some(slot) = self.index.get_mut(&key) {
+            let before = std::mem::replace(&mut slot.entry, entry);
+            let freed = before.weight() + std::mem::take(&mut slot.grown);
+            usage.bytes -= freed;
+            return freed;
         }
+        usage.entries += 1;
+        let at = self.arrivals.push(key);
         self.index.insert(key, Slot { entry, at, grown: 0, used: AtomicBool::new(false) });
+        0
     }
 
     /// Returns the weight of what was there.
     fn remove(&mut self, key: &EntryKey) -> u64 {
         let Some(slot) = self.index.remove(key) else { return 0 };
-        self.ring[slot.at] = None;
-        self.free.push(slot.at);
+        self.arrivals.remove(slot.at);
         let weight = slot.entry.weight() + slot.grown;
         let usage = &mut self.usage[key.operation.index()];
         usage.entries -= 1;
@@ -307,6 +305,38 @@ mod tests {
         assert!(ring.get(&key(1), "p").is_none());
         assert!(ring.get(&key(1), "q").is_some());
         assert_eq!(ring.usage()[0].entries, 1);
+    }
+
+    #[test]
+    fn a_crowd_that_is_asked_for_once_pushes_out_its_own_kind() {
+        let ring = ring();
+        for n in 0..100 {
+            ring.insert(key(n), entry("p", 0, 0));
+        }
+        for used in 0..50 {
+            ring.get(&key(used), "p").unwrap();
+        }
+        for n in 100..1100 {
+            ring.insert(key(n), entry("p", 0, 0));
+            ring.evict_one(Some(&key(n)), NOW).unwrap();
+        }
+        let kept = (0..50).filter(|n| ring.peek(&key(*n), "p").is_some()).count();
+        assert_eq!((kept, ring.usage()[0].entries), (50, 100), "what was used is there yet");
+    }
+
+    #[test]
+    fn what_is_computed_again_keeps_its_place_and_its_flag() {
+        let ring = ring();
+        for n in 0..3 {
+            ring.insert(key(n), entry("p", 0, 0));
+        }
+        ring.get(&key(0), "p").unwrap();
+        let Inserted::Kept { freed } = ring.insert(key(0), entry("p", 0, 1)) else { panic!() };
+        assert_eq!(freed, entry("p", 0, 0).weight());
+        assert_eq!(ring.usage()[0], Usage { entries: 3, bytes: 3 * freed });
+        ring.evict_one(None, NOW).unwrap();
+        assert!(ring.peek(&key(0), "p").is_some(), "it was used");
+        assert!(ring.peek(&key(1), "p").is_none());
     }
 
     #[test]
