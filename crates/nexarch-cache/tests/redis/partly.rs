@@ -197,7 +197,8 @@ async fn a_try_that_is_not_polled_any_more_gives_its_turn_up() {
     }
     net.proxy.pass();
     net.rig.until("the trial", |status| status.values).await;
-    let mut left = net.rig.remote.get(key, 1 << 20);
+    let remote = std::sync::Arc::clone(&net.rig.remote);
+    let mut left = remote.get(key, 1 << 20);
     assert!((&mut left).now_or_never().is_none(), "it waits for its answer");
     assert_eq!(net.rig.remote.get(key, 1 << 20).await, Err(RemoteError::Away), "one at a time");
     let began = Instant::now();
