@@ -324,7 +324,9 @@ impl Inner {
             return Ok(self.answer(&tenant, read, needed, now, landing, Source::Bypass));
         }
         let fresh = read.directives.no_cache;
-        let terms = Terms { fresh, look_first: operation.soft_timeout.is_none() };
+        // Who may be served something else while he waits leaves the look to a task, which sees it through.
+        let look_first = operation.soft_timeout.is_none() || self.expired(&tenant, read, &needed).is_none();
+        let terms = Terms { fresh, look_first };
         let mut flight = pin!(self.fly(&tenant, &plan, needed, terms, compute));
         let landed = match operation.soft_timeout.filter(|_| !fresh) {
             None => flight.await,
@@ -373,13 +375,16 @@ impl Inner {
     /// overtaken.
     fn stand_in(&self, tenant: &Tenant, read: &Read<'_>, needed: &Needed, source: Source) -> Option<Answer> {
         let now = self.clock.boot();
-        let key = EntryKey::new(needed.fence.epoch, read.operation, read.params, read.of_type);
-        let entry = tenant.memory.ring().get(&key, read.params)?;
-        if entry.dead(now) || !entry.label.covers(&needed.fence) {
-            return None;
-        }
+        let entry = self.expired(tenant, read, needed)?;
         self.counted(tenant, read.operation).iter().for_each(|counters| count(&counters.stale));
         Some(Answer { entry, source, now, current_to: needed.known })
+    }
+
+    /// A value within its grace that was not overtaken.
+    fn expired(&self, tenant: &Tenant, read: &Read<'_>, needed: &Needed) -> Option<Arc<Entry>> {
+        let key = EntryKey::new(needed.fence.epoch, read.operation, read.params, read.of_type);
+        let entry = tenant.memory.ring().peek(&key, read.params)?;
+        (!entry.dead(self.clock.boot()) && entry.label.covers(&needed.fence)).then_some(entry)
     }
 
     /// An entry that is older than what is needed, for a read that allows it.

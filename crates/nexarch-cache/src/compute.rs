@@ -79,13 +79,14 @@ pub(crate) struct Plan {
 
 impl Plan {
     pub(crate) fn new(scope: &Scope, operation: &Operation, read: &Read<'_>) -> Self {
+        let ttl = read.ttl.map_or(operation.ttl, |ttl| ttl.min(operation.ttl));
         Self {
             scope: scope.clone(),
             operation: read.operation,
             params: read.params.into(),
             follows_data: read.depends_on_data.unwrap_or(operation.depends_on_data),
-            ttl: read.ttl.map_or(operation.ttl, |ttl| ttl.min(operation.ttl)),
-            grace: operation.grace,
+            ttl,
+            grace: operation.grace.min(ttl),
             negative_ttl: operation.negative_ttl,
             hard_timeout: operation.hard_timeout,
             fingerprint: xxh3_64_with_seed(operation.schema.as_bytes(), read.of_type),

@@ -32,7 +32,7 @@ pub struct Operation {
     /// Whether a change of the scope's data makes its values old.
     pub depends_on_data: bool,
     /// How long after its TTL a value may still be served when its recomputation *fails*; never after an
-    /// invalidation. At most one TTL.
+    /// invalidation. At most one TTL, of the entry where its reads shorten it.
     pub grace: Duration,
     /// How long an answer that says "there is nothing" ([`Computed::negative`](crate::Computed::negative)) is served, at
     /// most a TTL. Zero: never stored.

@@ -86,6 +86,10 @@ const OVERVIEW_TTL: Duration = Duration::from_mins(2);
 /// How long "there is no such service" is served at most; a new span ends it earlier.
 const NOTHING_TTL: Duration = Duration::from_secs(30);
 
+/// How long a computation is waited for where an expired value can be served in its place. It takes some 10 ms mostly; what
+/// takes a second waits for the disk, or for its turn.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// What bodies depend on beside data, window and environment: this program, the shape of its answers, and the
 /// objectives that figures are judged by. A value in Redis that was computed under another one is none.
 pub fn schema(latency_objective: Duration, availability_objective: f64) -> String {
@@ -101,7 +105,10 @@ pub fn table(default_ttl: Duration, own: &BTreeMap<String, Duration>, schema: &s
     let operation = |policy: &Policy| {
         let name = policy.operation.name();
         let ttl = own.get(name).copied().or(policy.ttl).unwrap_or(default_ttl);
-        let operation = Operation::new(name, ttl).with_negative_ttl(NOTHING_TTL).with_schema(schema);
+        // What has expired and was not made old lacks nothing that is in the database: better than an error, for as long
+        // again.
+        let operation = Operation::new(name, ttl).with_grace(ttl).with_soft_timeout(PATIENCE);
+        let operation = operation.with_negative_ttl(NOTHING_TTL).with_schema(schema);
         let follows_data = policy.refreshed_by.contains(&Cause::Ingest);
         if follows_data { operation } else { operation.independent_of_data() }
     };

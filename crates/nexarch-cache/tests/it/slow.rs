@@ -1,6 +1,6 @@
 //! Computations that take long, and answers that say "there is nothing".
 
-use crate::cluster::cluster;
+use crate::cluster::{cluster, cluster_with};
 use crate::support::{Gate, TTL, settle, text, world_with};
 use nexarch_cache::{Answer, Computed, Directives, Error, Operation, Outcome, Read};
 use std::time::Duration;
@@ -90,7 +90,38 @@ async fn nothing_is_remembered_as_long_as_the_operation_says() {
     }
 }
 
+/// The sum of a time to live and a grace is no time that there is.
+#[tokio::test(start_paused = true)]
+async fn a_value_that_lives_for_ever_is_found_by_another_node() {
+    let for_ever = Operation::new("eternal", Duration::MAX).with_grace(Duration::MAX);
+    let cluster = cluster_with(2, |builder| builder.operations([for_ever.clone()]));
+    let [one, other] = &cluster.nodes[..] else { panic!() };
+    let id = one.cache.operation("eternal").unwrap();
+    let compute = |_| async { Ok(Computed::new("value")) };
+    one.cache.get_or_compute(&cluster.acme, Read::new(id, "p"), compute).await.unwrap();
+    one.written().await;
+    let found = other.cache.get_or_compute(&cluster.acme, Read::new(id, "p"), compute).await.unwrap();
+    assert!(matches!(found.outcome(), Outcome::HitRedis { .. }), "{:?}", found.outcome());
+}
+
 const LIMIT: Duration = Duration::from_secs(5);
+
+/// A read that lets its entry live for less than the operation says has a grace that is shorter, too.
+#[tokio::test(start_paused = true)]
+async fn a_grace_is_no_longer_than_the_life_of_the_entry() {
+    let world =
+        world_with(true, |builder| builder.operations([Operation::new("report", TTL).with_grace(TTL)]));
+    let report = world.cache.operation("report").unwrap();
+    let short = Read::new(report, "p").max_ttl(TTL / 10);
+    let fine = |_| async { Ok(Computed::new("value")) };
+    world.cache.get_or_compute(&world.acme, short, fine).await.unwrap();
+    let failing =
+        async || world.cache.get_or_compute(&world.acme, short, |_| async { Err("broken".into()) }).await;
+    world.clock.advance(TTL / 10);
+    assert!(matches!(failing().await.unwrap().outcome(), Outcome::StaleOnError { .. }));
+    world.clock.advance(TTL / 10);
+    assert!(matches!(failing().await, Err(Error::Compute(_))), "as long again, and no longer");
+}
 
 /// Nobody waits for ever: neither those who joined it, nor those whose turn comes after it.
 #[tokio::test(start_paused = true)]

@@ -31,6 +31,7 @@ mod fair;
 mod figures;
 mod findings;
 mod freshness;
+mod grace;
 mod grpc;
 mod hostile;
 mod http_cache;
