@@ -92,5 +92,7 @@ fn an_expired_value_is_served_when_the_computation_takes_long_which_goes_on() {
         let status = reply.header("Cache-Status").to_owned();
         (!status.contains("ttl=-")).then_some(status)
     });
-    assert!(status.starts_with("nexarch; hit; detail=memory; ttl="), "{status}");
+    // Who comes just before its end waits for it with the others; nobody begins another one.
+    let of_it = ["nexarch; hit; detail=memory; ttl=", "nexarch; fwd=miss; collapsed"];
+    assert!(of_it.iter().any(|word| status.starts_with(word)), "{status}");
 }
