@@ -37,6 +37,7 @@ pub struct Cache {
 pub(crate) struct Inner {
     pub(crate) authority: Arc<dyn Authority>,
     pub(crate) sole_owner: bool,
+    pub(crate) has_guests: bool,
     pub(crate) knows_all: bool,
     pub(crate) tier: Option<Tier>,
     pub(crate) checker: Option<Checker>,

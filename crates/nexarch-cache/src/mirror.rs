@@ -21,6 +21,9 @@ pub(crate) const LEASE: Duration = Duration::from_secs(1);
 pub(crate) enum Trust {
     /// Every commit passes through this process, which raises the mirror before it acknowledges.
     Sole,
+    /// This process owns the versions, and looks again and again whether a guest committed: what was read is believed
+    /// for [`LEASE`] after the last look that found nothing else.
+    Watched { now: BootTime, looked: BootTime },
     /// Others commit too: what was read is believed for [`LEASE`].
     Lease(BootTime),
 }
@@ -196,9 +199,11 @@ impl Mirror {
     #[inline]
     pub(crate) fn trusted(&self, trust: Trust, floor: BootTime, min_version: u64) -> bool {
         let asof = self.asof.load(Ordering::SeqCst);
+        let read = BootTime::from_nanos(asof);
         let in_time = match trust {
             Trust::Sole => true,
-            Trust::Lease(now) => now.since(BootTime::from_nanos(asof)) <= LEASE,
+            Trust::Watched { now, looked } => now.since(read.max(looked)) <= LEASE,
+            Trust::Lease(now) => now.since(read) <= LEASE,
         };
         asof > floor.as_nanos() && in_time && self.known() >= min_version
     }
