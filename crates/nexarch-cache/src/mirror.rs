@@ -148,6 +148,16 @@ impl Mirror {
         });
     }
 
+    /// Whether `version` is newer than what is known and was heard of the part.
+    pub(crate) fn is_news(&self, part: Part, version: u64) -> bool {
+        let part = match part {
+            Part::Tenant => Some(&self.tenant),
+            Part::Data => Some(&self.data),
+            Part::Operation(n) => self.operations.get(n),
+        };
+        part.is_some_and(|needed| version > needed.load(Ordering::SeqCst))
+    }
+
     /// A read of the authority is about to be sent; one that is sent after another replaces it.
     pub(crate) fn sending(&self) -> Sent {
         let mut books = lock(&self.books);
