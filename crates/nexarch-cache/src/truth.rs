@@ -176,10 +176,12 @@ impl Inner {
 
     #[inline]
     pub(crate) fn trust(&self, now: BootTime) -> Trust {
-        match (self.sole_owner, self.has_guests) {
-            (true, false) => Trust::Sole,
-            (true, true) => Trust::Watched { now, looked: self.truth.looked() },
-            (false, _) => Trust::Lease(now),
+        if self.alone {
+            Trust::Sole
+        } else if self.sole_owner {
+            Trust::Watched { now, looked: self.truth.looked() }
+        } else {
+            Trust::Lease(now)
         }
     }
 
