@@ -76,8 +76,8 @@ pub trait Authority: fmt::Debug + Send + Sync + 'static {
     /// only where [`knows_all`](Self::knows_all) is false.
     fn observe(&self, _scope: &Scope, _version: u64) {}
 
-    /// The versions of `scopes` in one statement; a scope without rows is all 0. Bounded by the cache to 500 ms;
-    /// when the future is dropped, the next call takes a new connection.
+    /// The versions of `scopes` in one statement; a scope without rows is all 0. Bounded by the cache to 500 ms; when
+    /// the future is dropped the next call should take a new connection, or it waits behind the one that did not answer.
     async fn read(&self, scopes: &[Scope]) -> Result<TruthRead, BoxError>;
 
     /// Raises the versions of `what` in one transaction and returns, once it is durable, all versions of the
