@@ -52,9 +52,18 @@ pub enum Invalidation {
 #[async_trait]
 pub trait Authority: fmt::Debug + Send + Sync + 'static {
     /// Whether every change passes through this process, which tells the cache by
-    /// [`announce`](crate::Cache::announce) before it acknowledges. If so, reads need no clock and no query. If
-    /// not, what was read is believed for one second and read again every 250 ms.
+    /// [`announce`](crate::Cache::announce) before it acknowledges. If so, reads need no query, but for
+    /// [guests](Self::has_guests). If not, what was read is believed for one second and read again every 250 ms.
     fn sole_owner(&self) -> bool;
+
+    /// Whether another process may commit beside a sole owner now and then, as a command does beside a server. The owner
+    /// then looks for that every 250 ms, and says so by [`Cache::vouch`](crate::Cache::vouch); where no look came
+    /// to its end for one second, because the process stood still or the database does not answer, reads ask before
+    /// they answer. A guest that waits for one second between its commit and its acknowledgement is then seen by every
+    /// read that begins after that.
+    fn has_guests(&self) -> bool {
+        false
+    }
 
     /// Whether [`read`](Self::read) knows the changes of every process that shares values. Only an authority without a
     /// database between them does not; what others tell of versions is then taken as said, and nothing but the TTL
@@ -67,8 +76,8 @@ pub trait Authority: fmt::Debug + Send + Sync + 'static {
     /// only where [`knows_all`](Self::knows_all) is false.
     fn observe(&self, _scope: &Scope, _version: u64) {}
 
-    /// The versions of `scopes` in one statement; a scope without rows is all 0. Bounded by the cache to 500 ms;
-    /// when the future is dropped, the next call takes a new connection.
+    /// The versions of `scopes` in one statement; a scope without rows is all 0. Bounded by the cache to 500 ms; when
+    /// the future is dropped the next call should take a new connection, or it waits behind the one that did not answer.
     async fn read(&self, scopes: &[Scope]) -> Result<TruthRead, BoxError>;
 
     /// Raises the versions of `what` in one transaction and returns, once it is durable, all versions of the

@@ -15,6 +15,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tracing::Instrument;
 
+/// How long what stands in place of a value may live that is to be gone: as long as Redis counts.
+const GONE: Duration = Duration::from_millis(1);
+
 /// Whether the shared tier took a value: told when it is known.
 pub(crate) type Written = Arc<Promise<bool>>;
 
@@ -66,7 +69,7 @@ impl Inner {
             tenant.counters.of(plan.operation).unshared.add(plan.key(tenant));
             return None;
         }
-        if !self.enabled() || !tier.usable() {
+        if tenant.is_closed() || !self.enabled() || !tier.usable() {
             return None;
         }
         if tenant.remote.bytes(self.clock.boot()) >= tier.scope_max_bytes {
@@ -114,7 +117,18 @@ impl Inner {
             count(&tier.counts.over_quota);
             return false;
         }
-        match tier.set(&name, packed, left).await {
+        // Packing takes its time, and a deleted scope is to leave nothing there.
+        if tenant.is_closed() {
+            return false;
+        }
+        let set = tier.set(&name, packed, left).await;
+        if tenant.is_closed() {
+            // Its values are being removed, and this one may have come after that; in time or not. Another scope of this
+            // name, if there is one by now, loses one value by it.
+            let _ = tier.set(&name, Bytes::new(), GONE).await;
+            return false;
+        }
+        match set {
             Ok(()) => {
                 count(&tier.counts.written);
                 true

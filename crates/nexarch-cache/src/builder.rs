@@ -204,6 +204,7 @@ impl Builder {
         };
         let inner = Inner {
             sole_owner: self.authority.sole_owner(),
+            alone: self.authority.sole_owner() && !self.authority.has_guests(),
             checker: (self.check_every > 0).then(|| Checker::new(self.check_every, &*self.authority)),
             knows_all: self.authority.knows_all(),
             tier: self.remote.map(|remote| {

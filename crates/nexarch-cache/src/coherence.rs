@@ -103,7 +103,11 @@ impl Inner {
                     None => continue,
                 },
             };
-            tier.counts.lag.record(Duration::from_micros(now.saturating_sub(version)));
+            // A message tells all versions of its scope, and of those only what was raised says how long the way takes. What
+            // this node raised itself is known to it already.
+            if tenant.mirror.is_news(part, version) {
+                tier.counts.lag.record(Duration::from_micros(now.saturating_sub(version)));
+            }
             if self.knows_all {
                 tenant.mirror.hear(part, version);
             } else if self.plausible(version) {

@@ -4,7 +4,7 @@ use crate::behind::Written;
 use crate::cache::Inner;
 use crate::clock::BootTime;
 use crate::early;
-use crate::entry::{Entry, etag, jittered};
+use crate::entry::{Entry, etag, jittered, snug};
 use crate::error::{BoxError, Error};
 use crate::fence::Fence;
 use crate::key::{EntryKey, Scope};
@@ -96,6 +96,16 @@ impl Plan {
         }
     }
 
+    /// How long a value is fresh at most, and how long it is of any use, its grace included.
+    pub(crate) fn life(&self, negative: bool) -> (Duration, Duration) {
+        let (ttl, grace) = if negative {
+            (self.ttl.min(self.negative_ttl), self.grace.min(self.negative_ttl))
+        } else {
+            (self.ttl, self.grace)
+        };
+        (ttl, ttl.saturating_add(grace))
+    }
+
     pub(crate) fn key(&self, tenant: &Tenant) -> EntryKey {
         EntryKey::new(tenant.mirror.epoch(), self.operation, &self.params, self.of_type)
     }
@@ -125,21 +135,18 @@ impl Inner {
         tenant.mirror.raise_data(label.data);
         let key = plan.key(tenant);
         let chance = (key.chance() ^ began.as_nanos()).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
-        let (ttl, grace) = if computed.negative {
-            (plan.ttl.min(plan.negative_ttl), plan.grace.min(plan.negative_ttl))
-        } else {
-            (plan.ttl, plan.grace)
-        };
+        let (ttl, whole) = plan.life(computed.negative);
         let expires = began.plus(jittered(ttl, chance));
+        let body = snug(computed.body);
         let entry = Arc::new(Entry {
             params: Arc::clone(&plan.params),
-            etag: etag(&computed.body),
-            body: computed.body,
+            etag: etag(&body),
+            body,
             label,
             contains: label.newest().max(needed.known),
             computed_at: began,
             expires,
-            dies: expires.plus(grace),
+            dies: expires.plus(whole.saturating_sub(ttl)),
             cost,
             negative: computed.negative,
             early: early::begins(began, expires, cost),

@@ -14,6 +14,9 @@ use xxhash_rust::xxh3::xxh3_128;
 /// index, rounded up.
 const OVERHEAD: usize = 436;
 
+/// Room beyond its length that a body may hold before it is worth a copy, in bytes.
+const SPARE: usize = 64;
+
 /// The most of a TTL that jitter takes away: one part in ten, so that what was computed together does not expire
 /// together.
 const JITTER_PARTS: u64 = 10;
@@ -68,6 +71,17 @@ impl Entry {
     }
 }
 
+/// A body that is kept takes its length, or an eighth more: what is counted is the length, and who made it may have reserved
+/// much more (an encoder that doubles its room, a compressor that begins with room for what will not get smaller). What
+/// others hold as well is theirs to know.
+pub(crate) fn snug(body: Bytes) -> Bytes {
+    match body.try_into_mut() {
+        Ok(body) if body.capacity() - body.len() > body.len() / 8 + SPARE => Bytes::copy_from_slice(&body),
+        Ok(body) => body.freeze(),
+        Err(shared) => shared,
+    }
+}
+
 /// A weak validator: the same body, the same text, on every node.
 pub(crate) fn etag(body: &[u8]) -> Box<str> {
     let mut tag = String::with_capacity(36);
@@ -98,6 +112,22 @@ mod tests {
             let shorter = jittered(ttl, chance);
             prop_assert!(shorter <= ttl && shorter >= ttl.mul_f64(0.899_999));
         }
+    }
+
+    #[test]
+    fn a_body_that_is_kept_holds_no_room_that_is_not_counted() {
+        let held = |body: Bytes| body.try_into_mut().unwrap().capacity();
+        let mut wasteful = Vec::with_capacity(1 << 20);
+        wasteful.extend_from_slice(b"0123456789");
+        let body = snug(wasteful.into());
+        assert_eq!(&*body, b"0123456789");
+        assert!(held(body) <= 10 + SPARE);
+        let exact = vec![7; 1000];
+        let at = exact.as_ptr();
+        let body = snug(exact.into());
+        assert_eq!((body.as_ptr(), body.len()), (at, 1000), "not copied");
+        assert_eq!(snug(Bytes::from_static(b"static")), "static");
+        assert_eq!(snug(Bytes::new()), "");
     }
 
     #[test]

@@ -51,7 +51,8 @@ impl Inner {
         needed: &Fence,
     ) -> Fetched {
         let name = self.name(tenant, plan);
-        let most = (self.max_value_bytes + plan.params.len() + envelope::OVERHEAD).min(tier.max_value_bytes);
+        let beside = plan.params.len() + envelope::OVERHEAD;
+        let most = self.max_value_bytes.saturating_add(beside).min(tier.max_value_bytes);
         let value = match tier.get(&name, most).await {
             Ok(Some(value)) => value,
             Ok(None) => return Fetched::Miss(None),
@@ -78,8 +79,8 @@ impl Inner {
         if !self.vouched(tenant, plan, needed, &head.label).await {
             return Fetched::Refused(Rejected::Ahead);
         }
-        let left = Duration::from_micros(head.dies.saturating_sub(moment.wall))
-            .min(plan.ttl.saturating_add(plan.grace));
+        let left =
+            Duration::from_micros(head.dies.saturating_sub(moment.wall)).min(plan.life(head.negative).1);
         let key = plan.key(tenant);
         tenant.remote.charge(key, bytes, left, moment.boot, tier.scope_max_bytes);
         let entry = Arc::new(entry(plan, &head, (body, etag), moment, tenant.mirror.known()));
@@ -174,7 +175,8 @@ impl Plan {
 /// `known` bounds what is believed of `contains`: the label was vouched for, that was not.
 fn entry(plan: &Plan, head: &Head, (body, etag): (Bytes, Box<str>), moment: Moment, known: u64) -> Entry {
     let computed_at = moment.passed(head.computed_at);
-    let expires = moment.to_come(head.expires, plan.ttl);
+    let (ttl, whole) = plan.life(head.negative);
+    let expires = moment.to_come(head.expires, ttl);
     Entry {
         params: Arc::clone(&plan.params),
         etag,
@@ -183,7 +185,7 @@ fn entry(plan: &Plan, head: &Head, (body, etag): (Bytes, Box<str>), moment: Mome
         contains: head.contains.min(known).max(head.label.newest()),
         computed_at,
         expires,
-        dies: moment.to_come(head.dies, plan.ttl.saturating_add(plan.grace)),
+        dies: moment.to_come(head.dies, whole),
         cost: head.cost,
         negative: head.negative,
         early: early::begins(computed_at, expires, head.cost),

@@ -1,6 +1,7 @@
 //! Durations by powers of two, each in four parts: 12 % apart, no lock, a fixed size.
 
 use crate::stats::Distribution;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -14,7 +15,9 @@ const SHOWN: std::ops::RangeInclusive<u32> = 7..=35;
 
 #[derive(Debug)]
 pub(crate) struct Histogram {
+    /// Half the size of what they may reach: a scope has two histograms for each operation. What does not fit is carried.
     counts: [AtomicU32; BUCKETS],
+    carried: OnceLock<Box<[AtomicU64]>>,
     count: AtomicU64,
     sum_ns: AtomicU64,
 }
@@ -23,6 +26,7 @@ impl Default for Histogram {
     fn default() -> Self {
         Self {
             counts: [const { AtomicU32::new(0) }; BUCKETS],
+            carried: OnceLock::new(),
             count: AtomicU64::new(0),
             sum_ns: AtomicU64::new(0),
         }
@@ -32,14 +36,30 @@ impl Default for Histogram {
 impl Histogram {
     pub(crate) fn record(&self, duration: Duration) {
         let ns = crate::clock::nanos(duration);
-        self.counts[bucket(ns)].fetch_add(1, Ordering::Relaxed);
+        let bucket = bucket(ns);
+        if self.counts[bucket].fetch_add(1, Ordering::Relaxed) == u32::MAX {
+            self.carry(bucket);
+        }
         self.count.fetch_add(1, Ordering::Relaxed);
         self.sum_ns.fetch_add(ns, Ordering::Relaxed);
     }
 
+    /// A bucket has begun anew, as it does after some weeks of a busy node.
+    #[cold]
+    fn carry(&self, bucket: usize) {
+        let carried = self.carried.get_or_init(|| (0..BUCKETS).map(|_| AtomicU64::new(0)).collect());
+        carried[bucket].fetch_add(1 << 32, Ordering::Relaxed);
+    }
+
+    fn counts(&self) -> Vec<u64> {
+        let carried = |i: usize| self.carried.get().map_or(0, |carried| carried[i].load(Ordering::Relaxed));
+        let counts = self.counts.iter().enumerate();
+        counts.map(|(i, count)| u64::from(count.load(Ordering::Relaxed)) + carried(i)).collect()
+    }
+
     /// Milliseconds below which a share `q` of the durations lies: the middle of its bucket; 0 when there are none.
     pub(crate) fn quantile_ms(&self, q: f64) -> f64 {
-        let counts: Vec<u64> = self.counts.iter().map(|c| u64::from(c.load(Ordering::Relaxed))).collect();
+        let counts = self.counts();
         let total: u64 = counts.iter().sum();
         let mut left = total as f64 * q;
         for (i, &count) in counts.iter().enumerate() {
@@ -53,7 +73,7 @@ impl Histogram {
 
     /// How many took how long. A duration of exactly a bound counts as longer: one nanosecond in the figures.
     pub(crate) fn distribution(&self) -> Distribution {
-        let counts: Vec<u64> = self.counts.iter().map(|c| u64::from(c.load(Ordering::Relaxed))).collect();
+        let counts = self.counts();
         let below = |power: u32| counts[..=(power - LOWEST) as usize * PARTS].iter().sum();
         Distribution {
             buckets: SHOWN.map(|power| (f64::from(power).exp2() / 1e9, below(power))).collect(),
@@ -118,6 +138,19 @@ mod tests {
         assert_eq!((of(0.0005), of(0.002)), (3, 4));
         assert_eq!(found.buckets.last().unwrap().1, 4, "the longest is longer than the last bound");
         assert!(found.buckets.windows(2).all(|pair| pair[0].0 < pair[1].0 && pair[0].1 <= pair[1].1));
+    }
+
+    #[test]
+    fn a_bucket_counts_beyond_four_billion() {
+        let histogram = Histogram::default();
+        let [short, long] = [1_000, 1_000_000].map(Duration::from_nanos);
+        histogram.counts[bucket(1_000)].store(u32::MAX - 1, Ordering::Relaxed);
+        (0..3).for_each(|_| histogram.record(short));
+        (0..3).for_each(|_| histogram.record(long));
+        let found = histogram.distribution();
+        assert_eq!(found.count, (1 << 32) + 1 + 3);
+        assert_eq!(found.buckets.iter().find(|(le, _)| *le >= 2e-6).unwrap().1, (1 << 32) + 1);
+        assert!(histogram.quantile_ms(0.5) < 0.002, "half of them are short");
     }
 
     #[test]

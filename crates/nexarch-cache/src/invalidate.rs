@@ -172,6 +172,13 @@ impl Cache {
         read.map_err(Error::Unverified)
     }
 
+    /// A look that began at `asked` ([`Cache::now`], before the question was sent) found that no guest had committed what
+    /// this cache does not know; or one had, and [`Cache::refresh`] has read it since. To be called after each such look of
+    /// a sole owner that [has guests](crate::Authority::has_guests): what is known is believed for one second from `asked`.
+    pub fn vouch(&self, asked: BootTime) {
+        self.inner.truth.vouch(asked);
+    }
+
     /// Nothing that was read of the authority until now is believed any more: each scope's next read asks first. For who
     /// learns, or cannot exclude, that another process has written.
     pub fn distrust(&self) {

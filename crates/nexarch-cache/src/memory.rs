@@ -17,6 +17,9 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+/// Places that are not worth closing up for.
+const FEW: usize = 64;
+
 /// Entries and bytes of one operation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Usage {
@@ -137,6 +140,8 @@ impl Ring {
         if inner.index.is_empty() && places > 0 {
             // It keeps no room for what it once held.
             *inner = Inner::new(inner.usage.len(), inner.closed);
+        } else if inner.ring.len() > FEW && inner.free.len() > inner.ring.len() / 4 * 3 {
+            inner.close_up();
         }
         freed
     }
@@ -220,6 +225,24 @@ impl Inner {
         let at = self.arrivals.push(key);
         self.index.insert(key, Slot { entry, at, grown: 0, used: AtomicBool::new(false) });
         0
+    }
+
+    /// Gives back the places of what is gone, in the order of the hand: they take memory that nobody is charged for, and
+    /// the hand steps over each of them while all who store wait. Each place was paid for by an insertion.
+    fn close_up(&mut self) {
+        let hand = (self.hand + 1).min(self.ring.len());
+        let (before, after) = self.ring.split_at(hand);
+        let keys: Vec<EntryKey> = after.iter().chain(before).copied().flatten().collect();
+        for (at, key) in keys.iter().enumerate() {
+            if let Some(slot) = self.index.get_mut(key) {
+                slot.at = at;
+            }
+        }
+        self.ring = keys.into_iter().map(Some).collect();
+        self.free = Vec::new();
+        // The next one that it looks at is the first.
+        (self.hand, self.broom) = (self.ring.len().saturating_sub(1), 0);
+        self.index.shrink_to_fit();
     }
 
     /// Returns the weight of what was there.
@@ -377,6 +400,33 @@ mod tests {
             assert_eq!((ring.usage()[0], ring.places()), (Usage::default(), 0));
             assert!(matches!(ring.insert(key(1), entry("p", 0, 0)), Inserted::Kept { .. }));
         }
+    }
+
+    #[test]
+    fn places_of_what_is_gone_are_given_back_and_the_hand_goes_on_where_it_was() {
+        let ring = ring();
+        for n in 0..1000 {
+            let mut entry = entry("p", 0, 0);
+            let lives = if n % 100 == 0 { 9 } else { 2 };
+            Arc::get_mut(&mut entry).unwrap().dies = NOW.plus(Duration::from_secs(lives));
+            ring.insert(key(n), entry);
+        }
+        // The hand has passed the first 300.
+        for n in 0..300 {
+            ring.evict_one(None, NOW).unwrap();
+            assert!(ring.get(&key(n + 1), "p").is_none());
+        }
+        ring.sweep(1000, NOW.plus(Duration::from_secs(2)));
+        let left = [0, 400, 500, 600, 700, 800, 900];
+        assert_eq!((ring.usage()[0].entries, ring.places()), (left.len() as u64, left.len()));
+        let gone = |n: u128| ring.peek(&key(n), "p").is_none();
+        for n in [400, 500, 600, 700, 800, 900, 0] {
+            assert!(!gone(n));
+            ring.evict_one(None, NOW).unwrap();
+            assert!(gone(n), "{n}");
+        }
+        ring.insert(key(1), entry("p", 0, 0));
+        assert!(ring.get(&key(1), "p").is_some());
     }
 
     #[test]

@@ -21,6 +21,9 @@ pub(crate) const LEASE: Duration = Duration::from_secs(1);
 pub(crate) enum Trust {
     /// Every commit passes through this process, which raises the mirror before it acknowledges.
     Sole,
+    /// This process owns the versions, and looks again and again whether a guest committed: what was read is believed
+    /// for [`LEASE`] after the last look that found nothing else.
+    Watched { now: BootTime, looked: BootTime },
     /// Others commit too: what was read is believed for [`LEASE`].
     Lease(BootTime),
 }
@@ -145,6 +148,16 @@ impl Mirror {
         });
     }
 
+    /// Whether `version` is newer than what is known and was heard of the part.
+    pub(crate) fn is_news(&self, part: Part, version: u64) -> bool {
+        let part = match part {
+            Part::Tenant => Some(&self.tenant),
+            Part::Data => Some(&self.data),
+            Part::Operation(n) => self.operations.get(n),
+        };
+        part.is_some_and(|needed| version > needed.load(Ordering::SeqCst))
+    }
+
     /// A read of the authority is about to be sent; one that is sent after another replaces it.
     pub(crate) fn sending(&self) -> Sent {
         let mut books = lock(&self.books);
@@ -196,9 +209,11 @@ impl Mirror {
     #[inline]
     pub(crate) fn trusted(&self, trust: Trust, floor: BootTime, min_version: u64) -> bool {
         let asof = self.asof.load(Ordering::SeqCst);
+        let read = BootTime::from_nanos(asof);
         let in_time = match trust {
             Trust::Sole => true,
-            Trust::Lease(now) => now.since(BootTime::from_nanos(asof)) <= LEASE,
+            Trust::Watched { now, looked } => now.since(read.max(looked)) <= LEASE,
+            Trust::Lease(now) => now.since(read) <= LEASE,
         };
         asof > floor.as_nanos() && in_time && self.known() >= min_version
     }

@@ -43,6 +43,9 @@ pub struct Operation {
     /// After how long a computation is given up: it is dropped where it waits, all who waited for it get
     /// [`Error::TimedOut`], and the next read begins a new one. 30 s by default.
     pub hard_timeout: Duration,
+    /// Whether a value that is not dead may be served when the authority does not answer: nobody can say then whether
+    /// others have made it old. Off unless asked for; see [`Operation::with_unverified`].
+    pub unverified: bool,
     /// Names what is in a body. A shared tier holds values of earlier versions of a program: those of another schema
     /// are not read.
     pub schema: Box<str>,
@@ -59,6 +62,7 @@ impl Operation {
             negative_ttl: Duration::ZERO,
             soft_timeout: None,
             hard_timeout: HARD_TIMEOUT,
+            unverified: false,
             schema: "".into(),
         }
     }
@@ -97,6 +101,18 @@ impl Operation {
     #[must_use]
     pub fn with_hard_timeout(mut self, after: Duration) -> Self {
         self.hard_timeout = after;
+        self
+    }
+
+    /// When the authority cannot be asked, serves what is in memory instead of an error, until its grace ends: marked as
+    /// [`Outcome::Unverified`](crate::Outcome::Unverified), and never older than what this process acknowledged or was told
+    /// of. What *others* acknowledged meanwhile it may lack, for as long as the authority is away: only for values that may
+    /// be old, such as those of a page that says so.
+    ///
+    /// A read that asks for a minimum version, or not for a cached value, gets the error all the same.
+    #[must_use]
+    pub fn with_unverified(mut self) -> Self {
+        self.unverified = true;
         self
     }
 

@@ -51,6 +51,12 @@ pub enum Outcome {
         /// Time since it expired.
         expired: Duration,
     },
+    /// The authority does not answer; what memory has is served as it is, for operations that
+    /// [allow it](crate::Operation::with_unverified). Others may have made it old.
+    Unverified {
+        /// Time since its computation began.
+        age: Duration,
+    },
     /// The cache is switched off.
     Bypass,
 }
@@ -75,7 +81,10 @@ impl Outcome {
     pub const fn word(self) -> &'static str {
         match self {
             Self::HitMemory { .. } | Self::HitRedis { .. } => "hit",
-            Self::Expired { .. } | Self::Overtaken { .. } | Self::StaleOnError { .. } => "stale",
+            Self::Expired { .. }
+            | Self::Overtaken { .. }
+            | Self::StaleOnError { .. }
+            | Self::Unverified { .. } => "stale",
             Self::Miss { .. } => "miss",
             Self::Collapsed => "collapsed",
             Self::Requested { .. } => "requested",
@@ -89,7 +98,8 @@ impl Outcome {
             Self::HitMemory { .. }
             | Self::Expired { .. }
             | Self::Overtaken { .. }
-            | Self::StaleOnError { .. } => "memory",
+            | Self::StaleOnError { .. }
+            | Self::Unverified { .. } => "memory",
             Self::HitRedis { .. } => "redis",
             Self::Miss { .. } | Self::Collapsed | Self::Requested { .. } | Self::Bypass => "none",
         }
@@ -126,6 +136,8 @@ impl fmt::Display for CacheStatus<'_> {
                 stored(f, ttl)
             }
             Outcome::StaleOnError { expired } => write!(f, "; fwd=stale; ttl=-{}", expired.as_secs().max(1)),
+            // A proxy would say so of what it serves because its origin is gone: however long it had left to live.
+            Outcome::Unverified { age } => write!(f, "; fwd=stale; ttl=-{}", age.as_secs().max(1)),
             Outcome::Bypass => f.write_str("; fwd=bypass"),
         }
     }
@@ -140,6 +152,7 @@ pub(crate) enum Source {
     Expired,
     Overtaken,
     StaleOnError,
+    Unverified,
     Computed { stored: bool },
     Shared,
     Requested { stored: bool },
@@ -179,6 +192,7 @@ impl Answer {
             Source::Expired => Outcome::Expired { expired: expired() },
             Source::Overtaken => Outcome::Overtaken { age: self.age() },
             Source::StaleOnError => Outcome::StaleOnError { expired: expired() },
+            Source::Unverified => Outcome::Unverified { age: self.age() },
             Source::Computed { stored } => Outcome::Miss { stored: stored.then(|| self.ttl()) },
             Source::Shared => Outcome::Collapsed,
             Source::Requested { stored } => {
@@ -246,6 +260,7 @@ mod tests {
             (Outcome::Requested { stored: None, collapsed: false }, "nexarch; fwd=request"),
             (Outcome::Requested { stored: Some(s(9)), collapsed: true }, "nexarch; fwd=request; collapsed"),
             (Outcome::StaleOnError { expired: s(12) }, "nexarch; fwd=stale; ttl=-12"),
+            (Outcome::Unverified { age: s(7) }, "nexarch; fwd=stale; ttl=-7"),
             (Outcome::Bypass, "nexarch; fwd=bypass"),
         ];
         for (outcome, text) in cases {

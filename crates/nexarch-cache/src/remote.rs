@@ -1,6 +1,7 @@
 //! A tier shared by several processes, as the cache sees it: values, short leases, and messages. Any of it may fail
 //! at any moment; nothing that the cache guarantees depends on it.
 
+use crate::fence::Epoch;
 use crate::key::Scope;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -38,9 +39,10 @@ pub trait Remote: fmt::Debug + Send + Sync + 'static {
     async fn publish(&self, message: Bytes) -> Result<(), RemoteError>;
 
     /// Removes the values and leases of a scope (or of the whole namespace) in small batches, without haste; says how many,
-    /// also when it did not come to its end. What time may heal it tries again, for some seconds. For operators: no
-    /// guarantee needs it.
-    async fn remove(&self, scope: Option<&Scope>) -> Removed;
+    /// also when it did not come to its end. With an `epoch`, values of that database only: others may use the same
+    /// namespace, and have a scope of the same name. What time may heal it tries again, for some seconds. For operators:
+    /// no guarantee needs it.
+    async fn remove(&self, scope: Option<&Scope>, epoch: Option<Epoch>) -> Removed;
 
     /// What the tier says of itself: memory, clients, evictions. Names as the server gives them.
     async fn server_info(&self) -> Result<Vec<(String, String)>, RemoteError>;

@@ -2,6 +2,7 @@
 //! their time to live ends.
 
 use crate::cache::Cache;
+use crate::fence::Epoch;
 use crate::key::Scope;
 use crate::remote::{RemoteError, Removed};
 use std::sync::Arc;
@@ -20,6 +21,9 @@ const LONGEST_WAIT: Duration = Duration::from_mins(1);
 /// Attempts before a removal is given up: about a day of a tier that is away.
 const ATTEMPTS: u32 = 1500;
 
+/// What comes of values that were not removed.
+const LEFT: &str = "its values stay until they expire";
+
 /// How far a removal is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Removal {
@@ -29,7 +33,7 @@ pub struct Removal {
     pub attempts: u32,
     /// Why the latest attempt did not come to its end.
     pub error: Option<RemoteError>,
-    /// Everything is gone that was there when the last attempt began.
+    /// Everything of this database is gone that was there when the last attempt began.
     pub done: bool,
 }
 
@@ -42,7 +46,11 @@ pub(crate) struct Removals {
 
 impl Cache {
     /// Removes what the shared tier has of `scope`, or of all scopes, in small batches and without haste; returns how many
-    /// values and leases. For operators: no guarantee needs it, and what is written meanwhile may stay.
+    /// values and leases. Of values, those of this database: another one may use the same namespace and have a scope of the
+    /// same name. What was written before a backup was put back belongs to another one, too, and ends by its time to live.
+    ///
+    /// For operators: no guarantee needs it. What is computed meanwhile is not written for a scope that was
+    /// [forgotten](Cache::forget); for others it may stay.
     pub async fn remove_remote(&self, scope: Option<&Scope>) -> Result<u64, RemoteError> {
         let removed = self.remove_once(scope).await;
         removed.error.map_or(Ok(removed.keys), Err)
@@ -50,7 +58,8 @@ impl Cache {
 
     async fn remove_once(&self, scope: Option<&Scope>) -> Removed {
         let Some(tier) = &self.inner.tier else { return Removed::default() };
-        let removed = tier.remote.remove(scope).await;
+        let Some(epoch) = self.own_epoch().await else { return Err(RemoteError::Away).into() };
+        let removed = tier.remote.remove(scope, Some(epoch)).await;
         if removed.error.is_none() {
             let of = |tenant: &Arc<crate::tenants::Tenant>| scope.is_none_or(|scope| tenant.scope == *scope);
             self.inner
@@ -63,8 +72,17 @@ impl Cache {
         removed
     }
 
+    /// Which database is meant; `None` when it has not been read and does not answer.
+    async fn own_epoch(&self) -> Option<Epoch> {
+        let known = || Some(self.inner.tenants.epoch()).filter(|epoch| *epoch != Epoch::default());
+        if known().is_none() {
+            self.inner.truth_read([]).await.ok()?;
+        }
+        known()
+    }
+
     /// As [`Cache::remove_remote`], on a task of its own that begins anew when the tier goes away, until all is gone or
-    /// `stop` is cancelled; one at a time. To be called when a tenant was deleted, after [`Cache::forget`].
+    /// `stop` is cancelled, of which a warning tells; one at a time. To be called when a tenant was deleted, after [`Cache::forget`].
     ///
     /// The receiver tells how far it is; it may be dropped. `None` without a shared tier, outside of a runtime, and when
     /// more than a thousand wait already: what is there then ends by its time to live.
@@ -82,7 +100,11 @@ impl Cache {
         let (cache, stop) = (self.clone(), stop.clone());
         let task = async move {
             let _place = Place(&cache.inner.removals);
-            stop.run_until_cancelled(cache.remove_until_done(scope.as_ref(), &progress)).await;
+            let removing = cache.remove_until_done(scope.as_ref(), &progress);
+            if stop.run_until_cancelled(removing).await.is_none() {
+                let of = scope.as_ref().map_or("all scopes", Scope::as_str);
+                tracing::warn!(scope = of, "cache: a removal from the shared tier ends unfinished, {LEFT}");
+            }
         };
         self.inner.tracker.spawn_on(task, &runtime);
         Some(receiver)
@@ -106,7 +128,8 @@ impl Cache {
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(LONGEST_WAIT);
         }
-        tracing::warn!("cache: a removal from the shared tier is given up, values stay until they expire");
+        let of = scope.map_or("all scopes", Scope::as_str);
+        tracing::warn!(scope = of, "cache: a removal from the shared tier is given up, {LEFT}");
     }
 }
 

@@ -133,7 +133,8 @@ impl Cache {
     /// How old a value may be that a read gets which asks for no minimum version and no staleness, counted from the
     /// acknowledgement of what it misses, on any node: zero when this process is the sole owner, the lease of one second
     /// when others write to the same authority, and the longest TTL with its grace where processes share values without
-    /// sharing an authority ([`LocalAuthority::shared`](crate::LocalAuthority::shared)).
+    /// sharing an authority ([`LocalAuthority::shared`](crate::LocalAuthority::shared)), if their wall clocks agree: a wrong one
+    /// adds up to one more TTL.
     pub fn staleness_bound(&self) -> Duration {
         if !self.inner.knows_all {
             let ttls = self

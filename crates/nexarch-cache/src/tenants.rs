@@ -102,6 +102,12 @@ impl Tenant {
         self.memory.clear(true);
     }
 
+    /// Whether it was taken out of use. What was computed for it nobody asks for: it was deleted, set back, or not read for
+    /// longer than thousands of others.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
+    }
+
     fn live(&self, now: BootTime) -> bool {
         let read = self.last_read.load(Ordering::Relaxed);
         (read > 0 && now.since(BootTime::from_nanos(read)) <= LIVE)

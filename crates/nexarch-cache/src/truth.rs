@@ -42,6 +42,8 @@ pub(crate) struct Truth {
     queue: Mutex<Queue>,
     /// What was read before this moment is not trusted. 0 = everything is.
     floor: AtomicU64,
+    /// When the last look began that vouches for what is known; see [`Cache::vouch`](crate::Cache::vouch).
+    looked: AtomicU64,
     auth_version: AtomicU64,
     clocks: Mutex<Option<(BootTime, SystemTime)>>,
     times: Histogram,
@@ -93,6 +95,16 @@ impl Truth {
     #[inline]
     pub(crate) fn floor(&self) -> BootTime {
         BootTime::from_nanos(self.floor.load(Ordering::SeqCst))
+    }
+
+    #[inline]
+    pub(crate) fn looked(&self) -> BootTime {
+        BootTime::from_nanos(self.looked.load(Ordering::SeqCst))
+    }
+
+    /// Nothing was committed before `asked` that is not known here, or distrusted.
+    pub(crate) fn vouch(&self, asked: BootTime) {
+        self.looked.fetch_max(asked.as_nanos(), Ordering::SeqCst);
     }
 
     pub(crate) fn auth_version(&self) -> u64 {
@@ -164,7 +176,13 @@ impl Inner {
 
     #[inline]
     pub(crate) fn trust(&self, now: BootTime) -> Trust {
-        if self.sole_owner { Trust::Sole } else { Trust::Lease(now) }
+        if self.alone {
+            Trust::Sole
+        } else if self.sole_owner {
+            Trust::Watched { now, looked: self.truth.looked() }
+        } else {
+            Trust::Lease(now)
+        }
     }
 
     /// Reads the versions of `scopes` (and of whatever others ask for meanwhile) in a statement that is sent

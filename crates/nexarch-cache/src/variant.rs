@@ -2,7 +2,7 @@
 //! as long as that lives. What a form is, and how it is made, is the caller's.
 
 use crate::cache::Cache;
-use crate::entry::Entry;
+use crate::entry::{Entry, snug};
 use crate::key::{EntryKey, Scope};
 use crate::operation::OperationId;
 use crate::outcome::Answer;
@@ -128,7 +128,7 @@ impl Cache {
         which: usize,
         make: fn(&Bytes) -> Option<Bytes>,
     ) -> Option<Bytes> {
-        let body = make(&entry.body).filter(|body| !body.is_empty())?;
+        let body = snug(make(&entry.body).filter(|body| !body.is_empty())?);
         // The entry may be gone by now, or of an epoch that is over: then nobody asks for its forms again.
         let key = EntryKey::new(entry.label.epoch, operation, &entry.params, 0);
         let tenant = self.inner.tenants.get(scope)?;

@@ -10,7 +10,7 @@ use std::{
 use anyhow::Context;
 use axum::body::Body;
 use bytes::Bytes;
-use nexarch_cache::{BootTime, Cache, Cause, RedisRemote, Scope};
+use nexarch_cache::{BootTime, BoxError, Cache, Cause, RedisRemote, Scope};
 use nexarch_core::{ids::TenantId, otlp};
 use nexarch_store::{Error as StoreError, Retention, Store, Versions};
 use tokio::{
@@ -37,6 +37,7 @@ use crate::{
     noted::Noted,
     open_views::OpenViews,
     operation, redis, redis_info, retention, rewarm, scheduled, settle, stream,
+    turns::in_turn,
     view::Objectives,
 };
 
@@ -227,6 +228,14 @@ impl App {
     /// Waits for a turn to do something heavy; 503 when the server stays too busy.
     pub async fn turn(&self) -> Result<OwnedSemaphorePermit, Busy> {
         turn(&self.heavy).await
+    }
+
+    /// Computes in a turn; see [`in_turn`].
+    pub(crate) async fn in_turn<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, BoxError>> + Send + 'static,
+    ) -> Result<T, BoxError> {
+        in_turn(&self.heavy, self.lifecycle.tracker(), work).await
     }
 
     /// Could somebody else do something heavy at once, if we did now?

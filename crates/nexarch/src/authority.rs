@@ -62,6 +62,11 @@ impl Authority for StoreAuthority {
         self.store.sole_owner()
     }
 
+    /// Commands: an import, a change of tenants or keys.
+    fn has_guests(&self) -> bool {
+        true
+    }
+
     async fn read(&self, scopes: &[Scope]) -> Result<TruthRead, BoxError> {
         let tenants = scopes.iter().map(tenant_of).collect::<Result<Vec<_>, _>>()?;
         let truth = self.store.versions(&tenants).await?;
@@ -173,6 +178,8 @@ pub(crate) async fn beat(app: Arc<App>) {
 }
 
 async fn look(app: &App, missed: bool, epoch: &mut Option<u128>) -> Result<(), BoxError> {
+    // Before the question is sent: what is committed while the answer is on its way is not in it.
+    let asked = app.cache.now();
     if app.store.changed_by_others().await? || missed {
         // First what reads rest on: whatever follows may fail, or take its time. Its first question brings the version of
         // rights as well, which counts even if a later one is not answered.
@@ -183,6 +190,7 @@ async fn look(app: &App, missed: bool, epoch: &mut Option<u128>) -> Result<(), B
         gone::follow(app, auth_version).await?;
         stream::observe(app, epoch).await?;
     }
+    app.cache.vouch(asked);
     Ok(())
 }
 

@@ -128,8 +128,10 @@ fn computation(
     let (app, tenant) = (Arc::clone(app), tenant.clone());
     move |_fence| {
         Box::pin(async move {
-            let _turn = app.turn().await?;
-            view::compute(&*app.store, &tenant, &view, &app.objectives).await
+            let computing = Arc::clone(&app);
+            let work =
+                async move { view::compute(&*computing.store, &tenant, &view, &computing.objectives).await };
+            app.in_turn(work).await
         })
     }
 }

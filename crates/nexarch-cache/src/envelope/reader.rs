@@ -110,7 +110,9 @@ impl<'a> Reader<'a> {
             return Err(Rejected::TooLarge);
         }
         let begins = HEADER + if sealed { NONCE } else { 0 };
-        let whole = begins + payload + TAG;
+        // On a target of 32 bits a length may be more than there can be.
+        let whole = begins.checked_add(payload).and_then(|sum| sum.checked_add(TAG));
+        let Some(whole) = whole else { return Err(Rejected::Corrupt) };
         if self.value.len() < whole {
             return Err(Rejected::Truncated);
         }

@@ -55,6 +55,17 @@ fn a_message_raises_what_hits_need_and_vouches_for_nothing() {
 }
 
 #[test]
+fn a_look_that_found_nothing_extends_the_lease_of_what_was_not_distrusted_since() {
+    let mirror = mirror();
+    let late = SENT.plus(LEASE + Duration::from_nanos(1));
+    let watched = |looked| Trust::Watched { now: late, looked };
+    assert!(!mirror.trusted(watched(BootTime::default()), FLOOR, 0));
+    assert!(!mirror.trusted(watched(SENT), FLOOR, 0));
+    assert!(mirror.trusted(watched(SENT.plus(Duration::from_nanos(1))), FLOOR, 0));
+    assert!(!mirror.trusted(watched(late), SENT, 0), "read before trust was withdrawn");
+}
+
+#[test]
 fn an_older_message_lowers_nothing() {
     let mirror = mirror();
     mirror.hear(Part::Data, 4);

@@ -6,7 +6,7 @@ mod effective;
 use super::socket::Names;
 use super::token::RedisTokens;
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How long a call may take before it counts as unanswered.
@@ -23,6 +23,9 @@ const KEEP_ALIVE: Duration = Duration::from_mins(1);
 
 /// The longest silence that can be asked for: well inside the ten minutes.
 const MAX_KEEP_ALIVE: Duration = Duration::from_mins(5);
+
+/// The shortest: a connection that is asked more often does nothing else.
+const MIN_KEEP_ALIVE: Duration = Duration::from_secs(1);
 
 /// What the server is taken for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -65,6 +68,7 @@ pub struct RedisConfig {
     pub(super) tls: Option<bool>,
     pub(super) mode: RedisMode,
     pub(super) ca_pem: Option<Vec<u8>>,
+    pub(super) ca_file: Option<PathBuf>,
     pub(super) connections: usize,
     pub(super) command_timeout: Duration,
     pub(super) connect_timeout: Duration,
@@ -115,6 +119,7 @@ impl RedisConfig {
             tls: None,
             mode: RedisMode::Auto,
             ca_pem: None,
+            ca_file: None,
             connections: CONNECTIONS,
             command_timeout: COMMAND_TIMEOUT,
             connect_timeout: CONNECT_TIMEOUT,
@@ -202,14 +207,17 @@ impl RedisConfig {
         self
     }
 
-    /// As [`RedisConfig::ca_pem`], read from a file at once.
-    pub fn ca_file(self, path: &Path) -> Result<Self, RedisConfigError> {
-        match std::fs::read(path) {
-            Ok(pem) => Ok(self.ca_pem(pem)),
-            Err(error) => {
-                Err(RedisConfigError::new("CA file", format!("cannot read {}: {error}", path.display())))
-            }
-        }
+    pub(super) fn has_private_ca(&self) -> bool {
+        self.ca_pem.is_some() || self.ca_file.is_some()
+    }
+
+    /// As [`RedisConfig::ca_pem`], from a file: read when a connection is made, and anew when a server's certificate was not
+    /// trusted. So it may come later, and be replaced. While it is not there, or cannot be used, no connection is made,
+    /// which is said like any other trouble with TLS.
+    #[must_use]
+    pub fn ca_file(mut self, path: &Path) -> Self {
+        self.ca_file = Some(path.to_owned());
+        self
     }
 
     /// The name that the server's certificate has to show, when that is not the host.
@@ -227,10 +235,11 @@ impl RedisConfig {
         self
     }
 
-    /// The silence after which a connection is asked whether it lives: 60 s by default, 5 minutes at most.
+    /// The silence after which a connection is asked whether it lives: 60 s by default, 1 s at least, 5 minutes
+    /// at most.
     #[must_use]
     pub fn keep_alive(mut self, silence: Duration) -> Self {
-        self.keep_alive = silence.min(MAX_KEEP_ALIVE);
+        self.keep_alive = silence.clamp(MIN_KEEP_ALIVE, MAX_KEEP_ALIVE);
         self
     }
 
@@ -260,5 +269,18 @@ impl RedisConfig {
     pub fn namespace(mut self, namespace: &str) -> Self {
         self.namespace = namespace.into();
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_is_neither_asked_all_the_time_nor_left_to_the_idle_limit() {
+        let of = |silence| RedisConfig::new("localhost").keep_alive(silence).keep_alive;
+        assert_eq!(of(Duration::ZERO), MIN_KEEP_ALIVE);
+        assert_eq!(of(Duration::from_secs(30)), Duration::from_secs(30));
+        assert_eq!(of(Duration::MAX), MAX_KEEP_ALIVE);
     }
 }

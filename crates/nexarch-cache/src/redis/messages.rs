@@ -52,6 +52,8 @@ pub(super) struct Channel {
     taken: AtomicU64,
     /// The newest message of ours that came back.
     back: watch::Sender<u64>,
+    /// What the latest canary to come back carried.
+    canary: watch::Sender<u64>,
     out: broadcast::Sender<Bytes>,
 }
 
@@ -64,6 +66,7 @@ impl Channel {
             numbers: AtomicU64::new(0),
             taken: AtomicU64::new(0),
             back: watch::Sender::new(0),
+            canary: watch::Sender::new(0),
             out: broadcast::Sender::new(BEHIND),
         }
     }
@@ -102,12 +105,18 @@ impl Channel {
         let number = |at: usize| frame[at..at + 8].try_into().map_or(0, u64::from_le_bytes);
         if number(1) == self.me {
             let number = number(9);
-            self.back.send_if_modified(|back| {
-                number > *back && {
-                    *back = number;
-                    true
-                }
-            });
+            // Whoever listens can send in our name. One that was not sent yet would be back for ever, and the channel proved.
+            if number <= self.numbers.load(Ordering::Relaxed) {
+                self.back.send_if_modified(|back| {
+                    number > *back && {
+                        *back = number;
+                        true
+                    }
+                });
+            }
+            if let (KIND_CANARY, Some(song)) = (frame[0], frame[HEADER..].first_chunk()) {
+                self.canary.send_replace(u64::from_le_bytes(*song));
+            }
         }
         if frame[0] == KIND_MESSAGE {
             // Without a receiver nobody wants to know.
@@ -115,9 +124,10 @@ impl Channel {
         }
     }
 
-    async fn is_back(&self, number: u64) -> bool {
-        let mut back = self.back.subscribe();
-        timeout(CANARY, back.wait_for(|back| *back >= number)).await.is_ok()
+    /// Waits for the canary that carries `song`, which nobody knows who does not hear it.
+    async fn is_back(&self, song: u64) -> bool {
+        let mut canary = self.canary.subscribe();
+        timeout(CANARY, canary.wait_for(|back| *back == song)).await.is_ok()
     }
 }
 
@@ -209,9 +219,10 @@ async fn connect(tier: &Arc<Tier>, target: &Target) -> Result<Ear, Failure> {
 
 /// Publishes the way every message goes, and waits until it has come back.
 async fn canary(tier: &Tier) -> bool {
-    let (publish, number) = tier.channel.publish(KIND_CANARY, &[]);
+    let song = chance();
+    let (publish, _number) = tier.channel.publish(KIND_CANARY, &song.to_le_bytes());
     match tier.publish(&publish).await {
-        Ok(_) => tier.channel.is_back(number).await,
+        Ok(_) => tier.channel.is_back(song).await,
         Err(failure) => {
             tracing::debug!(error = %failure.error, "cache: PUBLISH failed");
             false
@@ -234,5 +245,31 @@ async fn watch_channel(tier: &Tier) {
         if due && tier.board.watch().borrow().values && !canary(tier).await {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(kind: u8, me: u64, number: u64, body: &[u8]) -> Bytes {
+        [&[kind][..], &me.to_le_bytes(), &number.to_le_bytes(), body].concat().into()
+    }
+
+    /// Every subscriber sees the name of this process. What he sends in it proves nothing.
+    #[tokio::test(start_paused = true)]
+    async fn a_forged_frame_proves_no_channel() {
+        let channel = Channel::new("", "test");
+        let (_, first) = channel.message(b"ours");
+        channel.receive(&frame(KIND_MESSAGE, channel.me, u64::MAX, b"forged"));
+        assert_eq!(*channel.back.borrow(), 0, "it was never sent");
+        channel.receive(&frame(KIND_MESSAGE, channel.me, first, b"ours"));
+        assert_eq!(*channel.back.borrow(), first);
+        for song in [&[][..], &7u64.to_le_bytes()] {
+            channel.receive(&frame(KIND_CANARY, channel.me, u64::MAX, song));
+        }
+        assert!(!channel.is_back(8).await);
+        channel.receive(&frame(KIND_CANARY, channel.me, 2, &8u64.to_le_bytes()));
+        assert!(channel.is_back(8).await);
     }
 }

@@ -108,9 +108,20 @@ impl Node {
         request: Request<'_>,
         limit: Duration,
     ) -> Result<Value, RedisFailure> {
-        let pass = self.switch.admit_beside().ok_or(RemoteError::Away)?;
         let link = self.pick().ok_or(RemoteError::Away)?;
-        self.send(tier, &link, pass, None, request, limit).await
+        self.tell_over(tier, &link, request, limit).await
+    }
+
+    /// As [`Node::tell`], over a connection of this server.
+    pub(super) async fn tell_over(
+        &self,
+        tier: &Tier,
+        link: &Link,
+        request: Request<'_>,
+        limit: Duration,
+    ) -> Result<Value, RedisFailure> {
+        let pass = self.switch.admit_beside().ok_or(RemoteError::Away)?;
+        self.send(tier, link, pass, None, request, limit).await
     }
 
     async fn send(

@@ -9,6 +9,7 @@ use super::tls::Tls;
 use super::token::RedisTokenState;
 use super::wire::Request;
 use super::{beat, maintenance, remove, scout};
+use crate::fence::Epoch;
 use crate::key::Scope;
 use crate::remote::{Reason, Remote, RemoteError, RemoteStatus, Removed};
 use async_trait::async_trait;
@@ -215,11 +216,11 @@ impl Remote for RedisRemote {
         Ok(())
     }
 
-    async fn remove(&self, scope: Option<&Scope>) -> Removed {
+    async fn remove(&self, scope: Option<&Scope>, epoch: Option<Epoch>) -> Removed {
         if !self.may_remove {
             return Err(RemoteError::Refused(Reason::Protocol)).into();
         }
-        remove::everywhere(&self.tier, scope).await
+        remove::everywhere(&self.tier, scope, epoch).await
     }
 
     async fn server_info(&self) -> Result<Vec<(String, String)>, RemoteError> {

@@ -2,9 +2,12 @@
 
 use super::backoff::{Backoff, chance};
 use super::failure::RedisFailure;
+use super::link::Link;
 use super::node::Node;
 use super::tier::Tier;
 use super::wire::Request;
+use crate::envelope::{HEADER, claimed_label};
+use crate::fence::Epoch;
 use crate::key::Scope;
 use crate::remote::{Reason, RemoteError, Removed};
 use futures_util::future::join_all;
@@ -32,8 +35,8 @@ const PASSES: usize = 3;
 ///
 /// `SCAN` answers from one server only, and keys of a cluster lie in different slots: so each server is asked, and each key
 /// is unlinked by a command of its own, which follows the key when its slot has moved.
-pub(super) async fn everywhere(tier: &Tier, scope: Option<&Scope>) -> Removed {
-    let names = Names::new(&tier.namespace, scope);
+pub(super) async fn everywhere(tier: &Tier, scope: Option<&Scope>, epoch: Option<Epoch>) -> Removed {
+    let names = Names { epoch, ..Names::new(&tier.namespace, scope) };
     let mut removed = Removed::default();
     for _ in 0..PASSES {
         let layout = tier.layout();
@@ -50,16 +53,17 @@ pub(super) async fn everywhere(tier: &Tier, scope: Option<&Scope>) -> Removed {
     removed
 }
 
-/// How the keys begin that are to go.
+/// How the keys begin that are to go, and of which database their values are, if of one only.
 struct Names {
     value: String,
     lease: String,
+    epoch: Option<Epoch>,
 }
 
 impl Names {
     fn new(namespace: &str, scope: Option<&Scope>) -> Self {
         let value = scope.map_or_else(|| format!("{namespace}:"), |scope| format!("{namespace}:{scope}:"));
-        Self { lease: format!("{namespace}:{{{value}"), value }
+        Self { lease: format!("{namespace}:{{{value}"), value, epoch: None }
     }
 
     /// Names have no character that means anything in a pattern. It finds a few too many: what a lease is of stands in its
@@ -74,40 +78,110 @@ impl Names {
 }
 
 async fn from_node(tier: &Tier, node: &Node, names: &Names, removed: &mut u64) -> Result<(), RemoteError> {
-    let mut cursor = "0".to_owned();
+    let mut scan = Scan::default();
     loop {
-        let mut scan = cmd("SCAN");
-        scan.arg(&cursor).arg("MATCH").arg(names.pattern()).arg("COUNT").arg(STEP);
-        let answer = persist(tier, || node.tell(tier, Request::of(&scan), tier.command_timeout)).await?;
-        let (next, keys) = redis::from_redis_value::<(String, Vec<Vec<u8>>)>(answer)
-            .map_err(|_| RemoteError::Refused(Reason::Protocol))?;
-        let keys: Vec<String> = keys
-            .into_iter()
-            .filter(|key| names.have(key))
-            .filter_map(|key| String::from_utf8(key).ok())
-            .collect();
+        let keys = scan.step(tier, node, names).await?;
         for batch in keys.chunks(BATCH) {
-            let unlinked = join_all(batch.iter().map(|key| unlink(tier, key))).await;
+            let unlinked = join_all(batch.iter().map(|key| unlink(tier, names, key))).await;
             // Those first that are gone, whatever became of the others.
             *removed += unlinked.iter().flatten().sum::<u64>();
             unlinked.into_iter().collect::<Result<Vec<_>, _>>()?;
             sleep(REST).await;
         }
-        if next == "0" {
+        if scan.cursor == FIRST {
             return Ok(());
         }
-        cursor = next;
         sleep(REST).await;
     }
 }
 
-async fn unlink(tier: &Tier, key: &str) -> Result<u64, RemoteError> {
+/// Where a scan begins, and what it is told at its end.
+const FIRST: &str = "0";
+
+/// A scan of one server. A cursor means something only to the process that gave it: after a restart or a failover the same
+/// name leads to another one, for one connection sooner than for the other. So a scan stays on its connection, and begins
+/// anew when that has ended.
+struct Scan {
+    cursor: String,
+    link: Option<Arc<Link>>,
+    begun: u32,
+}
+
+impl Default for Scan {
+    fn default() -> Self {
+        Self { cursor: FIRST.to_owned(), link: None, begun: 0 }
+    }
+}
+
+impl Scan {
+    /// The keys of the next step that are to go; one that fails is tried again.
+    async fn step(&mut self, tier: &Tier, node: &Node, names: &Names) -> Result<Vec<String>, RemoteError> {
+        let mut backoff = Backoff::default();
+        let mut tries = 1;
+        let answer = loop {
+            match self.ask(tier, node, names).await.map_err(|failure| failure.error) {
+                Ok(answer) => break answer,
+                Err(error) if tries < TRIES && self.begun <= TRIES && passes(tier, &error) => {
+                    tries += 1;
+                    sleep(backoff.next(false, chance())).await;
+                }
+                Err(error) => return Err(error),
+            }
+        };
+        let (next, keys) = redis::from_redis_value::<(String, Vec<Vec<u8>>)>(answer)
+            .map_err(|_| RemoteError::Refused(Reason::Protocol))?;
+        self.cursor = next;
+        let keys = keys.into_iter().filter(|key| names.have(key));
+        Ok(keys.filter_map(|key| String::from_utf8(key).ok()).collect())
+    }
+
+    async fn ask(&mut self, tier: &Tier, node: &Node, names: &Names) -> Result<Value, RedisFailure> {
+        let held = self.link.take().filter(|link| !link.is_cut() && !link.is_gone());
+        let link = match held {
+            Some(link) => link,
+            None => {
+                FIRST.clone_into(&mut self.cursor);
+                self.begun += 1;
+                node.pick().ok_or(RemoteError::Away)?
+            }
+        };
+        let mut scan = cmd("SCAN");
+        scan.arg(&self.cursor).arg("MATCH").arg(names.pattern()).arg("COUNT").arg(STEP);
+        let answer = node.tell_over(tier, &link, Request::of(&scan), tier.command_timeout).await;
+        self.link = Some(link);
+        answer
+    }
+}
+
+async fn unlink(tier: &Tier, names: &Names, key: &str) -> Result<u64, RemoteError> {
+    if let Some(epoch) = names.epoch
+        && key.as_bytes().starts_with(names.value.as_bytes())
+        && !is_of(tier, key, epoch).await?
+    {
+        return Ok(0);
+    }
     let mut unlink: Cmd = cmd("UNLINK");
     unlink.arg(key);
     match persist(tier, || tier.call(key, Request::of(&unlink))).await? {
         Value::Int(removed) => Ok(removed.try_into().unwrap_or(0)),
         _ => Err(RemoteError::Refused(Reason::Protocol)),
     }
+}
+
+/// Whether the value says that it is of this database. It says so in the clear, also when it is sealed.
+async fn is_of(tier: &Tier, key: &str, epoch: Epoch) -> Result<bool, RemoteError> {
+    let head = || async {
+        match tier.call(key, Request::head(key, HEADER)).await {
+            // Not a value at all, so not one of ours.
+            Err(failure) if failure.is_foreign() => Ok(Value::Nil),
+            answer => answer,
+        }
+    };
+    let head = match persist(tier, head).await? {
+        Value::BulkString(head) => head,
+        _ => return Ok(false),
+    };
+    Ok(claimed_label(&head.into()).is_some_and(|label| label.epoch == epoch))
 }
 
 /// Tries again what time may heal. A server of several may be just beginning; when none is there, that is the answer.
@@ -118,16 +192,20 @@ where
     let mut backoff = Backoff::default();
     for _ in 1..TRIES {
         match call().await.map_err(|failure| failure.error) {
-            Err(RemoteError::Timeout | RemoteError::Broken(_) | RemoteError::Refused(Reason::Connecting)) => {
-                sleep(backoff.next(false, chance())).await;
-            }
-            Err(RemoteError::Away) if tier.board.watch().borrow().values => {
-                sleep(backoff.next(false, chance())).await;
-            }
+            Err(error) if passes(tier, &error) => sleep(backoff.next(false, chance())).await,
             outcome => return outcome,
         }
     }
     call().await.map_err(|failure| failure.error)
+}
+
+/// Whether it may be over in a moment.
+fn passes(tier: &Tier, error: &RemoteError) -> bool {
+    match error {
+        RemoteError::Timeout | RemoteError::Broken(_) | RemoteError::Refused(Reason::Connecting) => true,
+        RemoteError::Away => tier.board.watch().borrow().values,
+        _ => false,
+    }
 }
 
 #[cfg(test)]

@@ -3,37 +3,78 @@
 use super::config::{RedisConfig, RedisConfigError, TlsVersions};
 use super::failure::Failure;
 use crate::remote::Reason;
+use crate::sync::lock;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use std::io;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-/// What is trusted, read once at the start.
+/// Whom to trust, and what was made of it.
 #[derive(Clone)]
-pub(super) struct Tls(TlsConnector);
+pub(super) struct Tls {
+    authorities: Authorities,
+    versions: TlsVersions,
+    /// Made when first needed; a server that is not trusted by it may be by what the file says now.
+    ready: Arc<Mutex<Option<TlsConnector>>>,
+}
+
+#[derive(Clone)]
+enum Authorities {
+    Pem(Arc<[u8]>),
+    File(PathBuf),
+    System,
+}
 
 impl Tls {
-    /// `None` when TLS is off.
+    /// `None` when TLS is off. Of what is outside of the program nothing is read yet: it may come later, and a cache without
+    /// its shared tier is a cache. An authority that was given as it is has to be one.
     pub(super) fn new(config: &RedisConfig) -> Result<Option<Self>, RedisConfigError> {
         if !config.effective_tls() {
             return Ok(None);
         }
-        let roots = match &config.ca_pem {
-            Some(pem) => private_roots(pem)?,
-            None => system_roots()?,
+        let authorities = match (&config.ca_pem, &config.ca_file) {
+            (Some(pem), _) => Authorities::Pem(pem.as_slice().into()),
+            (None, Some(path)) => Authorities::File(path.clone()),
+            (None, None) => Authorities::System,
+        };
+        let tls = Self { authorities, versions: config.tls_versions, ready: Arc::default() };
+        if let Authorities::Pem(_) = &tls.authorities {
+            tls.connector()?;
+        }
+        Ok(Some(tls))
+    }
+
+    /// As [`Tls::new`], read now.
+    pub(super) fn loaded(config: &RedisConfig) -> Result<Option<Self>, RedisConfigError> {
+        let tls = Self::new(config)?;
+        tls.as_ref().map(Self::connector).transpose()?;
+        Ok(tls)
+    }
+
+    /// What was made of the authorities; reads them if that was not done, some milliseconds for those of a system.
+    fn connector(&self) -> Result<TlsConnector, RedisConfigError> {
+        let mut ready = lock(&self.ready);
+        if let Some(connector) = &*ready {
+            return Ok(connector.clone());
+        }
+        let roots = match &self.authorities {
+            Authorities::Pem(pem) => private_roots(pem)?,
+            Authorities::File(path) => private_roots(&read(path)?)?,
+            Authorities::System => system_roots()?,
         };
         // The provider is named: with two linked, rustls would refuse to choose and panic.
         let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
-        let builder = builder.with_protocol_versions(&versions(config.tls_versions));
+        let builder = builder.with_protocol_versions(&versions(self.versions));
         let builder = builder.map_err(|error| RedisConfigError::new("TLS", error.to_string()))?;
         let client = builder.with_root_certificates(roots).with_no_client_auth();
-        Ok(Some(Self(TlsConnector::from(Arc::new(client)))))
+        Ok(ready.insert(TlsConnector::from(Arc::new(client))).clone())
     }
 
     /// Shakes hands with a server that has to prove that it is `name`.
@@ -44,6 +85,9 @@ impl Tls {
     ) -> Result<TlsStream<TcpStream>, Failure> {
         let connected = self.handshake(name, socket).await;
         connected.map_err(|error| {
+            if let Some(wrong) = error.get_ref().and_then(|inner| inner.downcast_ref::<RedisConfigError>()) {
+                return Failure::new(Reason::Tls, wrong.to_string());
+            }
             let failure = Failure::new(Reason::Tls, format!("TLS handshake: {}", hint(&error)));
             if ended(&error) { failure.wordless() } else { failure }
         })
@@ -53,8 +97,21 @@ impl Tls {
     pub(super) async fn handshake(&self, name: &str, socket: TcpStream) -> io::Result<TlsStream<TcpStream>> {
         let server = ServerName::try_from(name.to_owned());
         let server = server.map_err(|_| io::Error::other("the host is no name for a certificate"))?;
-        self.0.connect(server, socket).await
+        let made = self.clone();
+        let connector = tokio::task::spawn_blocking(move || made.connector()).await?;
+        let connected = connector.map_err(io::Error::other)?.connect(server, socket).await;
+        if let Err(error) = &connected
+            && matches!(library_error(error), Some(rustls::Error::InvalidCertificate(_)))
+        {
+            *lock(&self.ready) = None;
+        }
+        connected
     }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, RedisConfigError> {
+    std::fs::read(path)
+        .map_err(|error| RedisConfigError::new("CA file", format!("cannot read {}: {error}", path.display())))
 }
 
 fn versions(versions: TlsVersions) -> Vec<&'static SupportedProtocolVersion> {

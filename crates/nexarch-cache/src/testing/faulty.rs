@@ -3,6 +3,7 @@
 use super::faults::Faults;
 use super::hub::Hub;
 use super::rng::Rng;
+use crate::fence::Epoch;
 use crate::key::Scope;
 use crate::remote::{Breaker, Losses, Reason, Remote, RemoteError, RemoteStatus, Removed};
 use crate::sync::lock;
@@ -235,13 +236,13 @@ impl Remote for FaultyRemote {
         Ok(())
     }
 
-    async fn remove(&self, scope: Option<&Scope>) -> Removed {
+    async fn remove(&self, scope: Option<&Scope>, epoch: Option<Epoch>) -> Removed {
         // The double serves one namespace.
         self.call(|hub| match scope {
-            None => hub.remove(""),
+            None => hub.remove("", epoch),
             Some(scope) => hub.keys().first().map_or(0, |key| {
                 let namespace = key.split(':').next().unwrap_or_default();
-                hub.remove(&format!("{namespace}:{scope}:"))
+                hub.remove(&format!("{namespace}:{scope}:"), epoch)
             }),
         })
         .await

@@ -3,6 +3,8 @@
 use super::faulty::FaultyRemote;
 use super::rng::Rng;
 use crate::clock::{BootTime, Clock};
+use crate::envelope::claimed_label;
+use crate::fence::Epoch;
 use crate::sync::lock;
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -128,12 +130,17 @@ impl Hub {
         absent
     }
 
-    pub(super) fn remove(&self, prefix: &str) -> u64 {
+    pub(super) fn remove(&self, prefix: &str, epoch: Option<Epoch>) -> u64 {
         let mut state = lock(&self.state);
         let before = state.values.len();
         // Of a lease what counts is what stands in brackets.
         let of = |key: &str| key.split_once('{').map_or(key, |(_, of)| of).starts_with(prefix);
-        state.values.retain(|key, _| !of(key));
+        // Leases are of nobody's database, and end soon.
+        let ours = |key: &str, value: &Bytes| {
+            let is_of = |epoch| claimed_label(value).is_some_and(|label| label.epoch == epoch);
+            key.contains('{') || epoch.is_none_or(is_of)
+        };
+        state.values.retain(|key, (value, _)| !(of(key) && ours(key, value)));
         (before - state.values.len()) as u64
     }
 

@@ -67,3 +67,15 @@ async fn it_looks_at_as_many_as_it_was_told() {
     assert_eq!(found.checked, 10);
     assert!(found.compared <= 10);
 }
+
+/// A node that wrote before it read anything knows of no database yet, and what it acknowledged is owed all the same.
+#[tokio::test(start_paused = true)]
+async fn it_keeps_what_was_acknowledged_before_the_first_read() {
+    let world = world_with(true, |builder| builder.check_staleness(1));
+    let announced = world.ingest();
+    // What an adapter does that announces before it commits, and then does not.
+    world.db.lock().scopes.clear();
+    assert!(announced.data > 0);
+    world.read(world.overview).await.unwrap();
+    assert_eq!(world.cache.checked().unwrap().stale, 1);
+}

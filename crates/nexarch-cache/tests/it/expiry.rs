@@ -1,7 +1,9 @@
 //! Time to live, grace after a failure, the switch, and what is not stored at all.
 
-use crate::support::{Gate, TTL, text, world, world_with};
-use nexarch_cache::{Answer, Cause, Computed, Directives, Error, Invalidation, Outcome, Read};
+use crate::support::{Gate, TTL, World, text, world, world_with};
+use nexarch_cache::{
+    Answer, Cause, Computed, Directives, Error, Invalidation, Operation, OperationId, Outcome, Read,
+};
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -148,4 +150,53 @@ async fn equal_bodies_have_equal_validators() {
     assert!(first.etag().starts_with("W/\"") && first.etag().ends_with('"') && first.etag().len() == 36);
     world.ingest();
     assert_ne!(world.read(world.overview).await.unwrap().etag(), first.etag());
+}
+
+/// A world with an operation that may be served when nobody vouches for it, and a value of it that nobody vouches for.
+async fn unverified() -> (World, OperationId, String) {
+    let page = Operation::new("page", TTL).with_grace(TTL / 2).with_unverified();
+    let world = world_with(false, |builder| builder.operations([page]).check_staleness(1));
+    let page = world.cache.operation("page").unwrap();
+    let first = text(&world.read(page).await.unwrap());
+    world.read(world.overview).await.unwrap();
+    world.clock.advance(SECOND * 2);
+    world.db.lock().away = true;
+    (world, page, first)
+}
+
+fn is_unverified(read: Result<Answer, Error>) -> bool {
+    matches!(read, Err(Error::Unverified(_)))
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_allows_it_by_name_is_served_unverified_while_the_authority_is_away() {
+    let (world, page, first) = unverified().await;
+    let answer = world.read(page).await.unwrap();
+    assert_eq!((text(&answer), answer.outcome()), (first, Outcome::Unverified { age: SECOND * 2 }));
+    assert_eq!(answer.outcome().cache_status("c").to_string(), "c; fwd=stale; ttl=-2");
+    assert!(is_unverified(world.read(world.overview).await), "no other operation");
+    assert!(is_unverified(world.read_with(page, Directives { no_cache: true, ..PLAIN }).await));
+    assert!(is_unverified(world.read_with(page, Directives { min_version: 1, ..PLAIN }).await));
+    assert_eq!(world.cache.stats(&world.acme).operations["page"].stale, 1);
+    world.clock.advance(TTL);
+    assert!(matches!(world.read(page).await.unwrap().outcome(), Outcome::Unverified { .. }), "its grace");
+    world.clock.advance(TTL / 2);
+    assert!(is_unverified(world.read(page).await), "the grace is over");
+    world.db.lock().away = false;
+    assert!(matches!(world.read(page).await.unwrap().outcome(), Outcome::Miss { .. }));
+    assert_eq!(world.cache.checked().unwrap().stale, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_served_unverified_that_was_made_old_here() {
+    let (world, page, _) = unverified().await;
+    world.ingest();
+    world.clock.advance(SECOND * 2);
+    assert!(is_unverified(world.read(page).await));
+    let (world, page, _) = unverified().await;
+    world.cache.forget(&world.acme);
+    assert!(is_unverified(world.read(page).await));
+    let (world, page, _) = unverified().await;
+    world.cache.set_enabled(false);
+    assert!(is_unverified(world.read(page).await));
 }

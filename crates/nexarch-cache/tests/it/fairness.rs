@@ -2,6 +2,7 @@
 
 use crate::support::{World, scope, world_with};
 use nexarch_cache::{Computed, Outcome, Read, Scope};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 const BUDGET: u64 = 1 << 20;
 const BODY: usize = 4 << 10;
@@ -40,6 +41,27 @@ async fn one_scope_alone_may_fill_the_budget_and_keeps_what_is_used() {
     assert_eq!(stats.memory.evictions + stats.memory.entries, 2000);
     assert_eq!(stats.operations["overview"].entries, stats.memory.entries);
     assert_eq!(stats.memory.max_bytes, BUDGET);
+}
+
+/// What is counted is the length of a body. What takes a hundred times that is copied, or the budget would mean nothing.
+#[tokio::test]
+async fn a_body_with_room_to_spare_is_kept_without_it() {
+    static MADE_AT: AtomicUsize = AtomicUsize::new(0);
+    fn wasteful() -> Vec<u8> {
+        let mut body = Vec::with_capacity(100 * BODY);
+        body.resize(BODY, 7);
+        MADE_AT.store(body.as_ptr().addr(), Ordering::SeqCst);
+        body
+    }
+    let world = budget(50);
+    let read = Read::new(world.overview, "p");
+    let compute = move |_| async move { Ok(Computed::new(wasteful())) };
+    let answer = world.cache.get_or_compute(&world.acme, read, compute).await.unwrap();
+    assert_eq!(answer.body().len(), BODY);
+    assert_ne!(answer.body().as_ptr().addr(), MADE_AT.load(Ordering::SeqCst));
+    let form = |_: &bytes::Bytes| Some(wasteful().into());
+    let form = world.cache.variant_now(&world.acme, world.overview, &answer, 0, form).await.unwrap();
+    assert_ne!(form.as_ptr().addr(), MADE_AT.load(Ordering::SeqCst));
 }
 
 #[tokio::test]

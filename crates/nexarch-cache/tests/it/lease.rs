@@ -1,6 +1,6 @@
 //! How long versions are believed, and what a minimum version does about it.
 
-use crate::support::{Gate, settle, text, world, world_with};
+use crate::support::{Db, Gate, settle, text, world, world_over, world_with};
 use nexarch_cache::{Cause, Clock, Directives, Error, Invalidation, Outcome};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -37,6 +37,37 @@ async fn a_sole_owner_asks_once_and_never_again() {
         world.clock.advance(Duration::from_secs(9));
     }
     assert_eq!(world.db.reads.count(), 2);
+}
+
+/// A process that stood still, or whose look got no answer, does not know what a guest wrote and acknowledged meanwhile.
+#[tokio::test]
+async fn a_sole_owner_with_guests_asks_when_nobody_has_looked_for_a_lease() {
+    let world = world_over(Db::with_guests(), |builder| builder);
+    assert_eq!(world.cache.staleness_bound(), Duration::ZERO);
+    let first = text(&world.read(world.overview).await.unwrap());
+    let reads = world.db.reads.count();
+    for _ in 0..10 {
+        world.clock.advance(LEASE);
+        assert_eq!(text(&world.read(world.overview).await.unwrap()), first);
+        world.cache.vouch(world.cache.now());
+    }
+    assert_eq!(world.db.reads.count(), reads, "looks are enough");
+
+    let asked = world.cache.now();
+    world.db.commit(&world.acme); // a guest, while the look is on its way
+    world.clock.advance(LEASE);
+    world.cache.vouch(asked);
+    world.clock.advance(NANO); // here the guest says that it is done
+    assert_eq!(text(&world.read(world.overview).await.unwrap()), world.now());
+    assert_eq!(world.db.reads.count(), reads + 1, "one question");
+    world.clock.advance(LEASE);
+    world.read(world.overview).await.unwrap();
+    assert_eq!(world.db.reads.count(), reads + 1, "which is believed as long as a look");
+
+    world.clock.advance(NANO);
+    world.db.lock().away = true;
+    let refused = world.read(world.overview).await;
+    assert!(matches!(refused, Err(Error::Unverified(_))), "{refused:?}");
 }
 
 /// The lease counts from when the read was sent: what was committed while the answer was on its way is not in it.

@@ -4,7 +4,7 @@ use crate::cluster::{Node, cluster};
 use crate::support::{Gate, scope, settle, world, world_with};
 use nexarch_cache::testing::Faults;
 use nexarch_cache::{
-    Cause, Changed, Commit, Computed, Directives, Invalidation, Read, Reason, ScopeVersions,
+    Cause, Changed, Clock as _, Commit, Computed, Directives, Invalidation, Read, Reason, ScopeVersions,
 };
 use std::time::Duration;
 
@@ -194,4 +194,32 @@ async fn a_node_counts_its_shared_tier() {
     one.read().await.unwrap();
     let lost = remote(one);
     assert_eq!((lost.commands["get"].count, lost.status.losses.of(Reason::Refused)), (calls, 1), "not sent");
+}
+
+/// A message tells all versions of its scope. How long it took to come says only the one that was raised.
+#[tokio::test(start_paused = true)]
+async fn the_lag_is_that_of_what_was_raised() {
+    let cluster = cluster(2);
+    let [one, other] = &cluster.nodes[..] else { panic!() };
+    let _listening = (one.listen().await, other.listen().await);
+    // Versions follow the time.
+    let now = || {
+        let wall = cluster.clock.wall().duration_since(std::time::UNIX_EPOCH).unwrap();
+        cluster.db.lock().clock = wall.as_micros().try_into().unwrap();
+    };
+    for node in [one, other] {
+        node.read().await.unwrap();
+    }
+    now();
+    one.cache.invalidate(&cluster.acme, Invalidation::All, Cause::Manual).await.unwrap();
+    settle().await;
+    cluster.clock.advance(Duration::from_hours(1));
+    now();
+    one.ingest();
+    settle().await;
+    let lag = |node: &Node| node.cache.node_stats().remote.unwrap().lag;
+    let told = lag(other);
+    let within_a_second = told.buckets.iter().rfind(|(le, _)| *le <= 1.1).unwrap().1;
+    assert_eq!((told.count, within_a_second), (2, 2), "{told:?}");
+    assert_eq!(lag(one).count, 0, "its own are known to it");
 }

@@ -72,6 +72,7 @@ pub(crate) struct Db {
     /// Passed by each invalidation after it is committed.
     pub(crate) invalidations: Arc<Gate>,
     pub(crate) sole: bool,
+    pub(crate) guests: bool,
 }
 
 #[derive(Debug, Default)]
@@ -95,7 +96,14 @@ impl Db {
             reads: Gate::new(true),
             invalidations: Gate::new(true),
             sole,
+            guests: false,
         })
+    }
+
+    /// Of a sole owner beside whom others write.
+    pub(crate) fn with_guests() -> Arc<Self> {
+        let db = Arc::into_inner(Self::new(true)).expect("nobody else has it yet");
+        Arc::new(Self { guests: true, ..db })
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
@@ -126,6 +134,10 @@ impl Db {
 impl Authority for Db {
     fn sole_owner(&self) -> bool {
         self.sole
+    }
+
+    fn has_guests(&self) -> bool {
+        self.guests
     }
 
     async fn read(&self, scopes: &[Scope]) -> Result<TruthRead, BoxError> {
@@ -189,7 +201,10 @@ pub(crate) fn world(sole: bool) -> World {
 }
 
 pub(crate) fn world_with(sole: bool, set: impl FnOnce(Builder) -> Builder) -> World {
-    let db = Db::new(sole);
+    world_over(Db::new(sole), set)
+}
+
+pub(crate) fn world_over(db: Arc<Db>, set: impl FnOnce(Builder) -> Builder) -> World {
     let clock = Arc::new(ManualClock::default());
     let authority: Arc<dyn Authority> = db.clone();
     let builder = Cache::builder(authority).clock(clock.clone()).operations([

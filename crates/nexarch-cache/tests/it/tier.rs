@@ -4,7 +4,7 @@ use crate::cluster::{Node, cluster, cluster_with};
 use crate::support::{Gate, TTL, settle, text};
 use nexarch_cache::testing::Faults;
 use nexarch_cache::{
-    Cause, Computed, Directives, Error, Invalidation, Outcome, Read, Reason, RemoteError, Scope,
+    Cause, Computed, Directives, Error, Invalidation, Operation, Outcome, Read, Reason, RemoteError, Scope,
 };
 use std::time::Duration;
 use tokio_util::task::TaskTracker;
@@ -485,4 +485,77 @@ async fn a_removal_behind_ends_when_the_tier_is_back() {
     stop.cancel();
     assert!(last.wait_for(|removal| removal.done).await.is_err(), "ended, not done");
     one.written().await;
+}
+
+/// What was being computed for a scope when it was deleted does not come after its values were removed.
+#[tokio::test(start_paused = true)]
+async fn a_computation_that_outlives_its_scope_leaves_nothing_there() {
+    let cluster = cluster(1);
+    let one = &cluster.nodes[0];
+    let gate = Gate::new(false);
+    let read = TaskTracker::new().spawn(one.begin(&gate, Directives::default()));
+    gate.arrivals(1).await;
+    one.cache.forget(&cluster.acme);
+    one.cache.remove_remote(Some(&cluster.acme)).await.unwrap();
+    gate.set(true);
+    read.await.unwrap().unwrap();
+    one.written().await;
+    assert_eq!(cluster.entries(), Vec::<String>::new());
+}
+
+/// Two databases may use one namespace, and both have a scope of that name.
+#[tokio::test(start_paused = true)]
+async fn what_another_database_has_there_is_not_removed() {
+    let cluster = cluster(1);
+    let one = &cluster.nodes[0];
+    one.read().await.unwrap();
+    let (key, value) = cluster.only();
+    let mut theirs = value.to_vec();
+    theirs[16..24].copy_from_slice(&8u64.to_le_bytes());
+    let their_key = format!("{}f", &key[..key.len() - 1]);
+    cluster.hub.plant(&their_key, theirs.into(), TTL);
+    one.cache.remove_remote(Some(&cluster.acme)).await.unwrap();
+    assert_eq!(cluster.entries(), [their_key.clone()]);
+    one.cache.remove_remote(None).await.unwrap();
+    assert_eq!(cluster.entries(), [their_key]);
+}
+
+/// For ever, with a grace for failures.
+#[tokio::test(start_paused = true)]
+async fn a_life_without_end_is_no_trouble() {
+    let forever = || Operation::new("forever", Duration::MAX).with_grace(Duration::MAX);
+    let cluster = cluster_with(2, |builder| builder.operations([forever()]));
+    for node in &cluster.nodes {
+        let read = Read::new(node.cache.operation("forever").unwrap(), "p");
+        let compute = |_| async { Ok(Computed::new("value")) };
+        let answer = node.cache.get_or_compute(&cluster.acme, read, compute).await.unwrap();
+        node.written().await;
+        assert!(answer.ttl() > TTL, "{:?}", answer.outcome());
+    }
+    assert_eq!(cluster.nodes[1].cache.stats(&cluster.acme).operations["forever"].hits_redis, 1);
+}
+
+/// Whose clock is ahead makes "there is nothing" live on for no longer than that may live.
+#[tokio::test(start_paused = true)]
+async fn what_is_not_there_lives_no_longer_by_a_wrong_clock() {
+    let mut cluster = cluster(1);
+    cluster.clock.jump_wall(Duration::from_hours(1));
+    let one = &cluster.nodes[0];
+    let services = one.cache.operation("services").unwrap();
+    let nothing = |_| async { Ok(Computed::new("nothing").negative()) };
+    one.cache.get_or_compute(&cluster.acme, Read::new(services, "p"), nothing).await.unwrap();
+    one.written().await;
+    let right = std::sync::Arc::new(nexarch_cache::ManualClock::default());
+    let acme = cluster.acme.clone();
+    let other = cluster.add(&move |builder| builder.clock(right.clone()));
+    let answer = other.cache.get_or_compute(&acme, Read::new(services, "p"), nothing).await.unwrap();
+    let Outcome::HitRedis { ttl } = answer.outcome() else { panic!("{:?}", answer.outcome()) };
+    assert!(ttl <= TTL / 10, "{ttl:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_limit_of_size_values_are_shared() {
+    let cluster = cluster_with(2, |builder| builder.max_value_bytes(usize::MAX));
+    cluster.nodes[0].read().await.unwrap();
+    assert!(from_redis(&cluster.nodes[1]).await);
 }

@@ -99,6 +99,25 @@ pub enum Action {
     Heartbeat {
         node: usize,
     },
+    /// A sole owner begins to look whether a guest committed; the database sees that; it is told, or not in time.
+    Look {
+        node: usize,
+    },
+    Sees {
+        node: usize,
+    },
+    Told {
+        node: usize,
+    },
+    LookEnds {
+        node: usize,
+    },
+    Guest {
+        part: usize,
+    },
+    LoseAnswer {
+        writer: usize,
+    },
 }
 
 impl Model for World {
@@ -113,6 +132,7 @@ impl Model for World {
             self.of_truth(node, &mut actions);
         }
         self.of_writers(&mut actions);
+        self.of_guests(&mut actions);
         self.of_fate(&mut actions);
         actions
     }
@@ -152,6 +172,8 @@ impl Model for World {
             Action::Acknowledge { writer } => self.acknowledge(writer),
             Action::Retry { node } => self.retry(node),
             Action::Deliver { node, message } => self.deliver(node, message),
+            Action::Sees { node } => self.see(node),
+            Action::Told { node } => self.told(node),
             _ => self.befall(action),
         }
         Ok(())
@@ -215,6 +237,22 @@ impl World {
                 self.set_away(true);
             }
             Action::Back => self.set_away(false),
+            Action::Look { node } => {
+                left.looks -= 1;
+                self.look(node);
+            }
+            Action::LookEnds { node } => {
+                left.late_looks -= 1;
+                self.look_failed(node);
+            }
+            Action::Guest { part } => {
+                left.guests[part] -= 1;
+                self.guest(part);
+            }
+            Action::LoseAnswer { writer } => {
+                left.lost_answers -= 1;
+                self.lose_answer(writer);
+            }
             Action::Heartbeat { node } => self.heartbeat(node),
             Action::Expire { node } => {
                 left.expiries -= 1;

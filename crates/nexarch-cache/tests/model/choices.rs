@@ -2,6 +2,7 @@
 
 use crate::action::Action;
 use crate::mistakes::Mistake;
+use crate::node::Look;
 use crate::read::{Ask, Stage};
 use crate::world::{DATA, TENANT, World};
 
@@ -75,7 +76,39 @@ impl World {
 
     pub fn somebody_asks(&self, node: usize) -> bool {
         let asks = |stage: &Stage| matches!(stage, Stage::Ask { asked: Ask::Waits, .. });
-        self.readers.iter().any(|reader| reader.spec.node == node && asks(&reader.stage))
+        let looks = matches!(self.nodes[node].look, Some(Look { refresh: Some(Ask::Waits), .. }));
+        looks || self.readers.iter().any(|reader| reader.spec.node == node && asks(&reader.stage))
+    }
+
+    /// What a sole owner and its guests do.
+    pub fn of_guests(&self, actions: &mut Vec<Action>) {
+        if !self.sole {
+            return;
+        }
+        let left = &self.left;
+        for node in 0..self.nodes.len() {
+            match self.nodes[node].look {
+                None if left.looks > 0 => actions.push(Action::Look { node }),
+                None => {}
+                Some(look) => {
+                    match (look.saw, look.refresh) {
+                        (None, _) => actions.push(Action::Sees { node }),
+                        (Some(_), None) => actions.push(Action::Told { node }),
+                        (Some(_), Some(_)) => {}
+                    }
+                    if left.late_looks > 0 {
+                        actions.push(Action::LookEnds { node });
+                    }
+                }
+            }
+        }
+        if !self.database.away {
+            let guests = (0..left.guests.len()).filter(|part| left.guests[*part] > 0);
+            actions.extend(guests.map(|part| Action::Guest { part }));
+        }
+        if left.lost_answers > 0 {
+            actions.extend((0..self.writers.len()).map(|writer| Action::LoseAnswer { writer }));
+        }
     }
 
     pub fn of_writers(&self, actions: &mut Vec<Action>) {

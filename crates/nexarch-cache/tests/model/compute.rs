@@ -4,7 +4,7 @@
 use crate::fence::Fence;
 use crate::mirror::Needed;
 use crate::mistakes::Mistake;
-use crate::read::{Ask, Reader, Stage, Ticket, Why, id, zero};
+use crate::read::{Ask, Reader, Stage, Ticket, Why, id};
 use crate::world::{DATA, HUGE, TENANT, Value, World, newer};
 
 impl World {
@@ -19,8 +19,7 @@ impl World {
             return Ok(());
         }
         self.close(r);
-        let mirror = &self.nodes[spec.node].tenant().mirror;
-        if mirror.trusted(self.trust(), zero(), 0) && !mirror.in_doubt() {
+        if self.trusted(spec.node, 0) && !self.nodes[spec.node].tenant().mirror.in_doubt() {
             return self.take(r);
         }
         self.readers[r].stage = Stage::Ask { why: Why::Turn, asked: Ask::Waits };
@@ -112,6 +111,10 @@ impl World {
         }
         let data = lag.map_or(self.database.versions, |lag| self.database.history[lag].1)[DATA];
         if data < reader.fence.data && !self.is(Mistake::HearsayIsKnown) {
+            let node = reader.spec.node;
+            if self.sole {
+                self.distrust(node);
+            }
             return self.crash_flight(r);
         }
         let label = Fence { data, ..reader.fence };

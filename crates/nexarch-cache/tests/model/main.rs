@@ -25,6 +25,7 @@ mod checker;
 mod choices;
 mod compute;
 mod debt;
+mod guest;
 mod mistakes;
 mod node;
 mod read;

@@ -56,6 +56,16 @@ pub enum Mistake {
     LeaderIsCaller,
     /// Who looked himself goes on to compute, although somebody took his place.
     PlaceIsKept,
+    /// A sole owner believes what it knows although it does not get to look whether a guest wrote.
+    SoleForEver,
+    /// A look that found nothing counts from its answer.
+    VouchFromAnswer,
+    /// That a look failed is forgotten with it.
+    FloorForgotten,
+    /// Any answer ends distrust, also one to a question that was sent before.
+    AnyAnswerEndsDistrust,
+    /// Who may have what nobody vouches for gets whatever is there.
+    UnverifiedBlindly,
 }
 
 const FOUND: &[(Mistake, Scenario, &str)] = &[
@@ -84,6 +94,11 @@ const FOUND: &[(Mistake, Scenario, &str)] = &[
     (Mistake::EarlyIsJoinedBlindly, scenario::EARLY, "stale"),
     (Mistake::LeaderIsCaller, scenario::CALLERS, "a reader waits for ever"),
     (Mistake::PlaceIsKept, scenario::CALLERS, "two computations"),
+    (Mistake::SoleForEver, scenario::GUEST, "stale"),
+    (Mistake::VouchFromAnswer, scenario::GUEST, "stale"),
+    (Mistake::FloorForgotten, scenario::GUEST, "stale"),
+    (Mistake::AnyAnswerEndsDistrust, scenario::GUEST_LATE_ANSWER, "stale"),
+    (Mistake::UnverifiedBlindly, scenario::UNVERIFIED, "stale"),
 ];
 
 /// More states than any of them needs.

@@ -4,6 +4,7 @@ use crate::clock::BootTime;
 use crate::fence::Epoch;
 use crate::flight::Flights;
 use crate::mirror::{Mirror, Sent};
+use crate::read::{Ask, zero};
 use crate::world::{Value, Versions};
 use std::hash::{Hash, Hasher};
 
@@ -35,6 +36,31 @@ pub struct Node {
     /// By epoch; the last is the one in use. Flights of earlier ones may still end.
     pub tenants: Vec<Tenant>,
     pub truth: Option<TruthRead>,
+    /// A sole owner's: what was read at this moment or before is not believed.
+    pub floor: BootTime,
+    /// When its last look began that vouches for what is known.
+    pub looked: u64,
+    pub look: Option<Look>,
+    /// The changes of guests that a look has seen; none before the first one.
+    pub seen: Option<u64>,
+}
+
+/// A sole owner looks whether a guest committed.
+#[derive(Clone, Copy, Debug, Hash)]
+pub struct Look {
+    /// When it began.
+    pub asked: u64,
+    /// What the database says; its answer is on the way.
+    pub saw: Option<Saw>,
+    /// One had: it waits for a read of the versions.
+    pub refresh: Option<Ask>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Saw {
+    Same,
+    Moved,
+    NoAnswer,
 }
 
 /// A read of the versions under way.
@@ -81,14 +107,18 @@ impl Tenant {
 impl Node {
     /// Has read nothing yet.
     pub fn cold() -> Self {
-        Self { tenants: vec![Tenant::new(Epoch::default())], truth: None }
+        Self::of(Tenant::new(Epoch::default()), None)
     }
 
     /// Has read the versions at `at`, when there were none.
     pub fn warm(epoch: u64, at: BootTime) -> Self {
         let tenant = Tenant::new(Epoch::new(epoch));
         tenant.mirror.complete(0, at);
-        Self { tenants: vec![tenant], truth: None }
+        Self::of(tenant, Some(0))
+    }
+
+    fn of(tenant: Tenant, seen: Option<u64>) -> Self {
+        Self { tenants: vec![tenant], truth: None, floor: zero(), looked: 0, look: None, seen }
     }
 
     pub fn current(&self) -> usize {

@@ -27,6 +27,12 @@ pub struct Budget {
     pub evictions: u8,
     /// Callers who are not polled any more, or hang up, while they look in Redis themselves.
     pub departures: u8,
+    /// Looks of a sole owner, those that get no answer in time, changes of guests by part, and answers to its own changes
+    /// that are lost.
+    pub looks: u8,
+    pub late_looks: u8,
+    pub guests: [u8; 3],
+    pub lost_answers: u8,
     /// Whether computations may read a replica that lags.
     pub lag: bool,
 }
@@ -38,6 +44,10 @@ pub struct Scenario {
     pub nodes: usize,
     /// Whether nodes start without having read the versions.
     pub cold: bool,
+    /// Whether the first node holds a value of the beginning.
+    pub stored: bool,
+    /// Whether the one node owns the versions, with guests beside it.
+    pub sole: bool,
     pub readers: &'static [Spec],
     pub budget: Budget,
 }
@@ -54,7 +64,15 @@ impl Scenario {
 
 /// A reader of `node` who asks for nothing special.
 pub const fn at(node: usize) -> Spec {
-    Spec { node, minimum: false, max_stale: false, no_cache: false, early: false, looks: false }
+    Spec {
+        node,
+        minimum: false,
+        max_stale: false,
+        no_cache: false,
+        early: false,
+        looks: false,
+        unverified: false,
+    }
 }
 
 const NONE: Budget = Budget {
@@ -72,11 +90,15 @@ const NONE: Budget = Budget {
     expiries: 0,
     evictions: 0,
     departures: 0,
+    looks: 0,
+    late_looks: 0,
+    guests: [0; 3],
+    lost_answers: 0,
     lag: false,
 };
 
 const fn scenario(name: &'static str, nodes: usize, readers: &'static [Spec], budget: Budget) -> Scenario {
-    Scenario { name, mistake: Mistake::None, nodes, cold: false, readers, budget }
+    Scenario { name, mistake: Mistake::None, nodes, cold: false, stored: false, sole: false, readers, budget }
 }
 
 const MINIMUM_AT_1: Spec = Spec { minimum: true, ..at(1) };
@@ -84,6 +106,7 @@ const STALE: Spec = Spec { max_stale: true, ..at(0) };
 const STALE_MINIMUM: Spec = Spec { max_stale: true, minimum: true, ..at(0) };
 const EARLY_AT_0: Spec = Spec { early: true, ..at(0) };
 const EARLY_AT_1: Spec = Spec { early: true, ..at(1) };
+const UNVERIFIED_AT_0: Spec = Spec { unverified: true, ..at(0) };
 const LOOKS_AT_0: Spec = Spec { looks: true, ..at(0) };
 const LOOKS_AT_1: Spec = Spec { looks: true, ..at(1) };
 const NO_CACHE_AT_0: Spec = Spec { no_cache: true, ..at(0) };
@@ -175,6 +198,17 @@ pub const SET_BACK_AND_ON: Scenario = scenario(
 pub const AWAY: Scenario =
     scenario("database away", 2, &[at(0), at(1), at(1)], Budget { ticks: 2, commits: 1, outages: 1, ..NONE });
 
+/// Some may have what nobody vouches for while the database is away.
+pub const UNVERIFIED: Scenario = Scenario {
+    stored: true,
+    ..scenario(
+        "unverified",
+        1,
+        &[UNVERIFIED_AT_0; 2],
+        Budget { ticks: 2, commits: 1, outages: 1, expiries: 1, ..NONE },
+    )
+};
+
 /// Nodes die between a commit and its acknowledgement; the batch comes again, perhaps elsewhere.
 pub const CRASH: Scenario = scenario(
     "crash and retry",
@@ -258,6 +292,62 @@ pub const COLD: Scenario = Scenario {
     ..scenario("cold start", 2, &[at(0), at(1)], Budget { ticks: 1, commits: 1, invalidations: 1, ..NONE })
 };
 
+const fn sole(name: &'static str, readers: &'static [Spec], budget: Budget) -> Scenario {
+    Scenario { sole: true, ..scenario(name, 1, readers, budget) }
+}
+
+/// The owner looks for a guest who writes; one look gets no answer in time.
+pub const GUEST: Scenario =
+    sole("guest", &[at(0); 2], Budget { ticks: 2, looks: 2, late_looks: 1, guests: [0, 0, 1], ..NONE });
+
+/// The same, with a read of the versions under way.
+pub const GUEST_LATE_ANSWER: Scenario = Scenario {
+    stored: true,
+    ..sole(
+        "guest, late answer",
+        &[at(0)],
+        Budget { ticks: 2, beats: 1, looks: 2, late_looks: 1, guests: [0, 0, 1], ..NONE },
+    )
+};
+
+/// Guests write, looks fail, or the owner does not get to them, and the database is away for a while.
+pub const GUESTS: Scenario = sole(
+    "guests",
+    &[at(0); 2],
+    Budget { ticks: 3, looks: 3, late_looks: 1, guests: [1, 0, 1], outages: 1, ..NONE },
+);
+
+/// The same, while it writes itself and is not always told what became of that.
+pub const GUESTS_AND_OWNER: Scenario = sole(
+    "guests and owner",
+    &[at(0); 2],
+    Budget { ticks: 2, looks: 2, guests: [0, 0, 1], commits: 1, invalidations: 1, lost_answers: 1, ..NONE },
+);
+
+/// The owner and early refreshes, those who hang up, expiry and failure.
+pub const GUESTS_AND_FLIGHTS: Scenario = sole(
+    "guests and flights",
+    &[EARLY_AT_0, LOOKS_AT_0, at(0)],
+    Budget { ticks: 2, looks: 2, guests: [0, 0, 1], departures: 1, expiries: 1, failures: 1, ..NONE },
+);
+
+/// The owner's database is set back, as by a backup that another process puts in place.
+pub const GUESTS_SET_BACK: Scenario = sole(
+    "guests, set back",
+    &[at(0); 2],
+    Budget { ticks: 3, looks: 2, commits: 1, restores: 1, lag: true, ..NONE },
+);
+
+/// It has read nothing yet, or dies.
+pub const GUESTS_COLD: Scenario = Scenario {
+    cold: true,
+    ..sole(
+        "guests, cold start",
+        &[at(0); 2],
+        Budget { ticks: 2, looks: 2, guests: [0, 0, 1], invalidations: 1, crashes: 1, ..NONE },
+    )
+};
+
 /// Everything at once: never whole, but wide.
 pub const EVERYTHING: Scenario = scenario(
     "everything",
@@ -279,6 +369,7 @@ pub const EVERYTHING: Scenario = scenario(
         evictions: 1,
         departures: 0,
         lag: true,
+        ..NONE
     },
 );
 
@@ -339,6 +430,7 @@ the_protocol_holds! {
     set_back_behind: SET_BACK_BEHIND,
     set_back_and_on: SET_BACK_AND_ON,
     away: AWAY,
+    unverified: UNVERIFIED,
     crash: CRASH,
     fail_safe: FAIL_SAFE,
     max_stale: MAX_STALE,
@@ -351,5 +443,12 @@ the_protocol_holds! {
     callers_find: CALLERS_FIND,
     callers_and_others: CALLERS_AND_OTHERS,
     cold: COLD,
+    guest: GUEST,
+    guest_late_answer: GUEST_LATE_ANSWER,
+    guests: GUESTS,
+    guests_and_owner: GUESTS_AND_OWNER,
+    guests_and_flights: GUESTS_AND_FLIGHTS,
+    guests_set_back: GUESTS_SET_BACK,
+    guests_cold: GUESTS_COLD,
     everything: EVERYTHING,
 }

@@ -5,8 +5,8 @@
 use crate::fence::Epoch;
 use crate::mirror::Mirror;
 use crate::mistakes::Mistake;
-use crate::node::{Answer, TruthRead, in_order};
-use crate::read::{Ask, Stage};
+use crate::node::{Answer, Look, TruthRead, in_order};
+use crate::read::{Ask, Stage, zero};
 use crate::world::{Versions, World, moment};
 
 impl World {
@@ -16,6 +16,9 @@ impl World {
             if let Stage::Ask { asked: asked @ Ask::Waits, .. } = &mut reader.stage {
                 *asked = Ask::Sent;
             }
+        }
+        if let Some(Look { refresh: Some(asked @ Ask::Waits), .. }) = &mut self.nodes[node].look {
+            *asked = Ask::Sent;
         }
         self.send_again(node);
     }
@@ -66,6 +69,9 @@ impl World {
         tenant.mirror.raise(&in_order(versions));
         tenant.mirror.answered(&truth.mark);
         tenant.mirror.complete(clock, moment(read_at));
+        if self.is(Mistake::AnyAnswerEndsDistrust) {
+            self.nodes[node].floor = zero();
+        }
         self.answered(node, Ask::Answered);
         Ok(())
     }
@@ -95,6 +101,12 @@ impl World {
         for reader in self.readers.iter_mut().filter(|reader| reader.spec.node == node) {
             if let Stage::Ask { asked: asked @ Ask::Sent, .. } = &mut reader.stage {
                 *asked = how;
+            }
+        }
+        if let Some(Look { asked, refresh: Some(Ask::Sent), .. }) = self.nodes[node].look {
+            match how {
+                Ask::Answered => self.vouch(node, asked),
+                _ => self.look_failed(node),
             }
         }
     }

@@ -2,11 +2,11 @@
 
 use crate::clock::BootTime;
 use crate::debt::Debt;
-use crate::fence::Fence;
+use crate::fence::{Epoch, Fence};
 use crate::mirror::{LEASE, Part, Trust};
 use crate::mistakes::Mistake;
 use crate::node::Node;
-use crate::read::Reader;
+use crate::read::{Reader, zero};
 use crate::scenario::{Budget, Scenario};
 
 /// Versions of the scope, of its one operation, and of its data.
@@ -36,6 +36,21 @@ pub struct Value {
     pub expired: bool,
 }
 
+impl Value {
+    /// Computed before anything happened, by none of the readers.
+    fn of_the_beginning(epoch: u64) -> Self {
+        Self {
+            label: Fence { epoch: Epoch::new(epoch), ..Fence::default() },
+            contains: 0,
+            saw: [0; 3],
+            incarnation: 0,
+            straddled: 0,
+            by: 7,
+            expired: false,
+        }
+    }
+}
+
 #[derive(Clone, Debug, Hash)]
 pub struct Database {
     pub epoch: u64,
@@ -48,6 +63,8 @@ pub struct Database {
     /// The number that the next change takes. It never comes twice, whatever is set back: versions follow the time.
     pub next: u64,
     pub epochs: u64,
+    /// How often somebody else than the nodes wrote.
+    pub foreign: u64,
 }
 
 /// A transaction that is committed and not yet acknowledged.
@@ -76,6 +93,8 @@ pub struct Message {
 #[derive(Clone, Debug, Hash)]
 pub struct World {
     pub mistake: Mistake,
+    /// The one node owns the versions, and others write beside it as guests.
+    pub sole: bool,
     /// In leases.
     pub now: u64,
     pub database: Database,
@@ -103,12 +122,18 @@ impl World {
             history: vec![(0, [0; 3])],
             next: 1,
             epochs: 7,
+            foreign: 0,
         };
         let node = |_| if scenario.cold { Node::cold() } else { Node::warm(database.epoch, moment(0)) };
+        let mut nodes: Vec<Node> = (0..scenario.nodes).map(node).collect();
+        if scenario.stored {
+            nodes[0].tenants[0].keep(Value::of_the_beginning(database.epoch));
+        }
         Self {
             mistake: scenario.mistake,
+            sole: scenario.sole,
             now: 0,
-            nodes: (0..scenario.nodes).map(node).collect(),
+            nodes,
             database,
             redis: Vec::new(),
             messages: Vec::new(),
@@ -120,8 +145,16 @@ impl World {
         }
     }
 
-    pub fn trust(&self) -> Trust {
-        Trust::Lease(moment(self.now))
+    pub fn trusted(&self, node: usize, minimum: u64) -> bool {
+        let Node { floor, looked, .. } = self.nodes[node];
+        let now = moment(self.now);
+        let trust = match self.sole {
+            true if self.is(Mistake::SoleForEver) => Trust::Sole,
+            true => Trust::Watched { now, looked: moment(looked) },
+            false => Trust::Lease(now),
+        };
+        let floor = if self.is(Mistake::FloorForgotten) { zero() } else { floor };
+        self.nodes[node].tenant().mirror.trusted(trust, floor, minimum)
     }
 
     pub fn is(&self, mistake: Mistake) -> bool {

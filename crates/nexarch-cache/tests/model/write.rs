@@ -9,6 +9,12 @@ use crate::world::{DATA, HUGE, Message, PARTS, World, Writer, moment};
 
 impl World {
     pub fn commit(&mut self, node: usize, part: usize) {
+        self.change(part);
+        self.write(node, part, false);
+    }
+
+    /// Gives the version of the change.
+    pub fn change(&mut self, part: usize) -> u64 {
         let database = &mut self.database;
         let version = database.next;
         database.next += 1;
@@ -16,7 +22,7 @@ impl World {
         database.versions[part] = version;
         database.history.push((version, database.versions));
         self.debt.commit(part, version);
-        self.write(node, part, false);
+        version
     }
 
     /// A batch comes again whose first try was committed: it finds its data there, and reads the version.
@@ -140,6 +146,7 @@ impl World {
         self.database.clock = clock;
         self.database.versions = versions;
         self.database.incarnation += 1;
+        self.database.foreign += 1;
         // Whoever waited for a commit that is gone gets no answer.
         self.writers.clear();
         self.debt.lose(clock, self.now);

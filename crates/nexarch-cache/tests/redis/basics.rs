@@ -1,8 +1,10 @@
 //! What a healthy server does.
 
-use crate::support::{config, connected};
+use crate::support::{config, connected, eventually};
 use bytes::Bytes;
-use nexarch_cache::{Breaker, RedisConfig, Remote, RemoteError, Scope};
+use nexarch_cache::{
+    Breaker, Cache, Computed, Epoch, LocalAuthority, Operation, Read, RedisConfig, Remote, RemoteError, Scope,
+};
 use nexarch_testkit::{Certificates, FaultProxy, PATIENCE, RedisServer};
 use std::sync::Arc;
 use std::time::Duration;
@@ -120,10 +122,10 @@ async fn removing_takes_one_scope_or_the_namespace_and_nothing_else() {
         rig.remote.set(key, "x".into(), MINUTE).await.unwrap();
     }
     let acme = Scope::new("acme").unwrap();
-    assert_eq!(rig.remote.remove(Some(&acme)).await, Ok(600).into());
-    assert_eq!(rig.remote.remove(Some(&acme)).await, Ok(0).into());
+    assert_eq!(rig.remote.remove(Some(&acme), None).await, Ok(600).into());
+    assert_eq!(rig.remote.remove(Some(&acme), None).await, Ok(0).into());
     assert_eq!(server.cli(&["DBSIZE"]), "4");
-    assert_eq!(rig.remote.remove(None).await, Ok(2).into());
+    assert_eq!(rig.remote.remove(None, None).await, Ok(2).into());
     assert_eq!(server.cli(&["DBSIZE"]), "2");
 }
 
@@ -151,4 +153,39 @@ async fn closed_it_is_away_and_its_tasks_end() {
     nexarch_testkit::until("the end of three connections", || {
         (server.cli(&["CLIENT", "LIST"]).lines().count() + 3 == before).then_some(())
     });
+}
+
+/// Two deployments on one Redis, both with the namespace and the first tenant that everybody has.
+#[tokio::test]
+async fn what_another_database_has_in_the_namespace_stays() {
+    let server = RedisServer::start();
+    let acme = Scope::new("acme").unwrap();
+    let mut both = Vec::new();
+    for epoch in [7, 8] {
+        let rig = connected(&config(server.port())).await;
+        let authority = Arc::new(LocalAuthority::shared(Epoch::new(epoch)));
+        let cache = Cache::builder(authority)
+            .namespace("test")
+            .operations([Operation::new("op", MINUTE)])
+            .remote(rig.remote.clone())
+            .build(rig.tasks().clone())
+            .unwrap();
+        let read = Read::new(cache.operation("op").unwrap(), "p");
+        cache.get_or_compute(&acme, read, |_| async { Ok(Computed::new("value")) }).await.unwrap();
+        both.push((rig, cache));
+    }
+    let values = || {
+        let keys = server.cli(&["--raw", "KEYS", "test:acme:*"]);
+        keys.lines().filter(|key| !key.is_empty()).count()
+    };
+    eventually("both values", || values() == 2).await;
+    both[0].1.remove_remote(Some(&acme)).await.unwrap();
+    assert_eq!(values(), 1);
+    both[1].1.forget(&acme);
+    let read = Read::new(both[1].1.operation("op").unwrap(), "p");
+    let compute = |_| async { Ok(Computed::new("computed anew")) };
+    assert_eq!(both[1].1.get_or_compute(&acme, read, compute).await.unwrap().body(), "value");
+    for (rig, _cache) in both {
+        rig.end().await;
+    }
 }

@@ -42,7 +42,7 @@ async fn keys_of_every_node_are_reached_under_the_name_that_was_given() {
         assert_eq!(node.cli(&["DBSIZE"]), "1");
     }
     assert_eq!(
-        rig.remote.remove(Some(&Scope::new("a").unwrap())).await,
+        rig.remote.remove(Some(&Scope::new("a").unwrap()), None).await,
         Ok(3).into(),
         "each node is scanned"
     );
@@ -75,7 +75,7 @@ async fn a_slot_that_moves_is_followed() {
     // What is on its way is removed where it is.
     let lease = format!("test:{{{key}}}:lease:1");
     rig.remote.set(&lease, "token".into(), PATIENCE).await.unwrap();
-    assert_eq!(rig.remote.remove(Some(&Scope::new("a").unwrap())).await, Ok(2).into());
+    assert_eq!(rig.remote.remove(Some(&Scope::new("a").unwrap()), None).await, Ok(2).into());
     rig.remote.set(&key, "moving".into(), PATIENCE).await.unwrap();
     cluster.finish_move(slot, 2);
     // MOVED.
@@ -140,7 +140,7 @@ async fn all_nodes_are_cleared_however_early() {
         }
         let rig = rig(&config(&cluster));
         rig.until("any of it", |status| status.values).await;
-        assert_eq!(rig.remote.remove(Some(&Scope::new("a").unwrap())).await.error, None);
+        assert_eq!(rig.remote.remove(Some(&Scope::new("a").unwrap()), None).await.error, None);
         for key in keys(&cluster) {
             assert_eq!(writer.remote.get(&key, 9).await, Ok(None));
         }

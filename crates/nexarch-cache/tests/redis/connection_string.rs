@@ -197,7 +197,7 @@ async fn commands_that_are_off_are_not_sent() {
     rig.remote.set("test:a:b:c", "value".into(), Duration::from_mins(1)).await.unwrap();
     assert_eq!(rig.remote.get("test:a:b:c", 9).await, Ok(Some("value".into())));
     assert_eq!(rig.status().reason, Some(Reason::Messages));
-    assert_eq!(rig.remote.remove(None).await, Err(RemoteError::Refused(Reason::Protocol)).into());
+    assert_eq!(rig.remote.remove(None, None).await, Err(RemoteError::Refused(Reason::Protocol)).into());
     assert_eq!(rig.remote.server_info().await, Err(RemoteError::Refused(Reason::Protocol)));
     let stats = server.cli(&["INFO", "commandstats"]);
     for command in ["client|setname", "cluster|slots", "scan", "publish", "subscribe", "hello"] {

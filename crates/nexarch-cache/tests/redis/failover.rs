@@ -1,7 +1,7 @@
 //! A primary that is replaced by its replica, which has not heard everything.
 
-use crate::support::{config, connected};
-use nexarch_cache::{Reason, Remote, RemoteError};
+use crate::support::{config, connected, eventually};
+use nexarch_cache::{Reason, Remote, RemoteError, Scope};
 use nexarch_testkit::{FaultProxy, PATIENCE, RedisServer};
 
 #[tokio::test]
@@ -56,4 +56,39 @@ async fn a_demoted_primary_is_left_for_the_one_that_the_name_leads_to() {
         tokio::task::yield_now().await;
     }
     assert_eq!(new.cli(&["GET", "test:a:b:c"]), "value");
+}
+
+/// A cursor means something only to the server that gave it: another one that is told of it passes over keys.
+#[tokio::test]
+async fn a_removal_that_is_moved_to_another_server_begins_there_anew() {
+    const KEYS: usize = 3_000;
+    let (old, new) = (RedisServer::start(), RedisServer::start());
+    let keys = |server: &RedisServer| server.cli(&["DBSIZE"]).parse::<usize>().unwrap();
+    let fill = "for n = 1, tonumber(ARGV[1]) do redis.call('SET', 'test:acme:op:' .. n, 'x') end";
+    let acme = Scope::new("acme").unwrap();
+    // Whether a removal outlives the move, or has to be begun anew by its caller, is a matter of milliseconds.
+    for round in 0..6 {
+        for server in [&old, &new] {
+            server.cli(&["EVAL", fill, "0", &KEYS.to_string()]);
+        }
+        let proxy = FaultProxy::start(old.address());
+        let rig = connected(&config(proxy.port()).command_timeout(PATIENCE)).await;
+        let removing = {
+            let (remote, acme) = (rig.remote.clone(), acme.clone());
+            rig.tasks().spawn(async move {
+                loop {
+                    if remote.remove(Some(&acme), None).await.error.is_none() {
+                        return;
+                    }
+                    tokio::task::yield_now().await;
+                }
+            })
+        };
+        eventually("half of the keys to be gone", || keys(&old) < KEYS / 2).await;
+        proxy.redirect(new.address());
+        proxy.cut();
+        tokio::time::timeout(PATIENCE, removing).await.unwrap().unwrap();
+        assert_eq!(keys(&new), 0, "round {round}");
+        rig.end().await;
+    }
 }

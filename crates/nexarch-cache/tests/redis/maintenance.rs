@@ -94,7 +94,8 @@ async fn announcements_garbage_and_floods_cost_no_call_and_one_round_of_connecti
     for kind in ["Scheduled", "Starting", "Start", "Unknown", ""] {
         site.publish(&notice(&format!("NodeMaintenance{kind}")));
     }
-    let oversized = "x".repeat(100 << 10);
+    // As long as a message may be: what is longer ends the connection, whatever channel it comes by.
+    let oversized = "x".repeat(60 << 10);
     for garbage in ["", "|", "||||", "NotificationType", "NotificationType|", "\u{1}\u{2}", &oversized] {
         site.publish(garbage);
     }
@@ -102,7 +103,7 @@ async fn announcements_garbage_and_floods_cost_no_call_and_one_round_of_connecti
     let ours = site.server.cli(&["PUBLISH", CHANNEL, "\u{1}12345678abcdefghbody"]);
     assert_eq!(ours, "1");
     site.rig.remote.publish("ours".into()).await.unwrap();
-    assert_eq!(inbox.recv().await.unwrap(), "ours");
+    assert_eq!(tokio::time::timeout(PATIENCE, inbox.recv()).await.unwrap().unwrap(), "ours");
     site.read_until("some reads", || site.proxy.answers() > 200).await;
     assert_eq!((site.proxy.accepted(), site.rig.status().reconnects), (accepted, 0));
 

@@ -65,7 +65,7 @@ async fn blocked_commands_are_not_missed() {
         RedisServer::builder().without(&blocked).without(&["KEYS", "EVAL", "FLUSHALL", "FLUSHDB"]).start();
     let rig = connected(&config(server.port())).await;
     rig.remote.set("test:a:b:c", "value".into(), PATIENCE).await.unwrap();
-    assert_eq!(rig.remote.remove(None).await, Ok(1).into());
+    assert_eq!(rig.remote.remove(None, None).await, Ok(1).into());
     assert_eq!(rig.status().reason, None);
 }
 
@@ -77,7 +77,7 @@ async fn a_user_with_few_rights_is_enough() {
     let rig = connected(&config(server.port()).username("app").password("secret")).await;
     rig.remote.set("test:a:b:c", "value".into(), PATIENCE).await.unwrap();
     assert_eq!(rig.remote.get("other:a:b:c", 9).await, Err(RemoteError::Refused(Reason::Auth)));
-    assert_eq!(rig.remote.remove(None).await, Err(RemoteError::Refused(Reason::Auth)).into());
+    assert_eq!(rig.remote.remove(None, None).await, Err(RemoteError::Refused(Reason::Auth)).into());
     assert!(rig.status().values, "what is ours may be read");
 }
 
@@ -251,7 +251,7 @@ async fn a_removal_that_fails_tells_what_it_did() {
     for key in ["test:a:b:1", "test:a:b:2"] {
         server.cli(&["SET", key, "value"]);
     }
-    let removed = rig.remote.remove(None).await;
+    let removed = rig.remote.remove(None, None).await;
     assert_eq!(removed, Removed { keys: 1, error: Some(RemoteError::Refused(Reason::Auth)) });
     rig.end().await;
 }

@@ -4,7 +4,7 @@ use crate::rig::{Database, Node};
 use crate::row::{Times, ms, print};
 use async_trait::async_trait;
 use bytes::Bytes;
-use nexarch_cache::{Computed, Remote, RemoteError, RemoteStatus, Removed, Scope};
+use nexarch_cache::{Computed, Epoch, Remote, RemoteError, RemoteStatus, Removed, Scope};
 use nexarch_testkit::RedisServer;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
@@ -55,8 +55,8 @@ impl Remote for NoLease {
         self.0.publish(message).await
     }
 
-    async fn remove(&self, scope: Option<&Scope>) -> Removed {
-        self.0.remove(scope).await
+    async fn remove(&self, scope: Option<&Scope>, epoch: Option<Epoch>) -> Removed {
+        self.0.remove(scope, epoch).await
     }
 
     async fn server_info(&self) -> Result<Vec<(String, String)>, RemoteError> {

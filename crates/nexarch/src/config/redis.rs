@@ -154,10 +154,7 @@ impl Common {
             .namespace(namespace);
         let config = self.tokens.into_iter().fold(config, RedisConfig::tokens);
         let config = self.connect_timeout.into_iter().fold(config, RedisConfig::connect_timeout);
-        let config = match &self.ca_file {
-            Some(path) => config.ca_file(path)?,
-            None => config,
-        };
+        let config = self.ca_file.iter().fold(config, |config, path| config.ca_file(path));
         config.checked()
     }
 }

@@ -246,7 +246,6 @@ fn redis_settings_that_mean_nothing_are_warned_about_and_wrong_ones_are_problems
         ("REDIS_CONNECTIONS", "99", "1 to 16"),
         ("REDIS_TIMEOUT_MS", "0", "milliseconds"),
         ("REDIS_AUTH", "kerberos", "password or entra"),
-        ("REDIS_CA_FILE", "/no/such/file", "REDIS_CA_FILE"),
         ("CACHE_ENCRYPTION_KEY", "c2hvcnQ=", "32 bytes"),
         ("CACHE_TENANT_MAX_REDIS_MB", "0", "MiB"),
         ("CACHE_NAMESPACE", "Nex:arch", "a-z"),

@@ -89,8 +89,11 @@ pub(super) async fn read(
     let terms = Read::new(app.operations.get(operation), &key).max_ttl(max_ttl).directives(directives);
     let (computing, by, computed) = (Arc::clone(app), Arc::clone(caller), view.clone());
     let compute = move |_fence| async move {
-        let _turn = computing.turn().await?;
-        view::compute(&*computing.store, &by.tenant, &computed, &computing.objectives).await
+        let app = Arc::clone(&computing);
+        let work = async move {
+            view::compute(&*computing.store, &by.tenant, &computed, &computing.objectives).await
+        };
+        app.in_turn(work).await
     };
     // Nothing is timed or put into words unless somebody looks: a hit takes less time than that.
     let started = tracing::enabled!(Level::DEBUG).then(|| app.cache.now());

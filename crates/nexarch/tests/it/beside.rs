@@ -1,6 +1,11 @@
 //! Commands beside a running server: what they say is done, the server shows.
 
-use std::{fs, io::Write, net::TcpStream, time::Duration};
+use std::{
+    fs,
+    io::{Read as _, Write},
+    net::TcpStream,
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 
@@ -40,6 +45,51 @@ fn an_import_of_updated_spans_is_shown_by_the_next_read() {
         assert!((error_rate() - expected).abs() < 1e-9, "round {round}: {}", error_rate());
         assert!((error_rate() - expected).abs() < 1e-9, "cached now");
     }
+}
+
+/// A container that is paused, or throttled for long, goes on with requests that came meanwhile: before it had time to
+/// look what others did.
+#[test]
+fn an_import_beside_a_frozen_server_is_shown_by_the_reads_that_waited() {
+    let home = Home::new();
+    let mut server = home.serve();
+    let key = server.first_key();
+    let client = server.client(&key);
+    let start = wait::now_ns();
+    let import = |duration, status| {
+        let file = home.path().join("spans.json");
+        fs::write(&file, request(start, duration, status).to_string()).unwrap();
+        home.json(["import", "--tenant", "default", file.to_str().unwrap()])
+    };
+    import(1_000_000, 0);
+    let overview = client.get("/api/v1/dashboard/overview").ok();
+    assert!(overview["error_rate"].as_f64().unwrap() < 1e-9, "in memory now: {overview}");
+
+    let mut waiting: Vec<TcpStream> = (0..32).map(|_| known_connection(server.base())).collect();
+    server.signal("STOP");
+    assert_eq!(import(2_000_000, 2)["duplicates"], 5);
+    let get = format!(
+        "GET /api/v1/dashboard/overview HTTP/1.1\r\nHost: x\r\nX-API-Key: {key}\r\nConnection: close\r\n\r\n"
+    );
+    waiting.iter_mut().for_each(|connection| connection.write_all(get.as_bytes()).unwrap());
+    server.signal("CONT");
+    for connection in &mut waiting {
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).unwrap();
+        assert!(answer.contains("\"error_rate\":1.0"), "{answer}");
+    }
+}
+
+/// A connection that the server has answered on.
+fn known_connection(base: &str) -> TcpStream {
+    let mut connection = TcpStream::connect(base.trim_start_matches("http://")).unwrap();
+    connection.write_all(b"HEAD /api/v1/health HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let (mut head, mut byte) = (Vec::new(), [0]);
+    while !head.ends_with(b"\r\n\r\n") {
+        connection.read_exact(&mut byte).unwrap();
+        head.extend(byte);
+    }
+    connection
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The server with a real Redis behind its memory: what the start says, what a loss costs (nothing), how it comes back,
 //! and what another database on the same Redis sees (nothing).
 
-use std::sync::Arc;
+use std::{fs, sync::Arc};
 
 use nexarch_testkit::{Certificates, FaultProxy, RedisCluster, RedisServer};
 use serde_json::Value;
@@ -96,6 +96,32 @@ fn what_is_wrong_with_redis_is_said_in_one_word_and_costs_no_start() {
         assert_eq!(tier(&client.get(OVERVIEW)), "nexarch; fwd=miss; stored");
         assert_eq!(tier(&client.get(OVERVIEW)), "nexarch; hit; detail=memory");
         assert!(!server.log().contains("wrong@"), "no secret in the log");
+    }
+}
+
+/// An image without certificates, and a bundle that is mounted a moment later: there is a server all the same, and it
+/// connects as soon as it can.
+#[test]
+fn without_anybody_to_trust_the_server_starts_and_goes_on_trying() {
+    let certificates = Arc::new(Certificates::new(&["localhost"]));
+    let redis = RedisServer::builder().password("hunter2").tls(&certificates).start();
+    let url = format!("rediss://:hunter2@localhost:{}", redis.port());
+    let later = Home::new();
+    let bundle = later.path().join("ca.pem");
+    let bundle = bundle.to_str().unwrap();
+    let none: &[(&str, &str)] = &[("SSL_CERT_FILE", bundle), ("SSL_CERT_DIR", "/no/such/directory")];
+    let cases = [(none, "certificate authorities"), (&[("REDIS_CA_FILE", bundle)], "cannot read")];
+    for (settings, says) in cases {
+        let _ = fs::remove_file(bundle);
+        let home = Home::new();
+        let mut server = home.serve_with(&[&[("REDIS_URL", url.as_str())], settings].concat());
+        assert_eq!(cache_line(&mut server), "cache: In-memory cache initialized (fallback: tls)");
+        let client = server.first_client();
+        assert_eq!(until_health(&client, "memory", "degraded")["reason"], "tls");
+        client.batch(&native(&call(1))).expect(202);
+        assert!(server.log().contains(says) && !server.log().contains("hunter2"), "{}", server.log());
+        fs::write(bundle, certificates.ca_pem()).unwrap();
+        until_health(&client, "redis", "connected");
     }
 }
 

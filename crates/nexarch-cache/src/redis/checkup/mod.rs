@@ -63,7 +63,7 @@ impl RedisConfig {
             );
             return report.finish();
         }
-        let (tls, wrong) = match Tls::new(self) {
+        let (tls, wrong) = match Tls::loaded(self) {
             Ok(tls) => (tls, None),
             Err(error) => (None, Some(Told::bad(RedisMistake::Authority, error.to_string()))),
         };

@@ -101,7 +101,7 @@ impl RedisConfig {
         if self.certificate_name.as_ref().is_some_and(|name| ServerName::try_from(name.as_str()).is_err()) {
             return wrong("certificate name", "expected a name or an address, such as cache.example.com");
         }
-        if self.ca_pem.is_some() && !self.effective_tls() {
+        if self.has_private_ca() && !self.effective_tls() {
             return wrong("CA file", "given, but TLS is off; use rediss:// or switch TLS on");
         }
         if !(1..=MAX_CONNECTIONS).contains(&self.connections) {
@@ -132,7 +132,7 @@ impl fmt::Debug for RedisConfig {
         f.debug_struct("RedisConfig")
             .field("url", &self.to_string())
             .field("mode", &self.mode)
-            .field("private_ca", &self.ca_pem.is_some())
+            .field("private_ca", &self.has_private_ca())
             .field("connections", &self.connections)
             .field("command_timeout", &self.command_timeout)
             .field("connect_timeout", &self.connect_timeout)
