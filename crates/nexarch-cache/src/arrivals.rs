@@ -34,6 +34,28 @@ impl<K: Copy> Arrivals<K> {
         self.places.len()
     }
 
+    /// Places that hold nothing.
+    pub(crate) fn free(&self) -> usize {
+        self.free.len()
+    }
+
+    /// The same without places that hold nothing; `moved` is told the new place of each key.
+    pub(crate) fn closed_up(&self, mut moved: impl FnMut(K, usize)) -> Self {
+        let mut new = Self::new();
+        let mut at = self.oldest;
+        while let Some(place) = self.places.get(at) {
+            if let Some(key) = place.key {
+                let to = new.push(key);
+                if at == self.hand {
+                    new.hand = to;
+                }
+                moved(key, to);
+            }
+            at = place.newer;
+        }
+        new
+    }
+
     /// What is in a place.
     pub(crate) fn get(&self, at: usize) -> Option<K> {
         self.places.get(at)?.key
@@ -93,6 +115,7 @@ mod tests {
         Push,
         Step,
         Remove(prop::sample::Index),
+        CloseUp,
     }
 
     fn event() -> impl Strategy<Value = Event> {
@@ -100,6 +123,7 @@ mod tests {
             3 => Just(Event::Push),
             3 => Just(Event::Step),
             2 => any::<prop::sample::Index>().prop_map(Event::Remove),
+            1 => Just(Event::CloseUp),
         ]
     }
 
@@ -135,6 +159,12 @@ mod tests {
                         }
                     }
                     Event::Remove(_) => {}
+                    Event::CloseUp => {
+                        let mut places = std::collections::HashMap::new();
+                        arrivals = arrivals.closed_up(|key, at| assert_eq!(places.insert(key, at), None));
+                        plain.iter_mut().for_each(|(key, at)| *at = places[key]);
+                        prop_assert_eq!((arrivals.places(), arrivals.free()), (plain.len(), 0));
+                    }
                 }
                 let held = (0..arrivals.places()).filter_map(|at| arrivals.get(at)).count();
                 prop_assert_eq!(held, plain.len());

@@ -140,7 +140,7 @@ impl Ring {
         if inner.index.is_empty() && places > 0 {
             // It keeps no room for what it once held.
             *inner = Inner::new(inner.usage.len(), inner.closed);
-        } else if inner.ring.len() > FEW && inner.free.len() > inner.ring.len() / 4 * 3 {
+        } else if places > FEW && inner.arrivals.free() > places / 4 * 3 {
             inner.close_up();
         }
         freed
@@ -227,21 +227,15 @@ impl Inner {
         0
     }
 
-    /// Gives back the places of what is gone, in the order of the hand: they take memory that nobody is charged for, and
-    /// the hand steps over each of them while all who store wait. Each place was paid for by an insertion.
+    /// Gives back the places of what is gone: they take memory that nobody is charged for. Each was paid for by an insertion.
     fn close_up(&mut self) {
-        let hand = (self.hand + 1).min(self.ring.len());
-        let (before, after) = self.ring.split_at(hand);
-        let keys: Vec<EntryKey> = after.iter().chain(before).copied().flatten().collect();
-        for (at, key) in keys.iter().enumerate() {
-            if let Some(slot) = self.index.get_mut(key) {
+        let index = &mut self.index;
+        self.arrivals = self.arrivals.closed_up(|key, at| {
+            if let Some(slot) = index.get_mut(&key) {
                 slot.at = at;
             }
-        }
-        self.ring = keys.into_iter().map(Some).collect();
-        self.free = Vec::new();
-        // The next one that it looks at is the first.
-        (self.hand, self.broom) = (self.ring.len().saturating_sub(1), 0);
+        });
+        self.broom = 0;
         self.index.shrink_to_fit();
     }
 
@@ -411,7 +405,8 @@ mod tests {
             Arc::get_mut(&mut entry).unwrap().dies = NOW.plus(Duration::from_secs(lives));
             ring.insert(key(n), entry);
         }
-        // The hand has passed the first 300.
+        // The hand spares the first and passes the next 300.
+        ring.get(&key(0), "p").unwrap();
         for n in 0..300 {
             ring.evict_one(None, NOW).unwrap();
             assert!(ring.get(&key(n + 1), "p").is_none());
