@@ -79,7 +79,8 @@ impl Inner {
         if !self.vouched(tenant, plan, needed, &head.label).await {
             return Fetched::Refused(Rejected::Ahead);
         }
-        let left = Duration::from_micros(head.dies.saturating_sub(moment.wall)).min(plan.life(head.negative).1);
+        let left =
+            Duration::from_micros(head.dies.saturating_sub(moment.wall)).min(plan.life(head.negative).1);
         let key = plan.key(tenant);
         tenant.remote.charge(key, bytes, left, moment.boot, tier.scope_max_bytes);
         let entry = Arc::new(entry(plan, &head, (body, etag), moment, tenant.mirror.known()));

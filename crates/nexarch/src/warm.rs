@@ -129,9 +129,8 @@ fn computation(
     move |_fence| {
         Box::pin(async move {
             let computing = Arc::clone(&app);
-            let work = async move {
-                view::compute(&*computing.store, &tenant, &view, &computing.objectives).await
-            };
+            let work =
+                async move { view::compute(&*computing.store, &tenant, &view, &computing.objectives).await };
             app.in_turn(work).await
         })
     }

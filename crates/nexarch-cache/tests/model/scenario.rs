@@ -64,7 +64,15 @@ impl Scenario {
 
 /// A reader of `node` who asks for nothing special.
 pub const fn at(node: usize) -> Spec {
-    Spec { node, minimum: false, max_stale: false, no_cache: false, early: false, looks: false, unverified: false }
+    Spec {
+        node,
+        minimum: false,
+        max_stale: false,
+        no_cache: false,
+        early: false,
+        looks: false,
+        unverified: false,
+    }
 }
 
 const NONE: Budget = Budget {

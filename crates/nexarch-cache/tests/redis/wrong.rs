@@ -172,5 +172,7 @@ fn a_configuration_that_cannot_work_is_refused_at_the_start() {
     assert!(start(new().connections(0)).starts_with("Redis connections: "));
     assert!(start(new().namespace("a:b")).starts_with("Redis namespace: "));
     assert!(start(new().username("app")).starts_with("Redis username: "));
-    assert!(start(new().ca_file("/no/such/file".as_ref())).starts_with("Redis CA file: given, but TLS is off"));
+    assert!(
+        start(new().ca_file("/no/such/file".as_ref())).starts_with("Redis CA file: given, but TLS is off")
+    );
 }
