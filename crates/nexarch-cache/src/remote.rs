@@ -39,9 +39,9 @@ pub trait Remote: fmt::Debug + Send + Sync + 'static {
     async fn publish(&self, message: Bytes) -> Result<(), RemoteError>;
 
     /// Removes the values and leases of a scope (or of the whole namespace) in small batches, without haste; says how many,
-    /// also when it did not come to its end. With an `epoch`, values of that database only: others may use the same
-    /// namespace, and have a scope of the same name. What time may heal it tries again, for some seconds. For operators:
-    /// no guarantee needs it.
+    /// also when it did not come to its end. With an `epoch`, no values that say they are of another database: it may use
+    /// the same namespace, and have a scope of the same name. What time may heal it tries again, for some seconds. For
+    /// operators: no guarantee needs it.
     async fn remove(&self, scope: Option<&Scope>, epoch: Option<Epoch>) -> Removed;
 
     /// What the tier says of itself: memory, clients, evictions. Names as the server gives them.

@@ -156,7 +156,7 @@ impl Scan {
 async fn unlink(tier: &Tier, names: &Names, key: &str) -> Result<u64, RemoteError> {
     if let Some(epoch) = names.epoch
         && key.as_bytes().starts_with(names.value.as_bytes())
-        && !is_of(tier, key, epoch).await?
+        && is_of_another(tier, key, epoch).await?
     {
         return Ok(0);
     }
@@ -168,20 +168,17 @@ async fn unlink(tier: &Tier, names: &Names, key: &str) -> Result<u64, RemoteErro
     }
 }
 
-/// Whether the value says that it is of this database. It says so in the clear, also when it is sealed.
-async fn is_of(tier: &Tier, key: &str, epoch: Epoch) -> Result<bool, RemoteError> {
+/// Whether the value says that it is of another database than this one. It does so in the clear, also when it is sealed.
+/// What is no value, or of a format that is not known, is nobody's to keep.
+async fn is_of_another(tier: &Tier, key: &str, epoch: Epoch) -> Result<bool, RemoteError> {
     let head = || async {
         match tier.call(key, Request::head(key, HEADER)).await {
-            // Not a value at all, so not one of ours.
             Err(failure) if failure.is_foreign() => Ok(Value::Nil),
             answer => answer,
         }
     };
-    let head = match persist(tier, head).await? {
-        Value::BulkString(head) => head,
-        _ => return Ok(false),
-    };
-    Ok(claimed_label(&head.into()).is_some_and(|label| label.epoch == epoch))
+    let Value::BulkString(head) = persist(tier, head).await? else { return Ok(false) };
+    Ok(claimed_label(&head.into()).is_some_and(|label| label.epoch != epoch))
 }
 
 /// Tries again what time may heal. A server of several may be just beginning; when none is there, that is the answer.

@@ -137,7 +137,7 @@ impl Hub {
         let of = |key: &str| key.split_once('{').map_or(key, |(_, of)| of).starts_with(prefix);
         // Leases are of nobody's database, and end soon.
         let ours = |key: &str, value: &Bytes| {
-            let is_of = |epoch| claimed_label(value).is_some_and(|label| label.epoch == epoch);
+            let is_of = |epoch| claimed_label(value).is_none_or(|label| label.epoch == epoch);
             key.contains('{') || epoch.is_none_or(is_of)
         };
         state.values.retain(|key, (value, _)| !(of(key) && ours(key, value)));
