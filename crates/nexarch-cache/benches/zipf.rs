@@ -33,7 +33,7 @@ const REPEATS: [usize; 2] = [1, 5];
 /// Points of hit ratio that a flood may take from small tenants.
 const FLOOD_TARGET: f64 = 0.1;
 
-/// The same numbers for the same seed, everywhere (SplitMix64).
+/// The same numbers for the same seed, everywhere (`SplitMix64`).
 struct Random(u64);
 
 impl Random {

@@ -14,13 +14,13 @@ async fn a_message_that_is_too_long_costs_the_connection_and_nothing_else() {
         let log = Log::start();
         let rig = connected(&config(server.port())).await;
         let mut heard = rig.remote.messages();
-        let (channel, long) = ("test:versions", "x".repeat(100_000));
+        let (channel, flood) = ("test:versions", "x".repeat(100_000));
         assert_eq!(server.cli(&["PUBLISH", channel, &"x".repeat(40_000)]), "1");
         assert_eq!(rig.status().floods, 0, "not ours, and not long enough");
         for times in 1..=2 {
             // So that what is lost stays so.
             assert_eq!(server.cli(&["ACL", "SETUSER", "default", "-subscribe"]), "OK");
-            assert_ne!(server.cli(&["PUBLISH", channel, &long]), "0");
+            assert_ne!(server.cli(&["PUBLISH", channel, &flood]), "0");
             let lost = rig.until("the loss", |status| !status.messages).await;
             assert_eq!((lost.values, lost.reason), (true, Some(Reason::Messages)));
             assert_eq!(server.cli(&["ACL", "SETUSER", "default", "+subscribe"]), "OK");
