@@ -149,7 +149,8 @@ impl Dialer {
         self.tracker.spawn(link.drive(driver));
         self.log_in(&link, protocol, token.as_deref()).await.map_err(Dialed::Greeted)?;
         if let (Some(token), Some(tokens)) = (token, &self.tokens) {
-            self.tracker.spawn(link.keep_logged_in(token, tokens.watch(), self.timeout));
+            let user = self.username.clone();
+            self.tracker.spawn(link.keep_logged_in(token, tokens.watch(), user, self.timeout));
         }
         if let Some(set_name) = self.introduction() {
             let _ = link.ask(&set_name).await;

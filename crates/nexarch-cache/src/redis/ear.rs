@@ -156,7 +156,7 @@ impl Dialer {
                     matches!(answer.map(|answer| answer.and_then(Value::extract_error)), Ok(Ok(_)))
                 }
             };
-            self.tracker.spawn(renew(token, tokens.watch(), ending, send));
+            self.tracker.spawn(renew(token, tokens.watch(), self.username.clone(), ending, send));
         }
         if let Some(set_name) = self.introduction() {
             let _ = connection.send_packed_command(&set_name).await;
