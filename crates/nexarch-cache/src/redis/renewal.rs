@@ -175,12 +175,12 @@ pub(super) async fn outlived(
 }
 
 /// Logs in anew with each token that comes, in time and not together with other connections. A connection that is refused
-/// is as good as gone: it is cut, and made anew with the token that is good then. `user` takes the place of the token's;
+/// is as good as gone: it is cut, and made anew with the token that is good then. `login` takes the place of the token's user;
 /// `send` says whether the server agreed.
 pub(super) async fn renew<F: Future<Output = bool> + Send>(
     mut used: Arc<RedisToken>,
     mut current: watch::Receiver<Option<Arc<RedisToken>>>,
-    user: Option<String>,
+    login: Option<String>,
     stop: CancellationToken,
     send: impl Fn(Cmd) -> F + Send + 'static,
 ) {
@@ -191,7 +191,7 @@ pub(super) async fn renew<F: Future<Output = bool> + Send>(
             sleep(login_after(used.expires, SystemClock.wall(), chance())).await;
             let Some(token) = token else { return };
             let mut auth = cmd("AUTH");
-            auth.arg(user.as_ref().unwrap_or(&token.user)).arg(&token.secret);
+            auth.arg(login.as_ref().unwrap_or(&token.user)).arg(&token.secret);
             if !send(auth).await {
                 tracing::debug!("cache: a connection to Redis could not log in anew; it is replaced");
                 return;
@@ -250,7 +250,7 @@ mod tests {
     /// All servers get their tokens together, after a deployment or when the platform was away.
     #[test]
     fn servers_and_connections_are_spread() {
-        let spread = |of: &dyn Fn(u64) -> Duration| of(u64::MAX) - of(0);
+        let spread = |of: &dyn Fn(u64) -> Duration| of(u64::MAX).saturating_sub(of(0));
         assert!(spread(&|chance| renew_after(HOUR, chance)) >= HOUR / 5, "next tokens");
         assert!(spread(&|chance| ask_again_after(HOUR, chance)) >= Duration::from_mins(1), "the same token");
         assert!(spread(&|chance| retry_after(9, chance)) >= RETRY.1 / 2, "attempts that fail");
