@@ -217,6 +217,30 @@ mod tests {
     }
 
     #[test]
+    fn an_old_secret_is_told_to_end_with_its_key_at_the_latest() {
+        let now = 1_800_000_000 * SECOND_US;
+        let told = |grace: u64, expires: Option<u64>, revoked: Option<u64>| {
+            let key = Key {
+                id: "a".to_owned(),
+                tenant: "acme".parse().unwrap(),
+                name: String::new(),
+                scopes: vec![Scope::Read],
+                created_us: 0,
+                expires_us: expires,
+                revoked_us: revoked,
+                last_used_us: None,
+                grace_until_us: Some(grace),
+            };
+            KeyView::new(&key, now, None).old_secret_valid_until
+        };
+        let later = |seconds: u64| now + seconds * SECOND_US;
+        assert_eq!(told(later(60), None, None), Some(moment(later(60))));
+        assert_eq!(told(later(60), Some(later(30)), None), Some(moment(later(30))));
+        assert_eq!((told(now, None, None), told(later(60), Some(now), None)), (None, None));
+        assert_eq!(told(later(60), None, Some(now)), None, "nor is one of a revoked key");
+    }
+
+    #[test]
     fn names_fit_on_a_line() {
         assert_eq!(name("Äcme Inc."), Ok("Äcme Inc.".to_owned()));
         assert!(name(&"x".repeat(MAX_NAME)).is_ok() && name(&"x".repeat(MAX_NAME + 1)).is_err());

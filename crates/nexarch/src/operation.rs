@@ -140,6 +140,30 @@ impl Ids {
 mod tests {
     use super::*;
 
+    /// A shared tier holds what earlier versions of this program computed.
+    #[test]
+    fn a_value_is_of_a_version_and_a_shape() {
+        let schema = schema(Duration::from_secs(1), 0.99);
+        let parts: Vec<&str> = schema.split('/').collect();
+        assert_eq!((parts.len(), parts[0]), (4, env!("CARGO_PKG_VERSION")), "{schema}");
+        let mut shape = DefaultHasher::new();
+        let document = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/openapi.json");
+        std::fs::read_to_string(document).unwrap().hash(&mut shape);
+        assert_eq!(parts[1], format!("{:016x}", shape.finish()));
+    }
+
+    /// A service that begins to send is not missed for long, whatever is configured.
+    #[test]
+    fn that_there_is_nothing_is_believed_for_half_a_minute_at_most() {
+        for ttl in [Duration::from_secs(10), Duration::from_hours(1)] {
+            let own = NAMES.map(|name| (name.to_owned(), ttl)).into();
+            for operation in table(ttl, &own, "") {
+                let most = Duration::from_secs(30);
+                assert!(operation.negative_ttl > Duration::ZERO && operation.negative_ttl <= most);
+            }
+        }
+    }
+
     #[test]
     fn what_is_computed_by_other_objectives_is_another_value() {
         let of = |ms, share| schema(Duration::from_millis(ms), share);

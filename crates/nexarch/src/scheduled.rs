@@ -136,12 +136,15 @@ async fn until_lost(app: &App, turn: &Turn<'_>) {
 async fn every_tenant(app: &Arc<App>) -> Result<(), StoreError> {
     let mut outcome = Ok(());
     for tenant in app.store.tenants().await? {
+        if !tenant.enabled {
+            continue;
+        }
         // One whose turn fails must not cost the others theirs.
         let active = is_active(app, &tenant.id, lifecycle::now_us()).await.unwrap_or_else(|error| {
             outcome = Err(error);
             false
         });
-        if !tenant.enabled || !active {
+        if !active {
             continue;
         }
         let Ok(scope) = Scope::new(tenant.id.as_str()) else { continue };
@@ -179,8 +182,8 @@ async fn is_active(app: &App, tenant: &TenantId, now_us: u64) -> Result<bool, St
         Ok(keys.iter().any(|key| key.last_used_us > Some(since_us)))
     };
     match look.await {
-        // It was deleted meanwhile.
-        Err(StoreError::NotFound(_)) => Ok(false),
+        // It was deleted, or disabled, meanwhile.
+        Err(StoreError::NotFound(_) | StoreError::Disabled(_)) => Ok(false),
         other => other,
     }
 }

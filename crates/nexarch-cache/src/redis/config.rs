@@ -283,4 +283,16 @@ mod tests {
         assert_eq!(of(Duration::from_secs(30)), Duration::from_secs(30));
         assert_eq!(of(Duration::MAX), MAX_KEEP_ALIVE);
     }
+
+    /// Azure drops a connection after ten minutes of silence; and one that is asked all the time is no rest.
+    #[test]
+    fn silence_has_bounds() {
+        let of = |text: &str| RedisConfig::from_url(text).unwrap().keep_alive;
+        assert_eq!((of("h"), of("h,keepAlive=30")), (KEEP_ALIVE, Duration::from_secs(30)));
+        for none in ["h,keepAlive=0", "h,keepAlive=-1", "h,keepAlive="] {
+            assert_eq!(of(none), KEEP_ALIVE, "{none}");
+        }
+        assert_eq!(of("h,keepAlive=3600"), MAX_KEEP_ALIVE);
+        assert!(MAX_KEEP_ALIVE + Duration::from_mins(1) < Duration::from_mins(10));
+    }
 }

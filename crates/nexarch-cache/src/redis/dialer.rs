@@ -169,7 +169,8 @@ impl Dialer {
 
     pub(super) fn keep_logged_in(&self, link: &Link, token: Option<Arc<RedisToken>>) {
         if let (Some(token), Some(tokens)) = (token, &self.tokens) {
-            self.tracker.spawn(link.keep_logged_in(token, tokens.watch(), self.timeout));
+            let user = self.username.clone();
+            self.tracker.spawn(link.keep_logged_in(token, tokens.watch(), user, self.timeout));
         }
     }
 

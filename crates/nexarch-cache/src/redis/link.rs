@@ -80,6 +80,7 @@ impl Link {
         &self,
         used: Arc<RedisToken>,
         current: watch::Receiver<Option<Arc<RedisToken>>>,
+        login: Option<String>,
         limit: Duration,
     ) -> impl Future<Output = ()> + Send + 'static {
         let wire = self.wire.clone();
@@ -90,7 +91,7 @@ impl Link {
                 matches!(answer.map(Value::extract_error), Ok(Ok(_)))
             }
         };
-        renew(used, current, self.stop.clone(), send)
+        renew(used, current, login, self.stop.clone(), send)
     }
 
     /// Ends it as soon as `over` has.

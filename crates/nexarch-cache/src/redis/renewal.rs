@@ -175,10 +175,12 @@ pub(super) async fn outlived(
 }
 
 /// Logs in anew with each token that comes, in time and not together with other connections. A connection that is refused
-/// is as good as gone: it is cut, and made anew with the token that is good then. `send` says whether the server agreed.
+/// is as good as gone: it is cut, and made anew with the token that is good then. `login` takes the place of the token's user;
+/// `send` says whether the server agreed.
 pub(super) async fn renew<F: Future<Output = bool> + Send>(
     mut used: Arc<RedisToken>,
     mut current: watch::Receiver<Option<Arc<RedisToken>>>,
+    login: Option<String>,
     stop: CancellationToken,
     send: impl Fn(Cmd) -> F + Send + 'static,
 ) {
@@ -189,7 +191,7 @@ pub(super) async fn renew<F: Future<Output = bool> + Send>(
             sleep(login_after(used.expires, SystemClock.wall(), chance())).await;
             let Some(token) = token else { return };
             let mut auth = cmd("AUTH");
-            auth.arg(&token.user).arg(&token.secret);
+            auth.arg(login.as_ref().unwrap_or(&token.user)).arg(&token.secret);
             if !send(auth).await {
                 tracing::debug!("cache: a connection to Redis could not log in anew; it is replaced");
                 return;
@@ -229,6 +231,43 @@ mod tests {
             let login = login_after(UNIX_EPOCH + life, UNIX_EPOCH, chance);
             prop_assert!(login <= SPREAD && (login + ASKED <= life || login.is_zero()));
         }
+
+        /// The platform gives the same token until five minutes before its end: however chance falls, the next one is there
+        /// before connections have to log in with it.
+        #[test]
+        fn a_token_that_is_given_again_is_asked_for_in_time(
+            secs in 400u64..200_000,
+            chances in prop::collection::vec(prop_oneof![Just(0), Just(u64::MAX), any::<u64>()], 1..400),
+        ) {
+            let (mut left, mut chances) = (Duration::from_secs(secs), chances.iter().cycle());
+            while left >= Duration::from_mins(5) {
+                left -= ask_again_after(left, *chances.next().expect("they cycle"));
+            }
+            prop_assert!(left >= ASKED + SPREAD, "{left:?}");
+        }
+    }
+
+    /// All servers get their tokens together, after a deployment or when the platform was away.
+    #[test]
+    fn servers_and_connections_are_spread() {
+        let spread = |of: &dyn Fn(u64) -> Duration| of(u64::MAX).saturating_sub(of(0));
+        assert!(spread(&|chance| renew_after(HOUR, chance)) >= HOUR / 5, "next tokens");
+        assert!(spread(&|chance| ask_again_after(HOUR, chance)) >= Duration::from_mins(1), "the same token");
+        assert!(spread(&|chance| retry_after(9, chance)) >= RETRY.1 / 2, "attempts that fail");
+        let logins = |chance| login_after(UNIX_EPOCH + HOUR, UNIX_EPOCH, chance);
+        assert!(spread(&logins) >= SPREAD / 2, "logins");
+    }
+
+    /// Whoever the identity is now, the one before may have lost its rights.
+    #[test]
+    fn a_token_of_another_user_is_taken_though_it_ends_no_later() {
+        let now = UNIX_EPOCH + HOUR;
+        let held = RedisToken::new("before", "a", now + HOUR);
+        let is_taken = |user: &str| {
+            let judged = judge(RedisToken::new(user, "b", now + HOUR), Some(&held), now);
+            matches!(judged, Ok(Judged::Better(..)))
+        };
+        assert_eq!((is_taken("before"), is_taken("after")), (false, true));
     }
 
     /// The wall clock of a test: it goes with tokio's.

@@ -138,6 +138,20 @@ mod tests {
         (listener, held, address.as_socket().unwrap())
     }
 
+    /// What a call waits for, and how a cut without a word is noticed.
+    #[tokio::test]
+    async fn a_socket_waits_for_nothing_and_notices_silence() {
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        let there = server.local_addr().unwrap();
+        let target = Target { host: "two".into(), port: 1, certificate_name: "two".into() };
+        let socket = fastest(&target, vec![there]).await.unwrap();
+        let options = SockRef::from(&socket);
+        assert!(options.tcp_nodelay().unwrap() && options.keepalive().unwrap());
+        assert_eq!(options.tcp_keepalive_time().unwrap(), KEEPALIVE.0);
+        #[cfg(target_os = "linux")]
+        assert_eq!(options.tcp_user_timeout().unwrap(), Some(USER_TIMEOUT));
+    }
+
     #[tokio::test]
     async fn an_address_that_swallows_everything_holds_the_next_up_for_its_head_start() {
         let (_listener, _held, hole) = black_hole();

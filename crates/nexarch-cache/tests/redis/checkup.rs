@@ -218,9 +218,46 @@ async fn memory_that_is_full_or_will_be_is_told() {
     let findings = findings(&config).await;
     assert_eq!(of(&findings, Step::Rights).mistake, Some(Mistake::Full), "{findings:#?}");
     assert_eq!(of(&findings, Step::Memory).mistake, Some(Mistake::Full), "{findings:#?}");
+    let large = RedisServer::builder().max_memory(1 << 30, "noeviction").start();
+    let config = crate::support::config(large.port());
+    only(&config, Step::Memory, Verdict::Warning, Mistake::NoEviction, "when it is full, writes fail").await;
     let replica = RedisServer::builder().arg("--replicaof", "127.0.0.1 1").start();
     let findings = self::findings(&crate::support::config(replica.port())).await;
     assert_eq!(of(&findings, Step::Rights).mistake, Some(Mistake::ReadOnly), "{findings:#?}");
+}
+
+/// What passes by itself is told apart from what somebody has to change.
+#[tokio::test]
+async fn a_server_that_is_not_ready_or_nearly_full_of_clients_says_so() {
+    let waiting = RedisServer::builder()
+        .arg("--replicaof", "127.0.0.1 1")
+        .arg("--replica-serve-stale-data", "no")
+        .start();
+    let findings = self::findings(&config(waiting.port())).await;
+    let rights = of(&findings, Step::Rights);
+    assert_eq!((rights.verdict, rights.mistake), (Verdict::Bad, Some(Mistake::NotReady)), "{findings:#?}");
+    assert!(rights.detail.contains("MASTERDOWN"), "{findings:#?}");
+    let crowded = RedisServer::builder().arg("--maxclients", "20").start();
+    let taken: Vec<_> =
+        (0..17).map(|_| std::net::TcpStream::connect(crowded.address()).expect("a place")).collect();
+    let clients = || crowded.cli(&["INFO", "clients"]).contains("connected_clients:18");
+    crate::support::eventually("all of them, and who asks", clients).await;
+    only(
+        &config(crowded.port()),
+        Step::Server,
+        Verdict::Warning,
+        Mistake::TooManyClients,
+        " of 20 connections",
+    )
+    .await;
+    drop(taken);
+}
+
+/// A configuration that cannot work is told before anything is asked.
+#[tokio::test]
+async fn a_configuration_that_cannot_work_is_the_first_finding() {
+    let config = config(1).username("app");
+    stops(&config, Step::Dns, Mistake::Configuration, "a user needs a password").await;
 }
 
 /// What Azure hides is no fault.

@@ -81,6 +81,15 @@ fn timeouts_bound_ours_and_the_narrower_of_two_kinds_is_the_asynchronous() {
     assert!(format!("{:?}", read("h,connectTimeout=1234")).contains("connect_timeout: 1.234s"));
 }
 
+/// "None" leaves the choice to who connects, as a number of .NET's bits does that holds both.
+#[test]
+fn versions_of_tls_are_named_or_left_open() {
+    for text in ["None", "0", "3072", "12288", "Tls12|Tls13", "Tls | tls13", "Tls11|Tls12", "15360"] {
+        let config = read(&format!("h,ssl=1,sslProtocols={text}"));
+        assert!(config.warnings().is_empty(), "{text}");
+    }
+}
+
 /// What has no effect is said, by its name alone; what may be the end of a password that was cut at a comma is not.
 #[test]
 fn what_has_no_effect_is_told_without_values() {

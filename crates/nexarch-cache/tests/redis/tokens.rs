@@ -163,6 +163,21 @@ async fn without_a_token_it_waits_says_why_and_goes_on_when_there_is_one() {
     rig.end().await;
 }
 
+/// The token's user is not always whom the server knows: the one that is configured counts.
+#[tokio::test]
+async fn a_user_that_is_configured_takes_the_place_of_the_tokens() {
+    let identity = Identity::start();
+    let rotates = identity.config().username("alias");
+    identity.server.cli(&["ACL", "SETUSER", "alias", "on", "nopass", "~test:*", "&test:*", "+@all"]);
+    let rig = connected(&rotates).await;
+    rig.remote.set("test:a:b:c", "kept".into(), PATIENCE).await.unwrap();
+    read_until(&rig, || identity.given.load(Ordering::SeqCst) > 3).await;
+    let clients = identity.server.cli(&["CLIENT", "LIST"]);
+    assert_eq!(clients.matches("user=alias").count(), 3, "{clients}");
+    assert!(!clients.contains(OID), "{clients}");
+    rig.end().await;
+}
+
 #[tokio::test]
 async fn a_checkup_tells_a_missing_token_from_a_refused_one() {
     let identity = Identity::start();

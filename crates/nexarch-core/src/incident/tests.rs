@@ -4,7 +4,7 @@ mod plant;
 mod planted;
 
 use super::*;
-use plant::{Day, M0, Mood, all_at_once, by_the_minute};
+use plant::{Day, M0, Mood, advance, all_at_once, by_the_minute};
 
 /// What happened, as `minute after M0: what from..to root [services]`.
 fn shown(changes: &[Change]) -> Vec<String> {

@@ -48,6 +48,11 @@ fn first_hour(delta: &Delta) -> (Vec<u32>, Vec<u32>) {
 }
 
 #[test]
+fn a_request_is_bad_from_four_times_the_objective_on() {
+    assert_eq!((limit_us(1_000.0), limit_us(0.5), limit_us(f64::MAX)), (LIMIT_US, 2_000, u64::MAX));
+}
+
+#[test]
 fn a_request_is_bad_once_though_it_failed_and_was_slow() {
     // Of 40 requests 5 % are 2: not over it. One more is.
     assert_eq!(first_hour(&requests("", &[(0, [38, 0, 0, 2])])).1, [] as [u32; 0]);

@@ -1,6 +1,10 @@
 //! Appending.
 
-use nexarch_core::{facts::Facts, infer::contribution, span::Status};
+use nexarch_core::{
+    facts::Facts,
+    infer::contribution,
+    span::{Span, Status},
+};
 
 use super::{append, fold, folded, id, open_with, picture, spans};
 use crate::{Batch, Error, Totals};
@@ -52,6 +56,38 @@ pub async fn an_update_replaces(url: &str) {
         let grew = [versions[1] > versions[0], versions[2] > versions[1]];
         let wins = tenant == acme;
         assert_eq!(grew, [wins, wins], "a version that wins changes data, one that loses does not");
+    }
+}
+
+/// Of versions of a span that come together the best is stored, and no other: of a new span and of a known one, in small
+/// traces and in large ones.
+pub async fn the_best_of_a_group_is_stored(url: &str) {
+    let (store, acme) = open_with(url, "acme").await;
+    store.create_tenant(&id("large"), "").await.unwrap();
+    append(&*store, &id("large"), spans::trace(1, 2_100)).await.unwrap();
+    for (tenant, all) in [(acme, spans::trace(1, 3)), (id("large"), spans::trace(1, 2_100))] {
+        let longer = |span: &Span, by: u64| Span { end_ns: span.end_ns.map(|end| end + by), ..span.clone() };
+        let new = spans::span(1, 5_000, 7_000_000);
+        let known = &all[1];
+        append(&*store, &tenant, all.clone()).await.unwrap();
+        let better = [longer(known, 1_000), longer(known, 3_000), longer(known, 2_000)];
+        let fresh = [new.clone(), longer(&new, 3_000), longer(&new, 2_000)];
+        // In one batch, and in three of one group.
+        let group = [
+            vec![better[0].clone(), better[1].clone(), fresh[0].clone()],
+            vec![fresh[1].clone()],
+            vec![better[2].clone(), fresh[2].clone()],
+        ];
+        let batches = group.map(|spans| Batch { tenant: tenant.clone(), spans }).into();
+        let answers: Vec<_> =
+            store.append(batches).await.unwrap().into_iter().map(|answer| answer.unwrap()).collect();
+        let counts: Vec<_> = answers.iter().map(|answer| (answer.accepted, answer.duplicates)).collect();
+        assert_eq!(counts, [(1, 2), (0, 1), (0, 2)], "{tenant}");
+        // Read anew: what is stored counts, not what this process remembers.
+        let seen = picture(&*super::open(url).await, &tenant, &all).await.spans;
+        let stored =
+            |like: &Span| -> Vec<&Span> { seen.iter().filter(|it| it.span_id == like.span_id).collect() };
+        assert_eq!((stored(known), stored(&new)), (vec![&better[1]], vec![&fresh[1]]), "{tenant}");
     }
 }
 

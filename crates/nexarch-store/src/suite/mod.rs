@@ -42,7 +42,7 @@ macro_rules! conformance {
     ($fresh:expr) => {
         $crate::conformance! { @each $fresh;
             durability: survives_a_crash, a_failed_append_leaves_nothing, a_dropped_append_leaves_nothing;
-            ingest: counts_add_up_per_batch, an_update_replaces, versions_of_a_span_are_bounded, late_spans_join_their_trace,
+            ingest: counts_add_up_per_batch, an_update_replaces, the_best_of_a_group_is_stored, versions_of_a_span_are_bounded, late_spans_join_their_trace,
                 refused_batches_fail_alone, nothing_new_keeps_the_version, spans_of_any_time, many_blobs_are_merged;
             isolation: data, versions, tenants_and_keys;
             linking: either_end_may_come_hours_later, a_sender_is_told_who_takes, links_stay_in_their_tenant,

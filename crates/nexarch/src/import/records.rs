@@ -32,6 +32,8 @@ pub(super) struct Records<R> {
     source: R,
     framing: Framing,
     offset: u64,
+    /// Bytes before what is being read, fields that are passed over among them.
+    begun: u64,
     /// Bytes of frames that were inflated, and what came out of them.
     packed: u64,
     inflated: u64,
@@ -43,11 +45,12 @@ const RESOURCE_SPANS: u64 = 0x0a;
 
 impl<R: BufRead> Records<R> {
     pub(super) fn new(source: R, framing: Framing) -> Self {
-        Self { source, framing, offset: 0, packed: 0, inflated: 0, ended: false }
+        Self { source, framing, offset: 0, begun: 0, packed: 0, inflated: 0, ended: false }
     }
 
     fn record(&mut self) -> Result<Option<Bytes>, Why> {
         loop {
+            self.begun = self.offset;
             if self.source.fill_buf()?.is_empty() {
                 return Ok(None);
             }
@@ -153,8 +156,9 @@ impl<R: BufRead> Iterator for Records<R> {
         if self.ended {
             return None;
         }
-        let offset = self.offset;
-        match self.record() {
+        let record = self.record();
+        let offset = self.begun;
+        match record {
             Ok(body) => body.map(|body| Ok(Record { offset, body })),
             Err(why) => {
                 self.ended = !matches!(why, Why::TooLong(_) | Why::Frame(_));

@@ -225,3 +225,33 @@ async fn two_servers_judge_once() {
     node.app().lifecycle.finish(tokio::time::Instant::now() + Duration::from_secs(10)).await;
     node.app().store.close().await;
 }
+
+/// A sender's clock may run ahead: its minutes are judged when they are over, although no newer data come.
+#[tokio::test(flavor = "multi_thread")]
+async fn data_ahead_of_the_clock_are_judged_when_their_time_comes() {
+    let start_ns = lifecycle::now_ns() / MINUTE_NS * MINUTE_NS + MINUTE_NS;
+    let shop = Shop::new(7, start_ns);
+    let node = Node::new(shop.tick(start_ns, start_ns + 12 * MINUTE_NS)).await;
+    let mut looker = Looker::new(node.app());
+    for minutes in [4, 4, 5, 12] {
+        let now_ns = start_ns + minutes * MINUTE_NS;
+        let is_judged = async || {
+            let mut snapshot = node.app().store.snapshot(&node.tenant).await.unwrap();
+            let newest_ns = snapshot.newest_ns().unwrap();
+            snapshot.watch().await.unwrap().1.due(newest_ns, now_ns).is_empty()
+        };
+        // The server looks, too, and may hold the turn.
+        let looks = async {
+            looker.look(node.app(), now_ns).await.unwrap();
+            while !is_judged().await {
+                looker.look(node.app(), now_ns).await.unwrap();
+                tokio::task::yield_now().await;
+            }
+        };
+        // Before the traces are settled, which is news as well.
+        let limit = Duration::from_secs(20);
+        tokio::time::timeout(limit, looks).await.unwrap_or_else(|_| panic!("not judged after {minutes}"));
+    }
+    node.app().lifecycle.finish(tokio::time::Instant::now() + Duration::from_secs(10)).await;
+    node.app().store.close().await;
+}

@@ -253,6 +253,7 @@ mod tests {
         assert_eq!(held.bytes(), 460);
         assert_eq!(held.reserve(10), 10);
         assert_eq!(held.settle(10_000), Err(Full));
+        assert_eq!((held.bytes(), budget.used()), (460, 460), "what was reserved is given back");
     }
 
     #[test]

@@ -73,6 +73,30 @@ async fn what_does_not_unpack_is_corrupt() {
     }
 }
 
+/// What asks for more room than RFC 8878 says every decoder should have gets none.
+#[tokio::test]
+async fn a_window_of_zstd_is_bounded() {
+    let window = |log: u32| {
+        let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
+        encoder.window_log(log).unwrap();
+        // Flushed on the way, so that its size is not known when the frame begins.
+        encoder.write_all(&vec![7; 9 << 20]).unwrap();
+        encoder.flush().unwrap();
+        encoder.write_all(&[7]).unwrap();
+        encoder.finish().unwrap()
+    };
+    assert_eq!(read(window(23), Encoding::Zstd, 16 << 20).await.unwrap().len(), (9 << 20) + 1);
+    assert_eq!(read(window(24), Encoding::Zstd, 16 << 20).await, Err(BodyError::Corrupt("zstd")));
+}
+
+/// Of several that shared a failure each may be innocent: they are told to come back.
+#[test]
+fn a_failure_that_was_shared_is_nobodys_fault() {
+    let failure = nexarch_store::Error::Internal("a bug".to_owned());
+    assert!(matches!(super::again(&failure, true), nexarch_store::Error::Internal(_)));
+    assert!(matches!(super::again(&failure, false), nexarch_store::Error::Unavailable { .. }));
+}
+
 #[tokio::test]
 async fn a_spent_budget_is_busy() {
     let budget = Budget::new(1_000, 1);

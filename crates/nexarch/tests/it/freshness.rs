@@ -126,6 +126,20 @@ fn cache_status_tells_the_way_of_an_answer() {
 }
 
 #[test]
+fn an_answer_grows_older_until_it_is_computed_again() {
+    let home = Home::new();
+    let mut server = home.serve();
+    let client = server.first_client();
+    client.batch(&native(&call(1))).expect(202);
+    let age = |headers: &[(&str, &str)]| {
+        client.get_with(OVERVIEW, headers).expect(200).header("Age").parse::<u64>().unwrap()
+    };
+    assert_eq!(age(&[]), 0);
+    wait::until("an answer of a second", || (age(&[]) >= 1).then_some(()));
+    assert_eq!(age(&[("Cache-Control", "no-cache")]), 0);
+}
+
+#[test]
 fn max_stale_takes_what_data_overtook_but_never_what_was_invalidated() {
     let home = Home::new();
     let mut server = home.serve();

@@ -33,6 +33,10 @@ fn a_tenant_over_its_requests_is_told_when_to_come_back_and_others_are_not() {
     server.client(&calm).get("/api/v1/dashboard/overview").expect(200);
     // What a key may not do counts as well.
     let sender = server.client(&home.key("calm", "ingest"));
+    let first = sender.get("/api/v1/dashboard/overview").expect(403);
+    let (name, remaining, _) = left(&first).remove(0);
+    // One was asked for above; another one may have come back meanwhile.
+    assert!(name == "requests" && (3..=4).contains(&remaining), "it is told like any other: {first:?}");
     let forbidden: Vec<u16> = (0..12).map(|_| sender.get("/api/v1/dashboard/overview").status).collect();
     assert!(forbidden.starts_with(&[403]) && forbidden.contains(&429), "{forbidden:?}");
     for _ in 0..12 {
@@ -40,6 +44,23 @@ fn a_tenant_over_its_requests_is_told_when_to_come_back_and_others_are_not() {
             client.get(path).expect(200);
         }
     }
+}
+
+#[test]
+fn batches_over_the_limit_of_requests_are_counted_for_their_tenant() {
+    let home = Home::new();
+    let key = home.tenant("acme");
+    let server = home.serve_with(&[("RATE_LIMIT_REQUESTS_PER_MINUTE", "60")]);
+    let client = server.client(&key);
+    let statuses: Vec<u16> = (1..=100).map(|nth| client.batch(&native(&call(nth))).status).collect();
+    let refused = statuses.iter().filter(|status| **status == 429).count();
+    assert!(refused > 0, "{statuses:?}");
+    let told = wait::until("another request", || {
+        let reply = client.get("/api/v1/ingest/diagnostics");
+        (reply.status == 200).then(|| reply.json())
+    });
+    // Requests that bring nothing are none of them.
+    assert_eq!(told["limits"]["refused_rate"], refused, "{told}");
 }
 
 #[test]

@@ -7,6 +7,7 @@ use crate::{
     facts::Facts,
     infer::{contribution, testing::*},
     rollup::Delta,
+    span::Kind,
     window::Minutes,
 };
 
@@ -30,6 +31,10 @@ pub(super) enum Mood {
     FrontFails(u32),
     /// `mail` fails, which `front` calls as well, and nobody minds.
     MailFails(u32),
+    /// `orders` fails, which sends messages.
+    SenderFails(u32),
+    /// `bills` fails, which takes them from the queue.
+    TakerFails(u32),
     /// `alone` fails, which nobody calls.
     AloneFails(u32),
     /// Only so many requests come.
@@ -138,13 +143,26 @@ fn traces_of(minute: u32, mood: Mood) -> Vec<Delta> {
             spans.push(at(named(server("mail", 8, 7), "send"), 20, nth < few));
         }
         traces.push(contribution(&spans));
+        let (sends, takes) = match mood {
+            Mood::SenderFails(few) => (nth < few, false),
+            Mood::TakerFails(few) => (false, nth < few),
+            _ => (false, false),
+        };
+        if matches!(mood, Mood::SenderFails(_) | Mood::TakerFails(_)) {
+            traces.push(contribution(&[
+                at(named(server("orders", 9, 0), "order"), 30, sends),
+                at(message("orders", Kind::Producer, 10, 9, "q"), 1, false),
+                at(message("bills", Kind::Consumer, 11, 10, "q"), 20, takes),
+            ]));
+        }
         let alone = matches!(mood, Mood::AloneFails(few) if nth < few);
         traces.push(contribution(&[at(named(server("alone", 6, 0), "GET /"), 10, alone)]));
     }
     traces
 }
 
-fn advance(watch: &mut Watch, day: &Day, due: Minutes) -> Vec<Change> {
+/// One look at these minutes.
+pub(super) fn advance(watch: &mut Watch, day: &Day, due: Minutes) -> Vec<Change> {
     let minutes = day.blobs(Watch::minutes(due));
     let evidence = Evidence { minutes: &minutes, seasons: &day.seasons, latency_objective_ms: 1_000.0 };
     watch.advance(due, evidence).unwrap()

@@ -28,6 +28,25 @@ fn two_minutes_of_five_are_none_and_three_with_gaps_are_one() {
 }
 
 #[test]
+fn only_calm_minutes_in_a_row_end_it() {
+    let mut day = Day::of(0..60);
+    day.set(40..45, Mood::Swallowed(20));
+    day.set(49..50, Mood::Swallowed(20));
+    assert_eq!(found(&day, 20..58), ["42: Opened 40.. pay [pay]", "54: Closed 40..50 pay [pay]"]);
+}
+
+#[test]
+fn what_was_anomalous_before_minutes_that_nobody_judged_does_not_adjoin_what_comes_after() {
+    let mut day = Day::of(0..80);
+    day.set(40..42, Mood::Swallowed(20));
+    day.set(60..61, Mood::Swallowed(20));
+    let mut watch = Watch::default();
+    let minutes = |from, to| Minutes { from: M0 + from, to: M0 + to };
+    assert_eq!(advance(&mut watch, &day, minutes(20, 42)), []);
+    assert_eq!(advance(&mut watch, &day, minutes(60, 66)), [], "one minute of five");
+}
+
+#[test]
 fn fewer_than_thirty_requests_in_five_minutes_prove_nothing() {
     let mut day = Day::of(0..60);
     day.set(34..60, Mood::Few(5));
@@ -102,6 +121,17 @@ fn services_with_others_between_them_share_an_incident() {
     day.set(40..43, Mood::Swallowed(20));
     day.set(43..46, Mood::FrontFails(20));
     assert_eq!(found(&day, 20..47), ["42: Opened 40.. pay [pay]", "45: Updated 40.. pay [front pay]"]);
+}
+
+#[test]
+fn who_takes_messages_shares_an_incident_with_who_sends_them() {
+    let mut day = Day::of(0..60);
+    day.set(40..43, Mood::SenderFails(20));
+    day.set(43..46, Mood::TakerFails(20));
+    assert_eq!(
+        found(&day, 20..47),
+        ["42: Opened 40.. orders [orders]", "45: Updated 40.. bills [bills orders]"]
+    );
 }
 
 #[test]

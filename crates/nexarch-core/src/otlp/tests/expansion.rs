@@ -127,6 +127,17 @@ fn a_body_takes_no_more_room_than_there_is() {
         assert!((1 << 18..=1 << 20).contains(&room), "{encoding:?}: {room}");
         assert_eq!(cut.flags.too_many_elements, 4_000 - cut.spans.len() as u64);
     }
+    // What has nothing in it takes room as well.
+    let bare =
+        vec![Span { attributes: Vec::new(), events: Vec::new(), links: Vec::new(), ..one_span() }; 100];
+    for (body, encoding) in
+        [(encode_protobuf(&bare), Encoding::Protobuf), (encode_json(&bare), Encoding::Json)]
+    {
+        let ten = Rules { max_memory: Some(10 * size_of::<Span>()), ..Rules::default() };
+        let decoded = decode(&body.into(), encoding, &ten).unwrap();
+        assert!((1..=10).contains(&decoded.spans.len()), "{encoding:?}: {}", decoded.spans.len());
+        assert_eq!(decoded.flags.too_many_elements, 100 - decoded.spans.len() as u64);
+    }
     let sender = Resource { attributes: vec![("k".into(), Value::Int(1)); 100] };
     let body = encode_protobuf(&[Span { resource: Arc::new(sender), ..one_span() }]).into();
     let none = Rules { max_memory: Some(1_000), ..Rules::default() };

@@ -100,6 +100,10 @@ fn a_bad_record_costs_itself_where_its_end_is_known() {
     assert_eq!((count, problems), (2, Vec::new()));
     let (count, problems) = spans(&[request(1), vec![0x07], request(2)].concat());
     assert_eq!((count, problems.len()), (1, 1));
+    // What is passed over counts for the place of what comes after it.
+    let before = [request(1), vec![0x5a, 1, b'x'], vec![0x59, 0, 0, 0, 0, 0, 0, 0, 0]].concat();
+    let (_, problems) = spans(&[before.clone(), vec![0x07]].concat());
+    assert_eq!(problems[0].0, before.len() as u64, "{problems:?}");
 }
 
 #[test]
