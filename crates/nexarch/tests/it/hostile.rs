@@ -243,6 +243,7 @@ fn a_heavy_resource_is_stored_once_and_not_for_each_span() {
     let grown = resident(&server).saturating_sub(before);
     assert!(grown < 100 * 1024, "{grown} KiB");
     drop(server);
-    let stored: u64 = fs::read_dir(home.path()).unwrap().map(|file| file.unwrap().metadata().unwrap().len()).sum();
+    let stored: u64 =
+        fs::read_dir(home.path()).unwrap().map(|file| file.unwrap().metadata().unwrap().len()).sum();
     assert!(stored < 4 << 20, "{stored} bytes");
 }
