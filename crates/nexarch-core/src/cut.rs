@@ -6,10 +6,14 @@ use crate::{
     Text,
     attributes::{known, resolve},
     limits::{
-        MAX_ATTRIBUTES, MAX_ELEMENTS, MAX_EVENTS, MAX_KEY_BYTES, MAX_LINKS, MAX_NAME_BYTES, MAX_VALUE_BYTES,
+        MAX_ATTRIBUTES, MAX_ELEMENTS, MAX_EVENTS, MAX_KEY_BYTES, MAX_LINKS, MAX_NAME_BYTES, MAX_SHARED_BYTES,
+        MAX_VALUE_BYTES,
     },
     span::{Attributes, Scope, Span, Value},
 };
+
+/// What an element weighs beside its texts: a number and what tells it from others.
+const ELEMENT_BYTES: usize = 10;
 
 /// Cuts everything of a span but its resource and scope, which spans share. Returns how much was cut: attributes,
 /// events, links and elements left out, and texts shortened.
@@ -51,6 +55,44 @@ pub(crate) fn attributes(list: &mut Attributes) -> u64 {
         cuts += text(key, MAX_KEY_BYTES) + value(content);
     }
     cuts
+}
+
+/// Cuts the attributes of a resource or scope: each as any list, and all of them to [`MAX_SHARED_BYTES`]. What inference
+/// reads goes first; what does not fit leaves its room to smaller ones behind it.
+pub(crate) fn shared(list: &mut Attributes) -> u64 {
+    let cuts = attributes(list);
+    let weights: Vec<usize> = list.iter().map(pair_bytes).collect();
+    if weights.iter().sum::<usize>() <= MAX_SHARED_BYTES {
+        return cuts;
+    }
+    let (mut room, mut kept) = (MAX_SHARED_BYTES, vec![false; list.len()]);
+    for read_by_inference in [true, false] {
+        for (((key, _), weight), kept) in list.iter().zip(&weights).zip(&mut kept) {
+            if known(key).is_some() == read_by_inference && *weight <= room {
+                room -= weight;
+                *kept = true;
+            }
+        }
+    }
+    let (before, mut kept) = (list.len(), kept.into_iter());
+    list.retain(|_| kept.next().unwrap_or(false));
+    fit(list);
+    cuts + (before - list.len()) as u64
+}
+
+/// About how many bytes a pair takes where it is written.
+fn pair_bytes((key, content): &(Text, Value)) -> usize {
+    ELEMENT_BYTES + key.len() + value_bytes(content)
+}
+
+fn value_bytes(content: &Value) -> usize {
+    match content {
+        Value::Str(text) => text.len(),
+        Value::Bytes(bytes) => bytes.len(),
+        Value::Array(list) => list.iter().map(|content| ELEMENT_BYTES + value_bytes(content)).sum(),
+        Value::Map(list) => list.iter().map(pair_bytes).sum(),
+        Value::Null | Value::Bool(_) | Value::Int(_) | Value::Double(_) => 0,
+    }
 }
 
 /// Gives back the room of elements that are gone, such as repeated keys. By a new list and not by shrinking the old one: what
@@ -123,6 +165,23 @@ mod tests {
         assert_eq!(list.len(), MAX_ATTRIBUTES + 1);
         assert_eq!(crate::span::attribute(&list, "service.name"), Some(&Value::Str("shop".into())));
         assert_eq!(crate::span::attribute(&list, "k3"), Some(&Value::Int(7)), "the last of a repeated key");
+    }
+
+    #[test]
+    fn what_spans_share_is_bounded_as_a_whole_and_keeps_what_inference_reads() {
+        let heavy =
+            |key: &str| (Text::from(key.to_owned()), Value::Bytes(vec![1; MAX_VALUE_BYTES - 100].into()));
+        let mut list: Attributes = (0..80).map(|at| heavy(&format!("blob.{at}"))).collect();
+        list.insert(2, ("small".into(), Value::Int(1)));
+        list.push(("service.name".into(), Value::Str("shop".into())));
+        assert_eq!(shared(&mut list), 78, "two of them fit");
+        let keys: Vec<&str> = list.iter().map(|(key, _)| &**key).collect();
+        assert_eq!(keys, ["blob.0", "blob.1", "small", "service.name"]);
+        assert_eq!(shared(&mut list), 0, "once is enough");
+        let mut nested: Attributes =
+            (0..512).map(|at| (format!("k{at}").into(), Value::Array(vec![Value::Null; 4_096]))).collect();
+        shared(&mut nested);
+        assert_eq!(nested.len(), 3, "elements weigh, too");
     }
 
     #[test]

@@ -15,6 +15,7 @@
 //! | flows of a map | [`MAX_MAP_FLOWS`] | are not listed, counted in `folded_flows` |
 //! | edges of a map | [`MAX_MAP_EDGES`] | go to "other …", counted in `folded_edges` |
 //! | attributes of a list | [`MAX_ATTRIBUTES`] | the first are kept, the others counted |
+//! | all attributes of a resource, of a scope | [`MAX_SHARED_BYTES`] | those that inference reads are kept first, the others counted |
 //! | a key, a name | [`MAX_KEY_BYTES`], [`MAX_NAME_BYTES`] | cut at a character, counted |
 //! | a text or bytes as value | [`MAX_VALUE_BYTES`] | cut, counted |
 //! | elements of a list in a value | [`MAX_ELEMENTS`] | the first are kept, the others counted |
@@ -57,6 +58,10 @@ pub const MAX_MAP_EDGES: usize = 5_000;
 
 /// Attributes of one list (span, event, link, resource, scope). SDKs stop at 128 by default.
 pub const MAX_ATTRIBUTES: usize = 512;
+
+/// Bytes of all attributes of a resource, and of those of a scope. Spans share them, so a sender pays for them once, but
+/// the store writes them for each hour and again for each thousand spans. SDKs send a few kilobytes.
+pub const MAX_SHARED_BYTES: usize = 128 << 10;
 
 /// Bytes of an attribute's key. Names of the semantic conventions have up to 60.
 pub const MAX_KEY_BYTES: usize = 256;

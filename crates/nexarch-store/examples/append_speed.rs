@@ -44,7 +44,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         // Made now, as a request is decoded just before it is stored, and not in memory that went cold long ago.
         let body = otlp::encode_protobuf(spans);
         let spans = otlp::decode(&body.into(), Encoding::Protobuf, &Rules::default())?.spans;
-        let batch = Batch { tenant: Clone::clone(&tenant), spans };
+        let batch = Batch { created_us: None, tenant: Clone::clone(&tenant), spans };
         let before = cpu_ns()?;
         store.append(vec![batch]).await?.into_iter().collect::<Result<Vec<_>, _>>()?;
         used += cpu_ns()?.saturating_sub(before);

@@ -153,7 +153,7 @@ async fn fill(store: &dyn Store, tenant: &TenantId, spans: usize) -> Result<(), 
             let start_ns = BASE_NS + DAY_NS / traces * number;
             trace(mix(*number), start_ns, &resources, &scope)
         });
-        let batch = Batch { tenant: tenant.clone(), spans: made.collect() };
+        let batch = Batch { created_us: None, tenant: tenant.clone(), spans: made.collect() };
         store.append(vec![batch]).await?.into_iter().collect::<Result<Vec<_>, _>>()?;
     }
     Ok(())

@@ -42,7 +42,7 @@ async fn open(path: &Path) -> Outcome<Arc<dyn Store>> {
 }
 
 async fn append(store: &dyn Store, tenant: &TenantId, spans: Vec<Span>) -> Outcome<()> {
-    let batch = Batch { tenant: tenant.clone(), spans };
+    let batch = Batch { created_us: None, tenant: tenant.clone(), spans };
     store.append(vec![batch]).await?.into_iter().collect::<Result<Vec<_>, _>>()?;
     Ok(())
 }

@@ -40,7 +40,7 @@ pub use settling::{DROPPED_UPDATES, Diagnostics, LATE, Settling, UNFOLLOWED_LINK
 pub use sqlite::PAGE_BYTES;
 pub use tenant::{FoundKey, Key, NewKey, Rotation, Scope, Tenant, TenantChange};
 pub use turn::Turn;
-pub use upkeep::{Cells, GRAINS, Place, Retention, Step};
+pub use upkeep::{Cells, GRAINS, Kept, Place, Retention, Step};
 pub use versions::{Truth, Versions};
 
 /// Opens a database. As [`Role::Owner`] takes its lock and upgrades its schema; nobody else does, because there is no way
@@ -147,8 +147,14 @@ pub trait Store: Send + Sync + 'static {
     /// minutes go after 2 h, the 5 minutes after 48 h. No number changes, only where a range may begin and end. Begin with the default place and go on with [`Step::next`].
     /// Only the owner may.
     async fn compact(&self, from: Place) -> Result<Step, Error>;
-    /// Drops a piece of what is older than `retention`. Repeat while [`Step::next`] says so. Only the owner may.
+    /// Drops a piece of what is older than `retention`. Repeat while [`Step::next`] says so. Only the owner may. Spans of a
+    /// dropped day are refused from then on ([`Appended::expired`]). A wall clock that jumps ahead drops nothing
+    /// ([`Step::held_back`]).
     async fn retain(&self, retention: Retention) -> Result<Step, Error>;
+    /// Tells whoever opens the database how long data are kept. Only the owner may.
+    async fn note_retention(&self, retention: Retention) -> Result<(), Error>;
+    /// How long spans are kept, and which days are gone.
+    async fn kept(&self) -> Result<Kept, Error>;
     /// Writes a consistent, checked copy of the database to a file that does not exist yet, while others read and write.
     /// A server that is started on the copy draws a new epoch.
     async fn backup(&self, file: &Path) -> Result<(), Error>;

@@ -22,6 +22,7 @@ pub enum Role {
 pub struct Options {
     pub(crate) role: Role,
     pub(crate) now_us: Arc<dyn Fn() -> u64 + Send + Sync>,
+    pub(crate) steady_us: Arc<dyn Fn() -> u64 + Send + Sync>,
     pub(crate) max_pages: Option<u32>,
     pub(crate) limits: Limits,
     pub(crate) quota: Option<u64>,
@@ -31,14 +32,25 @@ pub struct Options {
 impl Options {
     /// `now_us` is the wall clock, in microseconds since the Unix epoch; it may go backwards.
     pub fn new(role: Role, now_us: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        let start = tokio::time::Instant::now();
+        let steady_us = move || u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
         Self {
             role,
+            steady_us: Arc::new(steady_us),
             now_us: Arc::new(now_us),
             max_pages: None,
             limits: Limits::default(),
             quota: None,
             bad_above_us: uptime::limit_us(1_000.0),
         }
+    }
+
+    /// A clock that nobody sets, in microseconds since any moment: by it a wall clock that jumped is told from time that
+    /// passed. The monotonic clock of the machine by default.
+    #[must_use]
+    pub fn steady_clock(mut self, steady_us: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        self.steady_us = Arc::new(steady_us);
+        self
     }
 
     /// Limits the size of the database, in pages of [`crate::PAGE_BYTES`] bytes: beyond it, it is full.

@@ -34,6 +34,8 @@ pub struct Step {
     pub next: Option<Place>,
     /// What could not be read and was left as it is.
     pub skipped: u64,
+    /// The wall clock is more than an hour ahead of what can be believed, so less was dropped than it says.
+    pub held_back: bool,
 }
 
 /// A place in the work of compaction; the default is its beginning.
@@ -52,6 +54,15 @@ pub struct Retention {
     pub spans: Duration,
     /// Rollups, by hours.
     pub rollups: Duration,
+}
+
+/// What a database says of how long it keeps spans.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Kept {
+    /// Spans that start before this (nanoseconds since the Unix epoch) are refused: days before it were dropped. 0 = none.
+    pub from_ns: u64,
+    /// For how long the server keeps spans, as it said last; `None` = it never did.
+    pub spans: Option<Duration>,
 }
 
 /// Rollups of a range of time; see [`crate::Snapshot::cells`].

@@ -3,7 +3,10 @@
 use std::{
     collections::HashMap,
     net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64},
+    },
     time::Duration,
 };
 
@@ -76,6 +79,8 @@ pub struct App {
     pub node: String,
     /// How long data are kept.
     pub retention: Retention,
+    /// The start of the first day that was not dropped, nanoseconds since the Unix epoch.
+    pub(crate) kept_from_ns: AtomicU64,
     /// What senders did wrong, until the store keeps it.
     pub(crate) noted: Noted,
     /// What people look at.
@@ -153,6 +158,7 @@ impl App {
             objectives: Objectives::new(config.latency_objective, config.availability_objective),
             node: node_name(),
             retention: Retention { spans: config.retention, rollups: config.rollup_retention },
+            kept_from_ns: AtomicU64::new(0),
             noted: Noted::default(),
             open_views: OpenViews::default(),
             metrics,
@@ -170,6 +176,7 @@ impl App {
     /// What makes a span valid at this moment.
     pub fn rules(&self, now_ns: u64) -> otlp::Rules {
         let retention_ns = u64::try_from(self.retention.spans.as_nanos()).unwrap_or(u64::MAX);
+        let retention_ns = retention_ns.min(now_ns.saturating_sub(self.kept_from_ns()));
         otlp::Rules { now_ns: Some(now_ns), retention_ns: Some(retention_ns), max_memory: None }
     }
 
@@ -322,6 +329,7 @@ impl Server {
         let metrics = Metrics::new(database, redis.clone());
         let (app, writer) =
             App::new(config, Arc::clone(&store), cache.clone(), redis.clone(), lifecycle.clone(), metrics)?;
+        retention::begin(&app).await;
         let (streams, stop) = (Arc::clone(&app.streams), lifecycle.stop().clone());
         lifecycle.spawn_essential("writer", writer.run(store, cache, streams, stop));
         lifecycle.spawn_essential("beat", authority::beat(Arc::clone(&app)));

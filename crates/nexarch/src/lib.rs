@@ -34,6 +34,7 @@ mod rewarm;
 mod scheduled;
 mod settle;
 mod stream;
+mod taken;
 mod turns;
 pub mod view;
 pub mod warm;

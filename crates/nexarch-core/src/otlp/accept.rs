@@ -71,7 +71,7 @@ impl Sender {
     pub(crate) fn new(resource: Result<Resource, Reason>) -> Self {
         let mut cut = 0;
         let resource = resource.map(|mut resource| {
-            cut = cut::attributes(&mut resource.attributes);
+            cut = cut::shared(&mut resource.attributes);
             resource
         });
         let named = resource.as_ref().is_ok_and(|resource| attributes::names_service(&resource.attributes));
@@ -86,7 +86,7 @@ impl Sender {
     pub(crate) fn with_scope(&self, scope: Result<Scope, Reason>) -> Self {
         let mut cut = 0;
         let scope = scope.map(|mut scope| {
-            cut = cut::attributes(&mut scope.attributes) + cut::names(&mut scope);
+            cut = cut::shared(&mut scope.attributes) + cut::names(&mut scope);
             scope
         });
         Self { scope: scope.map(Arc::new).map_err(|reason| within("scope", reason)), cut, ..self.clone() }

@@ -73,12 +73,27 @@ impl<'b> Decoder<'b, '_> {
 
     /// The resource may stand after its spans, so it is looked for first.
     fn resource_spans(&mut self, bytes: &'b [u8]) -> Result<(), Malformed> {
-        let sender = Sender::new(separate(self.resource(bytes))?);
+        let resource = separate(self.resource(bytes))?;
+        if spans_of(bytes)? == 0 {
+            // Two bytes make a sender of nothing: it is checked, and nothing is made for it.
+            return self.scopes_of_nothing(bytes);
+        }
+        let sender = Sender::new(resource);
         self.gate.flags().cut += sender.cut;
         let mut fields = Fields(bytes);
         while let Some((number, field)) = fields.next()? {
             if number == 2 {
                 self.scope_spans(field.bytes()?, &sender)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn scopes_of_nothing(&mut self, resource_spans: &'b [u8]) -> Result<(), Malformed> {
+        let mut fields = Fields(resource_spans);
+        while let Some((number, field)) = fields.next()? {
+            if number == 2 {
+                drop(separate(self.scope(field.bytes()?))?);
             }
         }
         Ok(())
@@ -97,7 +112,11 @@ impl<'b> Decoder<'b, '_> {
     }
 
     fn scope_spans(&mut self, bytes: &'b [u8], sender: &Sender) -> Result<(), Malformed> {
-        let sender = sender.with_scope(separate(self.scope(bytes))?);
+        let scope = separate(self.scope(bytes))?;
+        if count(bytes, 2)? == 0 {
+            return Ok(());
+        }
+        let sender = sender.with_scope(scope);
         self.gate.flags().cut += sender.cut;
         let mut fields = Fields(bytes);
         while let Some((number, field)) = fields.next()? {
@@ -254,7 +273,7 @@ impl<'b> Decoder<'b, '_> {
             return Ok(());
         }
         self.gate.charge::<(Text, Value)>(pairs)?;
-        list.reserve_exact(pairs);
+        make_room(list, pairs);
         let mut fields = Fields(message);
         while let Some((number, field)) = fields.next()? {
             if number == wanted {
@@ -336,15 +355,24 @@ impl<'b> Decoder<'b, '_> {
 fn spans_in(request: &[u8]) -> Result<usize, Malformed> {
     let (mut spans, mut senders) = (0, Fields(request));
     while let Some((number, sender)) = senders.next()? {
-        if number != 1 {
-            continue;
-        }
-        let mut scopes = Fields(sender.bytes()?);
-        while let Some((number, scope)) = scopes.next()? {
-            spans += if number == 2 { count(scope.bytes()?, 2)? } else { 0 };
-        }
+        spans += if number == 1 { spans_of(sender.bytes()?)? } else { 0 };
     }
     Ok(spans)
+}
+
+/// How many spans a sender says it holds.
+fn spans_of(resource_spans: &[u8]) -> Result<usize, Malformed> {
+    let (mut spans, mut scopes) = (0, Fields(resource_spans));
+    while let Some((number, scope)) = scopes.next()? {
+        spans += if number == 2 { count(scope.bytes()?, 2)? } else { 0 };
+    }
+    Ok(spans)
+}
+
+/// Room for more elements. A list is made at its final size; one that goes on, because its message occurs again, doubles:
+/// growing to the size of each occurrence would copy all of it for each.
+fn make_room<T>(list: &mut Vec<T>, more: usize) {
+    if list.is_empty() { list.reserve_exact(more) } else { list.reserve(more) }
 }
 
 /// How often a field occurs: lists are made at their final size, and paid for before they are made.
@@ -355,4 +383,23 @@ fn count(message: &[u8], wanted: u32) -> Result<usize, Malformed> {
         count += usize::from(number == wanted);
     }
     Ok(count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::make_room;
+
+    #[test]
+    fn a_list_that_goes_on_is_not_copied_for_each_part() {
+        let (mut list, mut copies, mut room) = (Vec::new(), 0, 0);
+        make_room(&mut list, 3);
+        assert_eq!(list.capacity(), 3, "no more than it needs");
+        for nth in 0..100_000 {
+            make_room(&mut list, 1);
+            list.push(nth);
+            copies += usize::from(list.capacity() != room);
+            room = list.capacity();
+        }
+        assert!(copies < 50, "{copies} copies");
+    }
 }

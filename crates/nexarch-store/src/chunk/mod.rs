@@ -99,9 +99,12 @@ pub(crate) fn decode_chosen(
 /// Weighs what goes into a chunk: about how many bytes it takes before compression.
 #[derive(Default)]
 pub(crate) struct Scale {
-    weight: usize,
-    /// Addresses of resources and scopes, which a chunk holds once.
-    shared: HashSet<usize, Seeded>,
+    /// Of the spans themselves.
+    own: usize,
+    /// Of resources and scopes, which a chunk holds once.
+    shared: usize,
+    /// Their addresses.
+    held: HashSet<usize, Seeded>,
     /// Those of the span before, which mostly has the same.
     last: (usize, usize),
 }
@@ -109,21 +112,42 @@ pub(crate) struct Scale {
 impl Scale {
     /// Puts a span on it that weighs so much by itself ([`weight`]). Spans live on while they are weighed.
     pub(crate) fn add(&mut self, span: &Span, weight: usize) {
-        self.weight += weight;
-        let shared = (Arc::as_ptr(&span.resource).addr(), Arc::as_ptr(&span.scope).addr());
-        if self.last.0 != shared.0 && self.shared.insert(shared.0) {
-            self.weight += value::weight_of(&span.resource.attributes).unwrap_or(0);
+        self.own += weight;
+        self.shared += self.brings(span);
+        let addresses = addresses(span);
+        if self.last != addresses {
+            self.held.extend(<[usize; 2]>::from(addresses));
+            self.last = addresses;
         }
-        if self.last.1 != shared.1 && self.shared.insert(shared.1) {
-            self.weight += scope_weight(&span.scope).unwrap_or(0);
-        }
-        self.last = shared;
     }
 
-    /// Is it time to close the chunk?
-    pub(crate) fn is_full(&self) -> bool {
-        self.weight > MAX_WEIGHT
+    /// Is it time to close the chunk before this span? A heavy resource is no reason while its spans go on: each chunk of
+    /// them would hold it again.
+    pub(crate) fn is_full_for(&self, span: &Span) -> bool {
+        self.own > MAX_WEIGHT || (self.own + self.shared > MAX_WEIGHT && self.brings(span) > 0)
     }
+
+    /// What resource and scope of a span weigh, as far as they are not in the chunk already.
+    fn brings(&self, span: &Span) -> usize {
+        let addresses = addresses(span);
+        if self.last == addresses {
+            return 0;
+        }
+        let is_new = |address| !self.held.contains(&address);
+        let resource = if is_new(addresses.0) { value::weight_of(&span.resource.attributes) } else { None };
+        let scope = if is_new(addresses.1) { scope_weight(&span.scope) } else { None };
+        resource.unwrap_or(0) + scope.unwrap_or(0)
+    }
+
+    /// What the resources and scopes of the chunk weigh, each once.
+    pub(crate) fn shared(&self) -> usize {
+        self.shared
+    }
+}
+
+/// Of what a span shares with others of its sender: resource and scope.
+pub(crate) fn addresses(span: &Span) -> (usize, usize) {
+    (Arc::as_ptr(&span.resource).addr(), Arc::as_ptr(&span.scope).addr())
 }
 
 /// About how many bytes a span takes without its resource and scope. `None` when a value is nested deeper than a chunk

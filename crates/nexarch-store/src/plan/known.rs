@@ -7,7 +7,8 @@ use nexarch_core::ids::TraceId;
 use super::Distinct;
 use crate::chunk::Seeded;
 
-/// Most facts remembered, in each of two generations: together about 24 MiB.
+/// Most facts remembered, in each of two generations: together about 24 MiB where spans repeat
+/// their names, and up to some 200 MiB where each has long names and many links of its own.
 const GENERATION: usize = 1 << 15;
 
 /// A trace without facts still takes room.

@@ -24,7 +24,8 @@ const SETTLE_TRACES: usize = 1 << 13;
 /// could be stored without end, and every reader of its trace would have to look at all of them.
 const MAX_VERSIONS: u32 = 16;
 
-/// Most stored facts held in memory at once while deciding, unless a single trace is larger (about 64 MiB).
+/// Most stored facts held in memory at once while deciding, unless a single trace is larger (about 64 MiB where spans
+/// repeat their names, and up to some 600 MiB where each has long names and many links of its own).
 const WAVE: u64 = 1 << 18;
 
 /// A span that starts longer before it is stored than this is counted as late, nanoseconds (2 h): rollups of its minute

@@ -95,6 +95,8 @@ pub(crate) struct Tally {
     pub(crate) accepted: u64,
     /// Known by R1, from the database or from earlier in the group: the same, a worse version or a better one.
     pub(crate) duplicates: u64,
+    /// Of days that were dropped.
+    pub(crate) expired: u64,
 }
 
 impl Incoming {

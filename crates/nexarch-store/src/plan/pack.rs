@@ -5,6 +5,10 @@ use nexarch_core::{facts::Facts, ids::TraceId, rollup::Delta, span::Span};
 use super::{Arrived, DAY_HOURS, HOUR_NS, Incoming, Row, worth::preview};
 use crate::chunk::{self, Corrupt, MAX_SPANS, Scale};
 
+/// Most bytes that resources and scopes may take in all chunks of an append in the usual order, where a trace stands
+/// together. Beyond it, spans stand by their sender, so that few chunks hold a heavy one.
+const MAX_COPIES: usize = 128 << 20;
+
 /// A chunk to be stored.
 pub(crate) struct Chunk {
     /// Hours since the Unix epoch; all spans of the chunk start in it.
@@ -58,30 +62,48 @@ pub(crate) fn pack<'a>(
         .collect();
     order.sort_unstable_by_key(|(hour, first, trace, start, id, _)| (*hour, *first, *trace, *start, *id));
 
-    let mut chunks = Vec::new();
-    let mut open: Vec<Filled<'_>> = Vec::new();
-    let (mut open_hour, mut scale) = (0, Scale::default());
-    for (hour, .., row) in order {
-        if hour != open_hour || open.len() == MAX_SPANS || scale.is_full() {
-            close(&mut chunks, open_hour, &mut open, delta)?;
-            (open_hour, scale) = (hour, Scale::default());
-        }
-        scale.add(row.2, row.1.weight);
-        open.push(row);
+    let (mut cuts, copies) = cut(order.iter().map(|(hour, .., row)| (*hour, *row)));
+    let by_sender = copies > MAX_COPIES;
+    if by_sender {
+        order.sort_by_key(|(hour, .., (_, _, span))| (*hour, chunk::addresses(span)));
+        (cuts, _) = cut(order.iter().map(|(hour, .., row)| (*hour, *row)));
     }
-    close(&mut chunks, open_hour, &mut open, delta)?;
+    let (mut chunks, mut from) = (Vec::with_capacity(cuts.len()), 0);
+    for until in cuts {
+        let part = order.get_mut(from..until).unwrap_or_default();
+        if by_sender {
+            // In a chunk, a trace stands together all the same.
+            part.sort_unstable_by_key(|(_, first, trace, start, id, _)| (*first, *trace, *start, *id));
+        }
+        if let Some((hour, ..)) = part.first() {
+            let rows: Vec<Filled<'_>> = part.iter().map(|(.., row)| *row).collect();
+            chunks.push(close(*hour, &rows, delta)?);
+        }
+        from = until;
+    }
     Ok(chunks)
 }
 
-fn close(
-    chunks: &mut Vec<Chunk>,
-    hour: u64,
-    open: &mut Vec<Filled<'_>>,
-    delta: &mut Delta,
-) -> Result<(), Corrupt> {
-    if open.is_empty() {
-        return Ok(());
+/// Where chunks of rows in this order end, and what resources and scopes weigh in all of them.
+fn cut<'a>(rows: impl Iterator<Item = (u64, Filled<'a>)>) -> (Vec<usize>, usize) {
+    let (mut cuts, mut copies, mut from, mut end) = (Vec::new(), 0, 0, 0);
+    let (mut open_hour, mut scale) = (0, Scale::default());
+    for (at, (hour, (_, Arrived { weight, .. }, span))) in rows.enumerate() {
+        if at > from && (hour != open_hour || at - from == MAX_SPANS || scale.is_full_for(span)) {
+            copies += std::mem::take(&mut scale).shared();
+            cuts.push(at);
+            from = at;
+        }
+        open_hour = hour;
+        scale.add(span, *weight);
+        end = at + 1;
     }
+    cuts.push(end);
+    (cuts, copies + scale.shared())
+}
+
+/// Makes a chunk of rows of one hour.
+fn close(hour: u64, open: &[Filled<'_>], delta: &mut Delta) -> Result<Chunk, Corrupt> {
     let pairs: Vec<(&Span, &Facts)> = open.iter().map(|(_, it, span)| (*span, &it.facts)).collect();
     let chunk::Encoded { hot, cold } = chunk::encode(&pairs)?;
     let mut traces: Vec<(TraceId, u64)> = Vec::new();
@@ -97,7 +119,5 @@ fn close(
             delta.add(&preview(&fresh));
         }
     }
-    chunks.push(Chunk { hour, spans: open.len(), hot, cold, traces, previews });
-    open.clear();
-    Ok(())
+    Ok(Chunk { hour, spans: open.len(), hot, cold, traces, previews })
 }

@@ -87,6 +87,33 @@ fn heavy_resources_and_scopes_make_short_chunks_unless_they_are_shared() {
 }
 
 #[test]
+fn a_heavy_resource_is_not_written_for_each_of_its_spans() {
+    let resource = |name: &str| {
+        let text = name.repeat(2 * MAX_WEIGHT);
+        Arc::new(Resource { attributes: vec![("service.name".into(), Value::Str(text.into()))] })
+    };
+    let mut all = spans::trace(1, 50);
+    let one = resource("x");
+    for span in &mut all {
+        span.resource = Arc::clone(&one);
+    }
+    assert_eq!(pack(&gain_of(all)).unwrap().len(), 1);
+    // Spans of several that take turns: each would be in nearly all chunks.
+    let mut mixed: Vec<Span> = (1..=40).flat_map(|number| spans::trace(number, 2)).collect();
+    let several = ["x", "y"].map(resource);
+    for (nth, span) in mixed.iter_mut().enumerate() {
+        span.resource = Arc::clone(&several[nth % 2]);
+    }
+    let chunks = pack(&gain_of(mixed)).unwrap();
+    assert_eq!(chunks.len(), 2, "one for each");
+    for chunk in &chunks {
+        let mut traces: Vec<_> = chunk.traces.iter().map(|(trace, _)| *trace).collect();
+        traces.dedup();
+        assert_eq!(traces.len(), 40, "each trace once");
+    }
+}
+
+#[test]
 fn traces_stand_together_by_their_first_start() {
     let mut all: Vec<Span> = (0..5).flat_map(|number| spans::trace(9 - number, 4)).collect();
     all.sort_by_key(|span| span.span_id);

@@ -28,9 +28,13 @@ use crate::{
 /// A tenant as the transaction found it.
 struct Found {
     number: i64,
+    created_us: u64,
     oldest: Option<u64>,
     newest: Option<u64>,
 }
+
+/// A tenant as its sender knows it: [`Batch::created_us`].
+type Addressed = (TenantId, Option<u64>);
 
 /// What became of batches, by their place in the group.
 type Tallies = Vec<(usize, Result<Tally, Error>)>;
@@ -91,9 +95,9 @@ impl Sqlite {
         &self,
         batches: Vec<Batch>,
     ) -> Result<Vec<Result<Appended, Error>>, Error> {
-        let mut groups: BTreeMap<TenantId, Vec<(usize, Vec<Span>)>> = BTreeMap::new();
-        for (place, Batch { tenant, spans }) in batches.into_iter().enumerate() {
-            groups.entry(tenant).or_default().push((place, spans));
+        let mut groups: BTreeMap<Addressed, Vec<(usize, Vec<Span>)>> = BTreeMap::new();
+        for (place, Batch { tenant, created_us, spans }) in batches.into_iter().enumerate() {
+            groups.entry((tenant, created_us)).or_default().push((place, spans));
         }
         let patterns = Arc::clone(&self.patterns);
         let prepared = compute(move || {
@@ -112,7 +116,7 @@ impl Sqlite {
     async fn append_in(
         &self,
         tx: &mut Tx<'_>,
-        prepared: Vec<(TenantId, Incoming)>,
+        prepared: Vec<(Addressed, Incoming)>,
     ) -> Result<Vec<Result<Appended, Error>>, Error> {
         let mut outcomes = Vec::with_capacity(prepared.len());
         for (tenant, incoming) in prepared {
@@ -126,9 +130,10 @@ impl Sqlite {
             }
             let versions = versions::read(tx.on()?, &tenant).await?;
             answers.extend(batches.into_iter().map(|(place, tally)| {
-                let answer = tally.map(|Tally { accepted, duplicates }| Appended {
+                let answer = tally.map(|Tally { accepted, duplicates, expired }| Appended {
                     accepted,
                     duplicates,
+                    expired,
                     versions: versions.clone(),
                 });
                 (place, answer)
@@ -142,7 +147,7 @@ impl Sqlite {
     async fn append_tenant(
         &self,
         tx: &mut Tx<'_>,
-        tenant: TenantId,
+        (tenant, created_us): Addressed,
         incoming: Incoming,
     ) -> Result<Outcome, Error> {
         let places: Vec<usize> = incoming.batches.iter().map(|(place, _)| *place).collect();
@@ -151,11 +156,15 @@ impl Sqlite {
             Outcome { tenant, batches, stored: false }
         };
         let found = match find(tx, &tenant).await? {
+            Some((found, _)) if created_us.is_some_and(|created_us| created_us != found.created_us) => {
+                return Ok(fail(tenant.clone(), &|| missing(&tenant)));
+            }
             Some((found, true)) => found,
             Some((_, false)) => return Ok(fail(tenant.clone(), &|| Error::Disabled(tenant.clone()))),
             None => return Ok(fail(tenant.clone(), &|| missing(&tenant))),
         };
         let mut incoming = incoming;
+        incoming.expire(partition::first_day(tx).await?);
         self.admit(tx.on()?, found.number, &mut incoming).await?;
         let decided = match self.decided(tx, &found, incoming).await {
             Ok(decided) => decided,
@@ -236,16 +245,18 @@ impl Sqlite {
 
 /// The tenant's row, and whether it is enabled.
 async fn find(tx: &mut Tx<'_>, tenant: &TenantId) -> Result<Option<(Found, bool)>, Error> {
-    let row = sqlx::query("SELECT number, enabled, oldest_ns, newest_ns FROM tenant WHERE id = ?1")
-        .bind(tenant.as_str())
-        .fetch_optional(tx.on()?)
-        .await
-        .map_err(failed)?;
+    let row =
+        sqlx::query("SELECT number, enabled, oldest_ns, newest_ns, created_us FROM tenant WHERE id = ?1")
+            .bind(tenant.as_str())
+            .fetch_optional(tx.on()?)
+            .await
+            .map_err(failed)?;
     let Some(row) = row else { return Ok(None) };
     let oldest: Option<i64> = row.try_get(2).map_err(failed)?;
     let newest: Option<i64> = row.try_get(3).map_err(failed)?;
     let (oldest, newest) = (oldest.map(i64::cast_unsigned), newest.map(i64::cast_unsigned));
-    let found = Found { number: row.try_get(0).map_err(failed)?, oldest, newest };
+    let created_us = versions::unsigned(&row, 4)?;
+    let found = Found { number: row.try_get(0).map_err(failed)?, created_us, oldest, newest };
     Ok(Some((found, row.try_get(1).map_err(failed)?)))
 }
 

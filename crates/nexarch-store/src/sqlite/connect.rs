@@ -14,7 +14,9 @@ use sqlx::{
 };
 use tokio::sync::Mutex;
 
-use super::{Sqlite, errors::failed, schema, watch::Watch, wipe, witness, writer::Writer};
+use super::{
+    Sqlite, believed::Believed, errors::failed, schema, watch::Watch, wipe, witness, writer::Writer,
+};
 use crate::{Error, OpenError, Options, Role, Store};
 
 /// Bytes of a database page. A chunk fills many pages and wastes half of the last; an index insert rewrites one.
@@ -64,7 +66,8 @@ pub(super) async fn connect(rest: &str, options: Options) -> Result<Sqlite, Open
         witness::note(lock, witness::State::of(&mut connection).await?);
         wipe::at_start(&mut connection).await;
     }
-    let writer = Writer::new(to_write, connection).await?;
+    let believed = Believed::at_start(&mut connection, &options).await?;
+    let writer = Writer::new(to_write, connection, options.role == Role::Guest).await?;
     let reader = reader_options(&path);
     let pool = |size| {
         SqlitePoolOptions::new()
@@ -89,6 +92,7 @@ pub(super) async fn connect(rest: &str, options: Options) -> Result<Sqlite, Open
         lock: std::sync::Mutex::new(lock),
         seed,
         turn: AtomicI64::new(i64::MIN),
+        believed: std::sync::Mutex::new(believed),
     };
     if outdated && store.owner {
         store.make_anew().await?;
@@ -110,7 +114,7 @@ fn one_name(path: &Path, role: Role) -> Result<PathBuf, OpenError> {
     let unavailable = |error: std::io::Error| Error::unavailable(format!("{}: {error}", path.display()));
     // One that is there must not be opened here: closing it would give up the locks that this process has on it.
     if role != Role::Observer && !path.exists() {
-        OpenOptions::new().append(true).create(true).mode(0o644).open(path).map_err(unavailable)?;
+        OpenOptions::new().append(true).create(true).mode(0o600).open(path).map_err(unavailable)?;
     }
     let file = path.canonicalize().map_err(unavailable)?;
     let found = file.metadata().map_err(unavailable)?;

@@ -7,6 +7,7 @@
 mod anew;
 mod append;
 mod backup;
+mod believed;
 mod cells;
 mod compact;
 mod connect;
@@ -56,6 +57,7 @@ use tokio::sync::Mutex;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::{Error, Options};
+use believed::Believed;
 use watch::Watch;
 use writer::Writer;
 
@@ -80,6 +82,8 @@ pub(crate) struct Sqlite {
     seed: u64,
     /// The tenant that settling served last.
     turn: AtomicI64,
+    /// How late it surely is.
+    believed: std::sync::Mutex<Believed>,
 }
 
 impl Sqlite {

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use sqlx::{AssertSqlSafe, raw_sql};
+use sqlx::{AssertSqlSafe, Row, raw_sql};
 
-use super::{errors::failed, writer::Tx};
+use super::{errors::failed, versions::unsigned, writer::Tx};
 use crate::Error;
 
 /// Most days with tables: ten years. Every trace is looked for in each, and a sender of spans of all times must not
@@ -21,15 +21,43 @@ pub(super) async fn days(tx: &mut Tx<'_>) -> Result<BTreeSet<u64>, Error> {
     if let Some(days) = &tx.writer.days {
         return Ok(days.clone());
     }
-    let days = read(tx.on()?).await?;
+    let (days, first_day) = read_kept(tx.on()?).await?;
     tx.writer.days = Some(days.clone());
+    tx.writer.first_day = first_day;
     Ok(days)
+}
+
+/// Days before this one were dropped; 0 = none was.
+pub(super) async fn first_day(tx: &mut Tx<'_>) -> Result<u64, Error> {
+    if tx.writer.days.is_none() {
+        days(tx).await?;
+    }
+    Ok(tx.writer.first_day)
+}
+
+/// Notes that a day and all before it are gone for good. It is remembered with the days, so they must be forgotten.
+pub(super) async fn note_dropped(connection: &mut sqlx::SqliteConnection, day: u64) -> Result<(), Error> {
+    let query = sqlx::query("UPDATE meta SET first_day = max(first_day, ?1)");
+    query.bind((day + 1).cast_signed()).execute(connection).await.map_err(failed)?;
+    Ok(())
 }
 
 /// The days that have tables, as this connection sees them.
 pub(super) async fn read(connection: &mut sqlx::SqliteConnection) -> Result<BTreeSet<u64>, Error> {
-    let rows = sqlx::query("SELECT day FROM partition").fetch_all(connection).await.map_err(failed)?;
-    rows.iter().map(|row| super::versions::unsigned(row, 0)).collect()
+    Ok(read_kept(connection).await?.0)
+}
+
+/// The same, and the first day that was not dropped.
+async fn read_kept(connection: &mut sqlx::SqliteConnection) -> Result<(BTreeSet<u64>, u64), Error> {
+    let query = sqlx::query("SELECT m.first_day, p.day FROM meta m LEFT JOIN partition p");
+    let rows = query.fetch_all(connection).await.map_err(failed)?;
+    let (mut days, mut first_day) = (BTreeSet::new(), 0);
+    for row in &rows {
+        first_day = unsigned(row, 0)?;
+        let day: Option<i64> = row.try_get(1).map_err(failed)?;
+        days.extend(day.map(i64::cast_unsigned));
+    }
+    Ok((days, first_day))
 }
 
 /// Is there room for tables of these days?

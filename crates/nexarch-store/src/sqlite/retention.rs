@@ -3,6 +3,8 @@
 //! A day disappears in one transaction, by a new name for its tables; emptying and dropping them afterwards takes many
 //! small ones (`leftover.rs`). (Rejected: dropping a full table, which frees every page of it under the write lock.)
 
+use std::time::Duration;
+
 use nexarch_core::ids::TenantId;
 use sqlx::{AssertSqlSafe, Row, SqliteConnection, raw_sql};
 
@@ -13,7 +15,11 @@ use super::{
     versions::{self, Raise, unsigned},
     writer::Tx,
 };
-use crate::{Error, Retention, Step, chunk, plan::HOUR_NS, upkeep::HOUR};
+use crate::{
+    Error, Kept, Retention, Step, chunk,
+    plan::{DAY_NS, HOUR_NS},
+    upkeep::HOUR,
+};
 
 /// Hours of rollups of one tenant that are deleted in one transaction: one cell each, unless they came late.
 const HOURS_AT_ONCE: i64 = 24;
@@ -25,19 +31,43 @@ impl Sqlite {
     /// See [`crate::Store::retain`].
     pub(super) async fn retain_step(&self, retention: Retention) -> Result<Step, Error> {
         self.only_owner("drops old data")?;
-        let now = self.options.now_us();
-        let before = |kept: std::time::Duration| {
-            now.saturating_sub(u64::try_from(kept.as_micros()).unwrap_or(u64::MAX))
-        };
+        let mut tx = self.begin().await?;
+        let outcome = self.retain_by_age(&mut tx, retention).await;
+        let mut step = tx.finish(outcome).await?;
+        if step.next.is_none() {
+            step = Step { held_back: step.held_back, ..self.empty_leftover().await? };
+        }
+        Ok(step)
+    }
+
+    async fn retain_by_age(&self, tx: &mut Tx<'_>, retention: Retention) -> Result<Step, Error> {
+        let now = self.believed_us(tx.on()?).await?;
+        let before = |kept: Duration| now.saturating_sub(u64::try_from(kept.as_micros()).unwrap_or(u64::MAX));
         let first_day = before(retention.spans) / DAY_US;
         let first_hour = before(retention.rollups) / HOUR_US;
+        let step = self.retain_in(tx, first_day, first_hour).await?;
+        Ok(Step { held_back: self.options.now_us().saturating_sub(now) > HOUR_US, ..step })
+    }
+
+    /// See [`crate::Store::note_retention`].
+    pub(super) async fn remember_retention(&self, retention: Retention) -> Result<(), Error> {
+        self.only_owner("says how long data are kept")?;
         let mut tx = self.begin().await?;
-        let outcome = self.retain_in(&mut tx, first_day, first_hour).await;
-        let step = tx.finish(outcome).await?;
-        if step.next.is_some() {
-            return Ok(step);
-        }
-        self.empty_leftover().await
+        let query = sqlx::query("UPDATE meta SET retention_s = ?1 WHERE retention_s IS NOT ?1");
+        let query = query.bind(i64::try_from(retention.spans.as_secs()).unwrap_or(i64::MAX));
+        let outcome = query.execute(tx.on()?).await.map_err(failed).map(drop);
+        tx.finish(outcome).await
+    }
+
+    /// See [`crate::Store::kept`].
+    pub(super) async fn read_kept(&self) -> Result<Kept, Error> {
+        let query = sqlx::query("SELECT first_day, retention_s FROM meta");
+        let row = query.fetch_one(&self.readers).await.map_err(failed)?;
+        let retention: Option<i64> = row.try_get(1).map_err(failed)?;
+        Ok(Kept {
+            from_ns: unsigned(&row, 0)?.saturating_mul(DAY_NS),
+            spans: retention.map(|seconds| Duration::from_secs(seconds.cast_unsigned())),
+        })
     }
 
     async fn retain_in(&self, tx: &mut Tx<'_>, first_day: u64, first_hour: u64) -> Result<Step, Error> {
@@ -72,6 +102,7 @@ async fn drop_day(tx: &mut Tx<'_>, day: u64) -> Result<Vec<TenantId>, Error> {
     for sql in rest {
         raw_sql(AssertSqlSafe(sql)).execute(tx.on()?).await.map_err(failed)?;
     }
+    partition::note_dropped(tx.on()?, day).await?;
     // Traces that lost spans are remembered with them.
     tx.writer.forget();
     let days: Vec<u64> = partition::days(tx).await?.into_iter().collect();

@@ -14,7 +14,7 @@ const APPLICATION: i64 = 0x4e58_4152;
 const RULES: i64 = 3;
 
 /// The steps; step `n` leads to schema `n + 1`, which is `PRAGMA user_version`.
-const STEPS: [&str; 7] = [
+const STEPS: [&str; 8] = [
     include_str!("../../migrations/sqlite/0001_first.sql"),
     include_str!("../../migrations/sqlite/0002_life.sql"),
     include_str!("../../migrations/sqlite/0003_waiting.sql"),
@@ -22,6 +22,7 @@ const STEPS: [&str; 7] = [
     include_str!("../../migrations/sqlite/0005_turn.sql"),
     include_str!("../../migrations/sqlite/0006_links.sql"),
     include_str!("../../migrations/sqlite/0007_time.sql"),
+    include_str!("../../migrations/sqlite/0008_kept.sql"),
 ];
 
 /// What a database says of itself when it is opened.
@@ -74,6 +75,14 @@ async fn go_all_steps(connection: &mut SqliteConnection, path: &Path) -> Result<
     raw_sql(AssertSqlSafe(mark)).execute(&mut *connection).await.map_err(failed)?;
     raw_sql("COMMIT").execute(&mut *connection).await.map_err(failed)?;
     Ok(())
+}
+
+/// Is the schema, and are the rules, what this program knows? A newer server may have been started since the file was opened.
+pub(super) async fn is_ours(connection: &mut SqliteConnection) -> Result<bool, Error> {
+    let query = sqlx::query("SELECT user_version, (SELECT rules FROM meta) FROM pragma_user_version");
+    let row = query.fetch_one(connection).await.map_err(failed)?;
+    let (version, rules): (i64, i64) = (row.try_get(0).map_err(failed)?, row.try_get(1).map_err(failed)?);
+    Ok(usize::try_from(version) == Ok(STEPS.len()) && rules == RULES)
 }
 
 /// Notes that all rollups are made by the rules of this program.

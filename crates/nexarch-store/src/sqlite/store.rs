@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, Connection, Row, raw_sql};
 
 use super::{Sqlite, connect, diagnostics, errors::failed};
 use crate::{
-    Appended, Batch, Error, FoundKey, Key, Looked, NewKey, Noted, Place, Retention, Rotation, Settling,
+    Appended, Batch, Error, FoundKey, Kept, Key, Looked, NewKey, Noted, Place, Retention, Rotation, Settling,
     Snapshot, Step, Store, Tenant, TenantChange, Truth, Turn, Versions,
 };
 
@@ -100,6 +100,14 @@ impl Store for Sqlite {
 
     async fn retain(&self, retention: Retention) -> Result<Step, Error> {
         self.retain_step(retention).await
+    }
+
+    async fn note_retention(&self, retention: Retention) -> Result<(), Error> {
+        self.remember_retention(retention).await
+    }
+
+    async fn kept(&self) -> Result<Kept, Error> {
+        self.read_kept().await
     }
 
     async fn backup(&self, file: &Path) -> Result<(), Error> {

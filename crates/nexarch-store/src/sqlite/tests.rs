@@ -129,8 +129,8 @@ async fn a_full_database_refuses_and_recovers() {
     assert_eq!(before.totals.spans, (number - 2) * 100);
     // Readers and small writers go on; a batch of spans is refused again, without a trace.
     let group = vec![
-        crate::Batch { tenant: keep.clone(), spans: spans::trace(2, 1) },
-        crate::Batch { tenant: fill.clone(), spans: spans::trace(number, 100) },
+        crate::Batch { created_us: None, tenant: keep.clone(), spans: spans::trace(2, 1) },
+        crate::Batch { created_us: None, tenant: fill.clone(), spans: spans::trace(number, 100) },
     ];
     assert!(matches!(store.append(group).await, Err(Error::Unavailable { .. })));
     assert_eq!(picture(&*store, &fill, &spans::trace(number, 100)).await, before);

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use sqlx::{ConnectOptions, Row, SqliteConnection, raw_sql, sqlite::SqliteConnectOptions};
 use tokio::sync::MutexGuard;
 
-use super::{Sqlite, errors::failed, sample::Draws};
+use super::{Sqlite, errors::failed, sample::Draws, schema};
 use crate::{Error, plan::Known};
 
 /// The writing connection with what the process remembers of the database.
@@ -21,12 +21,16 @@ pub(super) struct Writer {
     pub(super) known: Known,
     /// Days that have tables.
     pub(super) days: Option<BTreeSet<u64>>,
+    /// The first day that was not dropped; goes with `days`.
+    pub(super) first_day: u64,
     /// Days that have an index of identities.
     pub(super) indexed_days: Option<BTreeSet<u64>>,
     /// Days that have a sample of traces.
     pub(super) sampled_days: Option<BTreeSet<u64>>,
     /// Which traces are in it.
     pub(super) draws: Draws,
+    /// Beside a server, which another one may take the place of.
+    guest: bool,
     closed: bool,
 }
 
@@ -34,6 +38,7 @@ impl Writer {
     pub(super) async fn new(
         options: SqliteConnectOptions,
         connection: SqliteConnection,
+        guest: bool,
     ) -> Result<Self, Error> {
         let (connection, known) = (Some(connection), Known::default());
         let mut this = Self {
@@ -43,9 +48,11 @@ impl Writer {
             others: false,
             known,
             days: None,
+            first_day: 0,
             indexed_days: None,
             sampled_days: None,
             draws: Draws::default(),
+            guest,
             closed: false,
         };
         this.look().await?;
@@ -73,6 +80,11 @@ impl Writer {
         let row = sqlx::query("PRAGMA data_version").fetch_one(connection).await.map_err(failed)?;
         let version = row.try_get(0).map_err(failed)?;
         if self.seen != Some(version) {
+            if self.guest && !schema::is_ours(self.connection().await?).await? {
+                let upgraded =
+                    "a server of another version of nexarch changed the database; use that version";
+                return Err(Error::Conflict(upgraded.to_owned()));
+            }
             self.seen = Some(version);
             self.others = true;
             self.forget();

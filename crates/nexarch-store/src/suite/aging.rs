@@ -1,6 +1,6 @@
 //! Appends, compaction and retention in any order give the sums of a plain model that knows neither chunk nor cell.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use nexarch_core::{
     facts::{Facts, Identity},
@@ -67,19 +67,30 @@ fn unlinked(mut spans: Vec<Span>) -> Vec<Span> {
 struct Model {
     traces: HashMap<TraceId, HashMap<Identity, Facts>>,
     minutes: BTreeMap<u32, Vec<Vec<u8>>>,
+    /// Days that have spans.
+    days: BTreeSet<u64>,
+    /// Days before this one were dropped, and are gone for good.
+    first_day: u64,
 }
 
 impl Model {
     fn arrive(&mut self, spans: &[Span]) {
         let mut delta = Delta::default();
         for facts in spans.iter().map(Facts::from) {
+            let day = facts.start_ns / 1_000 / DAY_US;
+            if day < self.first_day {
+                continue;
+            }
             let trace = self.traces.entry(facts.trace_id).or_default();
             let all =
                 |trace: &HashMap<Identity, Facts>| contribution(&trace.values().cloned().collect::<Vec<_>>());
             let before = all(trace);
             match trace.get(&facts.identity()) {
                 Some(known) if !facts.supersedes(known) => {}
-                _ => drop(trace.insert(facts.identity(), facts)),
+                _ => {
+                    self.days.insert(day);
+                    trace.insert(facts.identity(), facts);
+                }
             }
             delta.add(&all(trace));
             delta.subtract(&before);
@@ -91,6 +102,9 @@ impl Model {
 
     fn retain(&mut self, now_us: u64) {
         let first_day = now_us.saturating_sub(DAY_US) / DAY_US;
+        let dropped = self.days.iter().rev().find(|day| **day < first_day);
+        self.first_day = dropped.map_or(self.first_day, |day| self.first_day.max(day + 1));
+        self.days.retain(|day| *day >= first_day);
         let first_hour = now_us.saturating_sub(3 * DAY_US) / (60 * MINUTE_US);
         for trace in self.traces.values_mut() {
             trace.retain(|_, facts| facts.start_ns / 1_000 / DAY_US >= first_day);

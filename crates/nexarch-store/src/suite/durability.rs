@@ -31,7 +31,7 @@ pub async fn a_failed_append_leaves_nothing(url: &str) {
     }
     let mut bad = spans::trace(1, 3);
     bad[2].attributes.push(("deep".into(), deep));
-    let batch = |spans| Batch { tenant: tenant.clone(), spans };
+    let batch = |spans| Batch { created_us: None, tenant: tenant.clone(), spans };
     let answers = store.append(vec![batch(bad), batch(spans::trace(2, 3))]).await.unwrap();
     assert!(matches!(answers[0], Err(Error::Internal(_))), "{answers:?}");
     assert_eq!(answers[1].as_ref().unwrap().accepted, 3);

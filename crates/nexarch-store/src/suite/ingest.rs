@@ -13,7 +13,11 @@ use crate::{Batch, Error, Totals};
 pub async fn counts_add_up_per_batch(url: &str) {
     let (store, tenant) = open_with(url, "acme").await;
     let all = spans::trace(1, 8);
-    let batch = |range: std::ops::Range<usize>| Batch { tenant: tenant.clone(), spans: all[range].to_vec() };
+    let batch = |range: std::ops::Range<usize>| Batch {
+        created_us: None,
+        tenant: tenant.clone(),
+        spans: all[range].to_vec(),
+    };
     let mut twice = batch(6..8);
     twice.spans.extend(batch(6..8).spans);
     let answers = store.append(vec![batch(0..4), batch(2..6), twice, batch(0..0)]).await.unwrap();
@@ -106,7 +110,11 @@ pub async fn versions_of_a_span_are_bounded(url: &str) {
             let mut better = all[1].clone();
             better.end_ns = better.end_ns.map(|end| end + round * 1_000_000);
             // Two better ones at once are one row: the best of them.
-            let worse = crate::Batch { tenant: tenant.clone(), spans: vec![all[1].clone(), better.clone()] };
+            let worse = crate::Batch {
+                created_us: None,
+                tenant: tenant.clone(),
+                spans: vec![all[1].clone(), better.clone()],
+            };
             let before = picture(&*store, &tenant, &all).await;
             let writer = if round % 3 == 0 { &other } else { &store };
             let answer = writer.append(vec![worse]).await.unwrap().remove(0).unwrap();
@@ -148,7 +156,8 @@ pub async fn refused_batches_fail_alone(url: &str) {
     let (store, good) = open_with(url, "good").await;
     store.create_tenant(&id("off"), "").await.unwrap();
     store.set_tenant_enabled(&id("off"), false).await.unwrap();
-    let batch = |tenant: &str, number| Batch { tenant: id(tenant), spans: spans::trace(number, 2) };
+    let batch =
+        |tenant: &str, number| Batch { created_us: None, tenant: id(tenant), spans: spans::trace(number, 2) };
     let group = vec![batch("off", 1), batch("good", 1), batch("nobody", 1), batch("good", 2)];
     let answers = store.append(group).await.unwrap();
     assert!(matches!(&answers[0], Err(Error::Disabled(tenant)) if tenant.as_str() == "off"), "{answers:?}");

@@ -29,7 +29,11 @@ pub async fn data(url: &str) {
     store.create_tenant(&other, "").await.unwrap();
     append(&*store, &acme, spans::trace(1, 3)).await.unwrap();
     // Equal ids in one transaction, too.
-    let batch = |tenant: &_, count| Batch { tenant: Clone::clone(tenant), spans: spans::trace(1, count) };
+    let batch = |tenant: &_, count| Batch {
+        created_us: None,
+        tenant: Clone::clone(tenant),
+        spans: spans::trace(1, count),
+    };
     let answers = store.append(vec![batch(&other, 6), batch(&acme, 6), batch(&other, 2)]).await.unwrap();
     let counts: Vec<_> =
         answers.iter().map(|a| a.as_ref().map(|a| (a.accepted, a.duplicates)).unwrap()).collect();

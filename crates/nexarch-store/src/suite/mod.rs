@@ -48,7 +48,7 @@ macro_rules! conformance {
             linking: either_end_may_come_hours_later, a_sender_is_told_who_takes, links_stay_in_their_tenant,
                 an_end_outlives_its_day, followed_links_are_bounded;
             settling: waits_for_quiet, late_spans_wait_longer, re_sends_are_known, tenants_take_turns,
-                a_dropped_round_changes_nothing, counts_are_kept;
+                a_dropped_round_changes_nothing, a_clock_that_was_ahead_delays_nothing, counts_are_kept;
             reading: snapshots_stand_still, unknown_things, ranges_are_half_open, many_chunks_one_trace,
                 a_part_of_a_trace_says_what_the_whole_is;
             sampling: the_same_traces_are_drawn_in_any_order, a_drawn_trace_grows, samples_have_borders;
@@ -56,10 +56,11 @@ macro_rules! conformance {
                 work_is_bounded;
             secrets: a_rotation_replaces_the_secret, no_grace_outlives_a_shorter_one, replaced_secrets_are_few,
                 uses_are_remembered;
-            tenants: tenants_are_listed, tenants_are_changed, lists_have_pages, keys_are_found_by_hash, keys_end, deleting_purges, every_change_is_seen;
+            tenants: tenants_are_listed, tenants_are_changed, lists_have_pages, keys_are_found_by_hash, keys_end, deleting_purges, a_successor_gets_no_spans, every_change_is_seen;
             time: verdicts_outlive_minutes, late_data_are_judged, incidents_are_kept, incidents_go;
             turns: a_turn_is_taken_once, a_race_has_one_winner, a_lease_that_lapsed_passes_on, a_clock_set_right_blocks_nobody;
-            upkeep: cells_grow_with_age, young_minutes_stay_beside, late_data_join_longer_cells, upkeep_is_the_owners, old_days_go, old_rollups_go,
+            upkeep: cells_grow_with_age, young_minutes_stay_beside, late_data_join_longer_cells, upkeep_is_the_owners, old_days_go, dropped_days_stay_gone,
+                a_retention_is_told, a_clock_that_jumps_drops_nothing, old_rollups_go,
                 purging_is_finished_by_others, a_quota_holds_for_a_day;
             versions: versions_grow, the_clock_may_go_back, a_recreated_tenant_goes_on, epochs_differ, an_epoch_is_replaced_once,
                 scopes_are_raised;
@@ -102,7 +103,7 @@ pub fn id(tenant: &str) -> TenantId {
 
 /// Appends one batch.
 pub async fn append(store: &dyn Store, tenant: &TenantId, spans: Vec<Span>) -> Result<Appended, Error> {
-    let batch = Batch { tenant: tenant.clone(), spans };
+    let batch = Batch { created_us: None, tenant: tenant.clone(), spans };
     store.append(vec![batch]).await?.pop().expect("an answer per batch")
 }
 

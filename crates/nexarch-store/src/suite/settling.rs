@@ -78,6 +78,23 @@ pub async fn late_spans_wait_longer(url: &str) {
     assert_eq!(unsettled(&*store).await, 0);
 }
 
+/// Times that a clock wrote which was far ahead mean nothing once it is set right.
+pub async fn a_clock_that_was_ahead_delays_nothing(url: &str) {
+    let clock = Clock::default();
+    for only in [None, Some(id("other"))] {
+        let tenant = only.clone().unwrap_or(id("acme"));
+        let (store, all) = large(url, &clock, &[tenant.as_str()]).await;
+        let right = clock.now_us();
+        clock.jump(right + 400 * 86_400 * SECOND);
+        append(&*store, &tenant, all[2_200..].to_vec()).await.unwrap();
+        clock.jump(right);
+        assert_eq!(store.unsettled().await.unwrap(), 1);
+        while store.settle(right, only.as_ref()).await.unwrap().more {}
+        assert_eq!(store.unsettled().await.unwrap(), 0);
+        assert_eq!(folded(&*store, &tenant).await, truth(&all));
+    }
+}
+
 async fn unsettled(store: &dyn Store) -> u64 {
     let mut snapshot = store.snapshot(&id("acme")).await.unwrap();
     let of_tenant = snapshot.diagnostics().await.unwrap().unsettled_traces;

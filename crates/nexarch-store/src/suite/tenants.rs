@@ -1,7 +1,7 @@
 //! Tenants and keys.
 
-use super::{Clock, append, id, open, open_at, open_with, spans};
-use crate::{Error, Key, NewKey, Scope, TenantChange};
+use super::{Clock, append, id, open, open_at, open_with, picture, spans};
+use crate::{Batch, Error, Key, NewKey, Scope, TenantChange};
 
 /// A key of a tenant.
 pub fn new_key(tenant: &str, key: &str, hash: u8) -> NewKey {
@@ -195,4 +195,29 @@ pub async fn every_change_is_seen(url: &str) {
     let before = auth().await;
     store.note_uses(&[("k2".to_owned(), 5)]).await.unwrap();
     assert_eq!(auth().await, before, "a use makes nobody look again");
+}
+
+/// Spans that were sent to a tenant which was deleted meanwhile do not go to another one that got its id.
+pub async fn a_successor_gets_no_spans(url: &str) {
+    let clock = Clock::default();
+    let store = open_at(url, &clock).await;
+    let first = store.create_tenant(&id("acme"), "").await.unwrap();
+    let send = async |created_us| {
+        let batch =
+            |created_us, trace| Batch { tenant: id("acme"), created_us, spans: spans::trace(trace, 2) };
+        let batches = vec![batch(created_us, 1), batch(None, 2)];
+        store
+            .append(batches)
+            .await
+            .unwrap()
+            .into_iter()
+            .map(|outcome| outcome.map(|it| it.accepted))
+            .collect::<Vec<_>>()
+    };
+    assert!(matches!(send(Some(first.created_us)).await[..], [Ok(2), Ok(2)]));
+    store.delete_tenant(&id("acme")).await.unwrap();
+    clock.set(clock.now_us() + 1);
+    store.create_tenant(&id("acme"), "").await.unwrap();
+    assert!(matches!(send(Some(first.created_us)).await[..], [Err(Error::NotFound(_)), Ok(2)]));
+    assert_eq!(picture(&*store, &id("acme"), &[]).await.totals.spans, 2);
 }

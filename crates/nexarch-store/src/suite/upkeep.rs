@@ -26,7 +26,8 @@ pub fn clock_at(minutes: u64) -> Clock {
 
 /// Opens a database as its server.
 pub async fn open_owner(url: &str, clock: &Clock) -> Arc<dyn Store> {
-    crate::open(url, Options::new(Role::Owner, clock.reader())).await.expect("the database opens")
+    let options = Options::new(Role::Owner, clock.reader()).steady_clock(clock.steady());
+    crate::open(url, options).await.expect("the database opens")
 }
 
 /// Opens a database as its server and makes tenant `acme`.
@@ -259,15 +260,77 @@ pub async fn old_days_go(url: &str) {
     assert_eq!(picture(&*store, &id("later"), &all).await, later);
     assert!(retain(&*store, RETENTION).await.is_empty(), "once");
 
-    // Its tables may come again, and go again.
-    append(&*store, &tenant, at_minutes(9, &[5])).await.unwrap();
-    assert_eq!(picture(&*store, &tenant, &at_minutes(9, &[5])).await.spans.len(), 1);
-    assert_eq!(retain(&*store, RETENTION).await.as_slice(), std::slice::from_ref(&tenant));
-    assert_eq!(picture(&*store, &tenant, &at_minutes(9, &[5])).await.spans.len(), 0);
     // The last one: nothing is stored, and yet windows end where the data ended.
     clock.set(clock.now_us() + DAY_US);
     retain(&*store, RETENTION).await;
     assert_eq!(picture(&*store, &tenant, &all).await.range, (before.range.0, None));
+}
+
+/// What is sent again of a dropped day counts once: nobody knows its spans any more, so they are refused, by whoever
+/// writes, also after a restart and when more is kept from now on.
+pub async fn dropped_days_stay_gone(url: &str) {
+    let clock = clock_at(1_440 + 10);
+    let (store, tenant) = owner_with(url, &clock).await;
+    let beside = open_at(url, &clock).await;
+    let all = at_minutes(1, &[0, 1_439, 1_441, 1_440]);
+    for store in [&store, &beside] {
+        append(&**store, &tenant, all.clone()).await.unwrap();
+        assert_eq!(store.kept().await.unwrap().from_ns, 0);
+    }
+    clock.set(clock.now_us() + DAY_US);
+    retain(&*store, RETENTION).await;
+    let left = picture(&*store, &tenant, &all).await;
+    assert_eq!(left.spans.len(), 2);
+    let again = async |store: &dyn Store| {
+        let appended = append(store, &tenant, all.clone()).await.unwrap();
+        assert_eq!((appended.accepted, appended.duplicates, appended.expired), (0, 2, 2));
+        let found = picture(store, &tenant, &all).await;
+        assert_eq!((found.rollups, found.spans), (left.rollups.clone(), left.spans.clone()));
+        let midnight = spans::BASE_NS + 1_440 * spans::MINUTE_NS;
+        assert_eq!(store.kept().await.unwrap().from_ns, midnight);
+    };
+    again(&*store).await;
+    again(&*beside).await;
+    store.close().await;
+    again(&*open_owner(url, &clock).await).await;
+    // Of a day that was never stored, something may still come.
+    let earlier = vec![spans::span(77, 1, 1_442 * spans::MINUTE_NS)];
+    assert_eq!(append(&*beside, &tenant, earlier).await.unwrap().accepted, 1);
+}
+
+/// A database says how long it keeps spans, and only its server does.
+pub async fn a_retention_is_told(url: &str) {
+    let clock = clock_at(10);
+    let (store, _) = owner_with(url, &clock).await;
+    let beside = open_at(url, &clock).await;
+    assert_eq!(beside.kept().await.unwrap().spans, None);
+    store.note_retention(RETENTION).await.unwrap();
+    assert_eq!(beside.kept().await.unwrap().spans, Some(RETENTION.spans));
+    assert!(matches!(beside.note_retention(RETENTION).await, Err(Error::NotOwner(_))));
+}
+
+/// A wall clock that jumps ahead, with or without a restart, drops nothing; time that passes does, though nothing is sent.
+pub async fn a_clock_that_jumps_drops_nothing(url: &str) {
+    let clock = clock_at(1_440 + 10);
+    let (store, tenant) = owner_with(url, &clock).await;
+    let all = at_minutes(1, &[0, 1_430]);
+    append(&*store, &tenant, all.clone()).await.unwrap();
+    retain(&*store, RETENTION).await;
+    let (before, right) = (picture(&*store, &tenant, &all).await, clock.now_us());
+    clock.jump(right + 100 * DAY_US);
+    assert!(retain(&*store, RETENTION).await.is_empty());
+    assert!(store.retain(RETENTION).await.unwrap().held_back);
+    store.close().await;
+    let store = open_owner(url, &clock).await;
+    clock.set(clock.now_us() + MINUTE_US);
+    assert!(retain(&*store, RETENTION).await.is_empty(), "a start does not make it right");
+    clock.jump(right + 2 * MINUTE_US);
+    assert!(!store.retain(RETENTION).await.unwrap().held_back);
+    assert_eq!(picture(&*store, &tenant, &all).await, before);
+    clock.set(clock.now_us() + 4 * DAY_US);
+    retain(&*store, RETENTION).await;
+    let after = picture(&*store, &tenant, &all).await;
+    assert_eq!((after.spans, after.rollups), (vec![], vec![]));
 }
 
 /// Rollups go by hours.
@@ -326,6 +389,7 @@ pub async fn a_quota_holds_for_a_day(url: &str) {
         store.create_tenant(tenant, "").await.unwrap();
     }
     let batch = |tenant: &TenantId, trace, count| crate::Batch {
+        created_us: None,
         tenant: tenant.clone(),
         spans: spans::trace(trace, count),
     };

@@ -73,7 +73,8 @@ pub(crate) async fn grow_old(store: &dyn Store) {
 }
 
 pub(crate) async fn append(store: &dyn Store, batches: Vec<(String, Vec<Span>)>) {
-    let batches = batches.into_iter().map(|(tenant, spans)| Batch { tenant: id(&tenant), spans });
+    let batches =
+        batches.into_iter().map(|(tenant, spans)| Batch { created_us: None, tenant: id(&tenant), spans });
     let stored = store.append(batches.collect()).await.expect("stored");
     assert!(stored.iter().all(Result::is_ok), "{stored:?}");
 }

@@ -27,7 +27,11 @@ async fn read(node: &Arc<Node>) -> (u64, u64) {
 /// One new span, as an ingest: committed and announced. Its version.
 async fn commit(node: &Arc<Node>, number: u64) -> u64 {
     let asked = node.cache.now();
-    let batch = Batch { tenant: tenant(), spans: vec![spans::span(number, number, number * 1_000_000)] };
+    let batch = Batch {
+        created_us: None,
+        tenant: tenant(),
+        spans: vec![spans::span(number, number, number * 1_000_000)],
+    };
     let mut appended = node.store.append(vec![batch]).await.expect("a transaction");
     let appended = appended.remove(0).expect("a batch");
     let data = appended.versions.data;

@@ -140,7 +140,11 @@ impl Node {
     /// One new span, as an ingest: committed, announced, acknowledged. Its version.
     pub(crate) async fn commit(&self, number: u64) -> u64 {
         let asked = self.cache.now();
-        let batch = Batch { tenant: tenant(), spans: vec![spans::span(number, number, number * 1_000_000)] };
+        let batch = Batch {
+            created_us: None,
+            tenant: tenant(),
+            spans: vec![spans::span(number, number, number * 1_000_000)],
+        };
         let mut appended = self.store.append(vec![batch]).await.expect("a transaction");
         let appended = appended.remove(0).expect("a batch");
         let data = appended.versions.data;

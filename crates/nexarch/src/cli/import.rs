@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use nexarch_core::{ids::TenantId, otlp::Flags, span::Span};
-use nexarch_store::{Batch, Error as StoreError, Settling, Store};
+use nexarch_store::{Batch, Error as StoreError, Kept, Settling, Store};
 use tokio::time::Instant;
 
 use super::{block_on, output};
@@ -86,11 +86,11 @@ async fn load(store: &Arc<dyn Store>, config: &Config, args: Args) -> anyhow::Re
         "tenant {0} does not exist; create it with: nexarch tenant create {0}",
         args.tenant
     );
-    let shift = args.shift();
+    let (shift, now_ns) = (args.shift(), lifecycle::now_ns());
     let options = Options {
         shift,
-        now_ns: lifecycle::now_ns(),
-        retention_ns: u64::try_from(config.retention.as_nanos()).ok(),
+        now_ns,
+        retention_ns: Some(retention_ns(&store.kept().await?, config.retention, now_ns)),
         progress: true,
     };
     let append = |spans| append(Arc::clone(store), args.tenant.clone(), spans);
@@ -120,6 +120,20 @@ async fn load(store: &Arc<dyn Store>, config: &Config, args: Args) -> anyhow::Re
     noted.context("the spans are stored, but what was odd about them is not counted")?;
     settled.context(LATER)?.tell();
     Ok((summary, time))
+}
+
+/// How old a span may be, nanoseconds: no older than what the server of the database keeps, which would drop it within a
+/// minute, and not of a day that was dropped already.
+fn retention_ns(kept: &Kept, own: Duration, now_ns: u64) -> u64 {
+    if let Some(servers) = kept.spans.filter(|servers| *servers < own) {
+        let days = servers.as_secs() / 86_400;
+        eprintln!(
+            "the server of this database keeps spans for {days} days: older ones are rejected (its RETENTION_DAYS)"
+        );
+    }
+    let most = kept.spans.map_or(own, |servers| servers.min(own));
+    let most = u64::try_from(most.as_nanos()).unwrap_or(u64::MAX);
+    most.min(now_ns.saturating_sub(kept.from_ns))
 }
 
 /// How far the large traces of an import are settled.
@@ -186,10 +200,10 @@ async fn note(store: &dyn Store, tenant: TenantId, flags: &Flags) -> Result<(), 
 }
 
 async fn append(store: Arc<dyn Store>, tenant: TenantId, spans: Vec<Span>) -> Result<Stored, StoreError> {
-    let mut outcomes = store.append(vec![Batch { tenant, spans }]).await?;
+    let mut outcomes = store.append(vec![Batch { created_us: None, tenant, spans }]).await?;
     let missing = || StoreError::Internal("no outcome for a batch".to_owned());
     let appended = outcomes.pop().ok_or_else(missing)??;
-    Ok(Stored { accepted: appended.accepted, duplicates: appended.duplicates })
+    Ok(Stored { accepted: appended.accepted, duplicates: appended.duplicates, expired: appended.expired })
 }
 
 /// For people, on stderr; the result itself goes to stdout.

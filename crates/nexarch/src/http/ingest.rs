@@ -11,9 +11,9 @@ use axum::{
 };
 use nexarch_core::{
     native::{self, NativeError},
-    otlp::Rules,
+    otlp::{Reason, Rules},
 };
-use nexarch_store::{Appended, Scope};
+use nexarch_store::Scope;
 use serde::Serialize;
 
 use super::{
@@ -25,6 +25,7 @@ use crate::{
     auth::Caller,
     ingest::{Refusal, Transport, inflight::Held},
     lifecycle,
+    taken::{Sent, Taken},
 };
 
 const DAY_US: u64 = 86_400_000_000;
@@ -84,9 +85,9 @@ pub(super) struct ItemError {
 pub(super) struct Stats {
     /// The caller's tenant.
     tenant_id: String,
-    /// Stored spans.
+    /// Spans stored since the tenant was created, also those that retention dropped since.
     total_spans: u64,
-    /// Stored traces.
+    /// Their traces, counted in the same way.
     total_traces: u64,
     /// Spans that were known when they came.
     duplicates: u64,
@@ -157,12 +158,13 @@ pub(super) async fn one(State(app): State<Arc<App>>, request: Request<Body>) -> 
         }
     })?;
     let span_id = span.span_id.to_string();
-    let stored = async { Ok(app.ingest.store(&caller, vec![span], held).await?) };
-    let appended = app.counted(&caller, 1, stored).await?;
-    app.ingest.counters.answered(Transport::Native, appended.accepted, appended.duplicates, 0);
-    app.note(&caller.tenant, 0, &flags);
+    let sent = Sent { spans: vec![span], received: 1, rejected: 0, flags };
+    let taken = app.take(&caller, Transport::Native, sent, held).await?;
+    if taken.expired > 0 {
+        return Err(ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, Reason::Expired.to_string()));
+    }
     let answer = Json(Accepted { status: "accepted", span_id });
-    Ok(versioned(StatusCode::ACCEPTED, appended.versions.clock, answer))
+    Ok(versioned(StatusCode::ACCEPTED, taken.version, answer))
 }
 
 /// Takes an array of spans; one bad span never costs the good ones.
@@ -179,21 +181,14 @@ pub(super) async fn batch(State(app): State<Arc<App>>, request: Request<Body>) -
     let decoded = decoded.map_err(|error| ApiError::bad_request(error.to_string()))?;
     let sent = decoded.spans.len() + decoded.failed;
     app.limit_spans(&caller.tenant, sent)?;
-    let (failed, flags) = (decoded.failed as u64, decoded.flags);
     let errors = decoded.errors.into_iter().take(MAX_ERRORS);
     let errors: Vec<_> = errors.map(|item| ItemError { index: item.index, error: item.error }).collect();
-    let all_failed = failed > 0 && decoded.spans.is_empty();
-    let stored = app.counted(&caller, sent, async {
-        if decoded.spans.is_empty() {
-            return Ok((0, 0, app.acknowledge_nothing(&caller).await?));
-        }
-        let Appended { accepted, duplicates, versions } =
-            app.ingest.store(&caller, decoded.spans, held).await?;
-        Ok((accepted, duplicates, versions.clock))
-    });
-    let (count, duplicates, version) = stored.await?;
-    app.ingest.counters.answered(Transport::Native, count, duplicates, failed);
-    app.note(&caller.tenant, failed, &flags);
+    let (rejected, flags, spans) = (decoded.failed as u64, decoded.flags, decoded.spans);
+    let sent = Sent { spans, received: sent, rejected, flags };
+    let Taken { accepted: count, duplicates, expired, version } =
+        app.take(&caller, Transport::Native, sent, held).await?;
+    let failed = rejected + expired;
+    let all_failed = failed > 0 && count + duplicates == 0;
     if all_failed {
         let problem = BatchRejected {
             kind: "about:blank",

@@ -7,6 +7,7 @@ use crate::{
     app::App,
     auth::Caller,
     ingest::{Transport, body::Encoding, inflight::Held},
+    taken::Sent,
 };
 use axum::{
     body::Body,
@@ -19,7 +20,7 @@ use nexarch_core::otlp::{
     self, Encoding as Format,
     status::{Code, Status},
 };
-use nexarch_store::{Appended, Scope};
+use nexarch_store::Scope;
 
 /// From `Content-Type`; parameters such as a charset are ignored.
 fn format_of(headers: &HeaderMap) -> Option<Format> {
@@ -132,7 +133,7 @@ pub(super) fn unsupported(what: &str) -> ApiError {
 /// From the bytes of a request to an answer that may be given: decoded, stored, visible.
 pub(super) async fn store(
     app: &Arc<App>,
-    caller: &Caller,
+    caller: &Arc<Caller>,
     bytes: Bytes,
     (transport, format): (Transport, Format),
     mut held: Held,
@@ -147,21 +148,13 @@ pub(super) async fn store(
     let decoded = app.decode(length, &mut held, decode).await?;
     let decoded = decoded.map_err(|error| ApiError::bad_request(error.to_string()))?;
     app.limit_spans(&caller.tenant, decoded.received)?;
-    let (received, rejected, flags) = (decoded.received, decoded.rejected_total as u64, decoded.flags);
-    let message = decoded.message().unwrap_or_default();
-    let reply = otlp::status::export_response(decoded.rejected_total as u64, &message, format);
-    let version = app.counted(caller, received, async {
-        if decoded.spans.is_empty() {
-            return Ok((0, 0, app.acknowledge_nothing(caller).await?));
-        }
-        let Appended { accepted, duplicates, versions } =
-            app.ingest.store(caller, decoded.spans, held).await?;
-        Ok((accepted, duplicates, versions.clock))
-    });
-    let (accepted, duplicates, version) = version.await?;
-    app.ingest.counters.answered(transport, accepted, duplicates, rejected);
-    app.note(&caller.tenant, rejected, &flags);
-    Ok((reply, version))
+    let (rejected, mut message) = (decoded.rejected_total as u64, decoded.message().unwrap_or_default());
+    let (received, flags, spans) = (decoded.received, decoded.flags, decoded.spans);
+    let taken = app.take(caller, transport, Sent { spans, received, rejected, flags }, held).await?;
+    if let Some(more) = taken.message() {
+        message = if message.is_empty() { more } else { format!("{message}; {more}") };
+    }
+    Ok((otlp::status::export_response(rejected + taken.expired, &message, format), taken.version))
 }
 
 /// The one encoding of the body; several on top of each other are not supported.

@@ -105,6 +105,9 @@ fn request(body: &Bytes, rules: &Rules) -> Result<Decoded, String> {
     if strict.as_ref().is_ok_and(|decoded| decoded.received > 0 && !has_malformed(decoded)) {
         return strict.map_err(|error| error.to_string());
     }
+    if body.len() > lenient::MAX_REWRITTEN {
+        return without_second_chance(strict.map_err(|error| error.to_string()));
+    }
     let second = lenient::rewritten(body).and_then(|plain| decode_json(&plain.into(), rules).ok());
     match (strict, second) {
         (Ok(strict), Some(second)) if is_better(&second, &strict) => Ok(second),
@@ -113,11 +116,30 @@ fn request(body: &Bytes, rules: &Rules) -> Result<Decoded, String> {
     }
 }
 
+/// What is wrong with a long request may be only its length: a shorter one would have been read as plain protobuf JSON.
+fn without_second_chance(strict: Result<Decoded, String>) -> Result<Decoded, String> {
+    let said = |what: &dyn std::fmt::Display| {
+        let most = lenient::MAX_REWRITTEN >> 20;
+        format!(
+            "{what} (plain protobuf JSON is read in requests of up to {most} MiB; this one is longer, split it)"
+        )
+    };
+    let mut decoded = strict.map_err(|error| said(&error))?;
+    if let Some(first) = decoded.rejected.iter_mut().find(|span| is_malformed(&span.reason)) {
+        first.reason = Reason::Field(said(&first.reason));
+    }
+    Ok(decoded)
+}
+
 fn is_better(second: &Decoded, strict: &Decoded) -> bool {
     second.received > strict.received || second.rejected_total < strict.rejected_total
 }
 
 /// Was a span rejected for more than its age? A whole recording may be too old, and a second look costs.
 fn has_malformed(decoded: &Decoded) -> bool {
-    decoded.rejected.iter().any(|span| !matches!(span.reason, Reason::Expired | Reason::Future))
+    decoded.rejected.iter().any(|span| is_malformed(&span.reason))
+}
+
+fn is_malformed(reason: &Reason) -> bool {
+    !matches!(reason, Reason::Expired | Reason::Future)
 }

@@ -8,7 +8,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::Value;
 
 /// Longest request that gets a second chance (bytes): as a tree of values it takes many times its size.
-const MAX_REWRITTEN: usize = 16 << 20;
+pub(super) const MAX_REWRITTEN: usize = 16 << 20;
 
 /// The request as OTLP/JSON; `None` when nothing in it is plain protobuf JSON.
 pub(super) fn rewritten(request: &[u8]) -> Option<Vec<u8>> {

@@ -39,6 +39,8 @@ pub struct Stored {
     pub accepted: u64,
     /// Spans that were known.
     pub duplicates: u64,
+    /// Spans of days that were dropped.
+    pub expired: u64,
 }
 
 /// Why an import ended early. Importing the same files again is safe, as long as they are moved by the same offset
@@ -100,6 +102,7 @@ where
             Ok(stored) => {
                 total.accepted += stored.accepted;
                 total.duplicates += stored.duplicates;
+                total.expired += stored.expired;
             }
             Err(error) => {
                 // The reader ends at its next batch, because nobody listens.
@@ -110,7 +113,8 @@ where
             }
         }
     }
-    let summary = reading.await.map_err(|_| crashed(total))??;
+    let mut summary = reading.await.map_err(|_| crashed(total))??;
+    summary.note_expired(total.expired, options.shift);
     Ok(Summary { accepted: total.accepted, duplicates: total.duplicates, ..summary })
 }
 

@@ -58,6 +58,15 @@ impl Summary {
         self.note(file, &Err(problem), Shift::No);
     }
 
+    /// Counts spans that were refused in the end: their days were dropped meanwhile.
+    pub(super) fn note_expired(&mut self, spans: u64, shift: Shift) {
+        self.rejected += spans;
+        self.flags.rejected_expired += spans;
+        if spans > 0 {
+            self.hint = Some(if shift == Shift::No { TOO_OLD } else { TOO_FAR });
+        }
+    }
+
     /// Counts what is wrong with a request.
     pub(super) fn note(&mut self, file: &Path, request: &Result<Request, Problem>, shift: Shift) {
         let (problems, total) = match request {

@@ -133,7 +133,7 @@ impl Node {
 
 async fn send(store: &dyn Store, tenant: &TenantId, spans: Vec<Span>) {
     for spans in spans.chunks(10_000) {
-        let batch = Batch { tenant: tenant.clone(), spans: spans.to_vec() };
+        let batch = Batch { created_us: None, tenant: tenant.clone(), spans: spans.to_vec() };
         store.append(vec![batch]).await.unwrap().pop().unwrap().unwrap();
     }
 }

@@ -96,7 +96,7 @@ mod tests {
             reply: oneshot::channel().0,
             span: tracing::Span::none(),
             held: Budget::new(1, 1).hold(Some(&tenant)),
-            batch: Batch { tenant, spans: Vec::new() },
+            batch: Batch { created_us: None, tenant, spans: Vec::new() },
         }
     }
 

@@ -3,8 +3,9 @@
 //!
 //! A tenant may hold at most as much as is left free (the dynamic threshold of shared-memory switches: Choudhury and Hahne,
 //! "Dynamic Queue Length Thresholds for Shared-Memory Packet Switches", 1998, with α = 1). So one that is alone gets half,
-//! two that want all a third each, and whoever comes next always finds room. But the only request under way may take all, or
-//! the largest ones would be refused for ever. The places of the writer's queue are shared out in the same way.
+//! two that want all a third each, and whoever comes next always finds room. But the only request under way may take all, and
+//! of several one at a time may claim what is left but for an eighth of everything while it is decoded, or the largest ones
+//! would be refused for ever. The places of the writer's queue are shared out in the same way.
 
 use std::{
     collections::HashMap,
@@ -29,6 +30,8 @@ struct State {
     all: Share,
     /// Of those with a request under way, and no others.
     tenants: HashMap<Owner, Share>,
+    /// A large request has the claim to what is left.
+    claimed: bool,
 }
 
 /// A tenant; `None` = the operator.
@@ -58,7 +61,7 @@ impl Budget {
         let mut state = self.state();
         state.all.requests += 1;
         state.tenants.entry(tenant.clone()).or_default().requests += 1;
-        Held { budget: self.clone(), tenant, bytes: 0, reserved: 0, queued: false }
+        Held { budget: self.clone(), tenant, bytes: 0, reserved: 0, claims: false, queued: false }
     }
 
     /// Most bytes held at once.
@@ -105,6 +108,8 @@ pub struct Held {
     bytes: usize,
     /// Of these, for what is being made.
     reserved: usize,
+    /// It has the claim to what is left.
+    claims: bool,
     queued: bool,
 }
 
@@ -141,20 +146,34 @@ impl Held {
     /// many there were.
     pub fn reserve(&mut self, most: usize) -> usize {
         let mut state = self.budget.state();
-        let taken = most.min(state.room(&self.tenant, self.budget.limit, |share| share.bytes));
+        let mut taken = most.min(state.room(&self.tenant, self.budget.limit, |share| share.bytes));
+        let limit = self.budget.limit;
+        let claimed = most.min((limit - limit / 8).saturating_sub(state.all.bytes));
+        if claimed > taken && !state.claimed {
+            (state.claimed, self.claims) = (true, true);
+            taken = claimed;
+        }
         state.change(&self.tenant, |share| share.bytes += taken);
         self.bytes += taken;
         self.reserved += taken;
         taken
     }
 
-    /// Could more have been reserved at another time?
+    /// Could much more have been reserved at another time? Who has three quarters of everything need not come back: on a
+    /// server that always has something to do there is no more.
     pub fn could_be_more(&self) -> bool {
-        self.bytes < self.budget.limit
+        self.bytes < self.budget.limit - self.budget.limit / 4
+    }
+
+    fn give_up_claim(&mut self) {
+        if std::mem::take(&mut self.claims) {
+            self.budget.state().claimed = false;
+        }
     }
 
     /// What something was reserved for takes so many bytes.
     pub fn settle(&mut self, bytes: usize) -> Result<(), Full> {
+        self.give_up_claim();
         let reserved = std::mem::take(&mut self.reserved);
         let kept = self.bytes - reserved;
         self.shrink_to(kept + bytes.min(reserved));
@@ -181,6 +200,7 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
+        self.give_up_claim();
         let (bytes, place) = (self.bytes, usize::from(self.queued));
         let mut state = self.budget.state();
         state.change(&self.tenant, |share| {
@@ -254,6 +274,25 @@ mod tests {
         assert_eq!(held.reserve(10), 10);
         assert_eq!(held.settle(10_000), Err(Full));
         assert_eq!((held.bytes(), budget.used()), (460, 460), "what was reserved is given back");
+    }
+
+    #[test]
+    fn one_large_request_at_a_time_may_claim_the_rest() {
+        let budget = Budget::new(800, 9);
+        let mut tiny = hold(&budget, "tiny");
+        tiny.grow(1).unwrap();
+        let mut large = hold(&budget, "large");
+        large.grow(100).unwrap();
+        assert_eq!(large.reserve(600), 599, "all but an eighth, although there always is another request");
+        assert!(!large.could_be_more(), "there will not be more");
+        let mut second = hold(&budget, "second");
+        second.grow(20).expect("others find room all the same");
+        assert!(second.reserve(600) < 50 && second.could_be_more(), "one at a time");
+        second.settle(10).unwrap();
+        large.settle(300).unwrap();
+        assert_eq!(second.reserve(600), 700 - 431, "the next one");
+        drop(second);
+        assert!(large.reserve(600) > 200, "and again");
     }
 
     #[test]

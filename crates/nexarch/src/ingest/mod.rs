@@ -160,7 +160,8 @@ impl Ingest {
         })?;
         held.enqueue().map_err(|Full| IngestError::Busy)?;
         let (reply, answer) = oneshot::channel();
-        let batch = Batch { tenant: caller.tenant.clone(), spans };
+        let created_us = Some(caller.tenant_created_us);
+        let batch = Batch { tenant: caller.tenant.clone(), created_us, spans };
         let span = tracing::Span::current();
         match self.queue.try_send(Job { batch, scope: caller.scope.clone(), reply, span, held }) {
             Ok(()) => {}

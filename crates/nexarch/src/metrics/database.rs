@@ -17,8 +17,8 @@ use nexarch_core::{
     window::Minutes,
 };
 use nexarch_store::{
-    Appended, Batch, Budget, Cells, Diagnostics, Error, Found, FoundKey, KeptVerdicts, Key, Looked, NewKey,
-    Noted, Place, Retention, Rotation, Sampled, Search, Settling, Snapshot, Step, Store, Tenant,
+    Appended, Batch, Budget, Cells, Diagnostics, Error, Found, FoundKey, Kept, KeptVerdicts, Key, Looked,
+    NewKey, Noted, Place, Retention, Rotation, Sampled, Search, Settling, Snapshot, Step, Store, Tenant,
     TenantChange, Totals, Truth, Turn, Versions,
 };
 use tokio::time::Instant;
@@ -43,7 +43,7 @@ macro_rules! operations {
 
 operations! {
     take_turn, end_turn, note_incidents, minutes, verdicts, incidents, watch, append, settle, unsettled, note, snapshot, versions, invalidate, replace_epoch, changed_by_others, create_tenant,
-    tenants, tenant, tenants_after, change_tenant, delete_tenant, purge, compact, retain, backup, create_key, keys,
+    tenants, tenant, tenants_after, change_tenant, delete_tenant, purge, compact, retain, note_retention, kept, backup, create_key, keys,
     keys_after, key, revoke_key, rotate_key, note_uses, find_key, ping, settings, cells, trace, sample, search, diagnostics, totals, used_today,
 }
 
@@ -215,6 +215,14 @@ impl Store for Measured {
 
     async fn retain(&self, retention: Retention) -> Result<Step, Error> {
         self.timed(Ask::retain, self.store.retain(retention)).await
+    }
+
+    async fn note_retention(&self, retention: Retention) -> Result<(), Error> {
+        self.timed(Ask::note_retention, self.store.note_retention(retention)).await
+    }
+
+    async fn kept(&self) -> Result<Kept, Error> {
+        self.timed(Ask::kept, self.store.kept()).await
     }
 
     async fn backup(&self, file: &Path) -> Result<(), Error> {

@@ -149,7 +149,12 @@ async fn append(store: &dyn Store, id: &TenantId, nth: u64) {
     let rules = nexarch_core::otlp::Rules::default();
     let spans = native::decode_batch(span.to_string().as_bytes(), &rules).unwrap().spans;
     assert_eq!(spans.len(), 1);
-    store.append(vec![Batch { tenant: id.clone(), spans }]).await.unwrap().remove(0).unwrap();
+    store
+        .append(vec![Batch { created_us: None, tenant: id.clone(), spans }])
+        .await
+        .unwrap()
+        .remove(0)
+        .unwrap();
 }
 
 #[tokio::test]

@@ -8,9 +8,10 @@ use std::{
 };
 
 use crate::support::{
+    encode::field,
     home::Home,
     server::Server,
-    wait::{self, PATIENCE},
+    wait::{self, PATIENCE, now_ns},
 };
 
 /// What one connection may cost, generously (KiB): two buffers and a task.
@@ -206,4 +207,43 @@ fn answers_that_nobody_reads_do_not_pile_up() {
     is_well(&server);
     let grown = resident(&server).saturating_sub(before);
     assert!(grown < FLOOD_KIB, "{grown} KiB");
+}
+
+/// A request of one resource with 5 MB of attributes that do not compress, and so many small spans.
+fn of_a_heavy_resource(spans: u64) -> Vec<u8> {
+    let mut state = 1_u64;
+    let mut noise = |len: usize| -> Vec<u8> {
+        let next = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state.to_be_bytes()[0]
+        };
+        std::iter::repeat_with(next).take(len).collect()
+    };
+    let pair = |nth: u32| {
+        let value = field(2, &field(7, &noise(64 << 10)));
+        field(1, &[field(1, format!("blob.{nth}").as_bytes()), value].concat())
+    };
+    let resource: Vec<u8> = (0..80).flat_map(pair).collect();
+    let start = [&[7 << 3 | 1][..], &now_ns().to_le_bytes()].concat();
+    let span = |id: u64| field(2, &[field(1, &[1; 16]), field(2, &id.to_be_bytes()), start.clone()].concat());
+    let spans: Vec<u8> = (1..=spans).flat_map(span).collect();
+    field(1, &[field(1, &resource), field(2, &spans)].concat())
+}
+
+#[test]
+fn a_heavy_resource_is_stored_once_and_not_for_each_span() {
+    let home = Home::new();
+    let mut server = home.serve();
+    let client = server.first_client();
+    let before = resident(&server);
+    client.otlp_protobuf(&of_a_heavy_resource(200)).expect(200);
+    assert_eq!(client.total_spans(), 200);
+    let told = client.get("/api/v1/ingest/diagnostics").ok();
+    assert!(told.to_string().contains("cut"), "{told}");
+    let grown = resident(&server).saturating_sub(before);
+    assert!(grown < 100 * 1024, "{grown} KiB");
+    drop(server);
+    let stored: u64 =
+        fs::read_dir(home.path()).unwrap().map(|file| file.unwrap().metadata().unwrap().len()).sum();
+    assert!(stored < 4 << 20, "{stored} bytes");
 }

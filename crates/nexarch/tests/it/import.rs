@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use crate::support::{
     home::{Home, fixture},
     map::Map,
-    oracle::{self, Counted},
+    oracle::{self, Counted, python},
+    wait,
 };
 
 const OTLP: [&str; 5] = [
@@ -145,4 +146,53 @@ fn a_file_that_is_no_trace_or_not_there_fails_by_name() {
     let output = home.output(["import", "--tenant", "nobody", &fixture(OTLP[0])]);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert!(String::from_utf8(output.stderr).unwrap().contains("nobody"));
+}
+
+/// The server would drop them within a minute, and what is imported again would count again.
+#[test]
+fn an_import_beside_a_server_keeps_no_more_than_the_server() {
+    let home = Home::new();
+    home.tenant("acme");
+    let old = wait::now_ns() - 20 * 86_400 * 1_000_000_000;
+    let span = json!({"traceId": "0af7651916cd43dd8448eb211c80319c", "spanId": "b7ad6b7169203331", "name": "old",
+                      "startTimeUnixNano": old.to_string(), "endTimeUnixNano": (old + 1).to_string()});
+    let file = home.path().join("old.json");
+    let request = json!({"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]});
+    std::fs::write(&file, request.to_string()).unwrap();
+    let import = || {
+        let args = ["import", "--tenant", "acme", file.to_str().unwrap()];
+        let output = home.command(args).env("RETENTION_DAYS", "60").output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        let (stdout, stderr) = (text(output.stdout), text(output.stderr));
+        (serde_json::from_str::<Value>(stdout.lines().last().unwrap()).unwrap(), stderr)
+    };
+    let server = home.serve();
+    let (last, said) = import();
+    assert_eq!(last, json!({"accepted": 0, "duplicates": 0, "rejected": 1, "files": 1}));
+    assert!(said.contains("keeps spans for 14 days"), "{said}");
+    drop(server);
+    // A server that keeps more.
+    let _server = home.serve_with(&[("RETENTION_DAYS", "60")]);
+    assert_eq!(import().0, json!({"accepted": 1, "duplicates": 0, "rejected": 0, "files": 1}));
+}
+
+#[test]
+fn a_person_at_a_terminal_sees_how_far_an_import_is() {
+    let home = Home::new();
+    home.tenant("acme");
+    let file = fixture(BASELINE);
+    let args = ["import", "--tenant", "acme", "--shift-to-now", &file];
+    let terminal = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))";
+    let seen = std::process::Command::new(python())
+        .args(["-c", terminal, env!("CARGO_BIN_EXE_nexarch")])
+        .args(args)
+        .env("DATABASE_URL", format!("sqlite://{}", home.database().display()))
+        .env("TERM", "xterm")
+        .stdin(std::process::Stdio::null())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&seen.stdout);
+    assert!(seen.status.success() && text.contains('%') && text.contains(" left"), "{text}");
+    let unseen = home.output(args);
+    assert!(unseen.status.success() && !String::from_utf8_lossy(&unseen.stderr).contains('%'), "{unseen:?}");
 }

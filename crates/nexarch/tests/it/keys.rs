@@ -1,12 +1,17 @@
 //! Keys over HTTP and from the command line: made, used, rotated, revoked.
 
+use std::{
+    io::{BufRead as _, BufReader, Write as _},
+    net::TcpStream,
+};
+
 use nexarch_testkit::RedisServer;
 use serde_json::{Value, json};
 
 use crate::support::{
     admin::{Admin, OPEN, TENANTS},
     client::Client,
-    encode::native,
+    encode::{native, otlp_protobuf},
     home::Home,
     server::Server,
     spans::call,
@@ -279,4 +284,42 @@ fn a_tenant_that_comes_back_sees_nothing_of_the_one_before() {
     // It begins with nothing, and goes on like any other.
     client.batch(&native(&call(1))).expect(202);
     assert_eq!(client.total_spans(), 3);
+}
+
+/// A body may take minutes, and its key is looked at when the head has come: what happens to the key meanwhile counts.
+#[test]
+fn a_body_under_way_does_not_outlive_its_key_or_its_tenant() {
+    let home = Home::new();
+    let server = home.serve_with(&[OPEN]);
+    let admin = Admin::of(&server);
+    let watcher = server.client(&admin.tenant("watcher"));
+    admin.post(TENANTS, &json!({"id": "acme"})).expect(201);
+    for end in ["revoked", "made anew"] {
+        let made = admin.key("acme", &json!({"scopes": ["ingest"]}));
+        let body = otlp_protobuf(&call(1));
+        let (most, last) = body.split_at(body.len() - 1);
+        let mut stream = TcpStream::connect(server.base().trim_start_matches("http://")).unwrap();
+        let head = format!(
+            "POST /v1/traces HTTP/1.1\r\nHost: x\r\nX-API-Key: {}\r\nContent-Type: application/x-protobuf\r\nContent-Length: {}\r\n\r\n",
+            text(&made, "key"),
+            body.len()
+        );
+        stream.write_all(&[head.as_bytes(), most].concat()).unwrap();
+        wait::until("the request to be under way", || {
+            let queue = watcher.get("/api/v1/ingest/stats").ok()["queue"].clone();
+            (queue["inflight_bytes"].as_u64() > Some(0)).then_some(())
+        });
+        if end == "revoked" {
+            admin.delete(&format!("{KEYS}/{}", text(&made, "key_id"))).expect(200);
+        } else {
+            admin.delete("/api/v1/admin/tenants/acme");
+            admin.post(TENANTS, &json!({"id": "acme"})).expect(201);
+        }
+        stream.write_all(last).unwrap();
+        let mut answer = String::new();
+        BufReader::new(stream).read_line(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 401"), "{end}: {answer}");
+        let key = admin.key("acme", &json!({"scopes": ["read"]}));
+        assert_eq!(client_of(&server, &key).total_spans(), 0, "{end}");
+    }
 }

@@ -1,8 +1,8 @@
 //! "Not now" by every way in: senders wait it out, nothing is counted twice, and what was answered is kept.
 
 use std::{
-    io::{BufRead, BufReader},
-    net::TcpListener,
+    io::{BufRead, BufReader, Write},
+    net::{TcpListener, TcpStream},
     process::{Child, Command, Stdio},
 };
 
@@ -177,4 +177,33 @@ fn a_drain_is_unavailable_over_grpc_and_keeps_what_it_took() {
     // What was refused is taken now, once.
     client.otlp_protobuf(&otlp_protobuf(&call(taken + 1))).expect(200);
     assert_eq!(u128::from(client.total_spans()), 3 * (taken + 1));
+}
+
+/// Who hangs up while the database is waited for has sent its spans all the same: they are stored, and so is what was wrong
+/// with the others.
+#[test]
+fn what_a_caller_sent_is_counted_though_it_hung_up() {
+    let home = Home::new();
+    let key = home.tenant("acme");
+    let server = home.serve();
+    let client = server.client(&key);
+    let holder = Holder::take(&home);
+    let good = native(&call(1));
+    let mut items = good.as_array().unwrap().clone();
+    items.push(json!({"no": "span"}));
+    let body = json!(items).to_string();
+    let mut stream = TcpStream::connect(server.base().trim_start_matches("http://")).unwrap();
+    let head = format!(
+        "POST /api/v1/ingest/batch HTTP/1.1\r\nHost: x\r\nX-API-Key: {key}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(format!("{head}{body}").as_bytes()).unwrap();
+    let stats = || client.get("/api/v1/ingest/stats").ok();
+    wait::until("a transaction to begin", || (stats()["queue"]["commits"] == 1).then_some(()));
+    drop(stream);
+    // The end of the connection was there before this answer.
+    stats();
+    drop(holder);
+    wait::until("the spans", || (client.total_spans() == 3).then_some(()));
+    wait::until("what was refused", || (stats()["rejected"] == 1).then_some(()));
 }

@@ -84,6 +84,52 @@ fn elements_that_weigh_nothing_cost_their_span() {
 }
 
 #[test]
+fn a_repeated_resource_or_scope_goes_on_and_is_paid_for() {
+    // Of a resource, of a scope: the same message again and again, each time with one empty attribute.
+    let repeated = |in_scope: bool, times: usize| {
+        let part = |out: &mut Writer| {
+            let field = if in_scope { 3 } else { 1 };
+            (0..times).for_each(|_| out.message(1, |out| out.bytes(field, b"")));
+        };
+        let mut out = Writer::default();
+        out.message(1, |out| {
+            if !in_scope {
+                part(out);
+            }
+            out.message(2, |out| {
+                if in_scope {
+                    part(out);
+                }
+                out.message(2, |out| {
+                    out.bytes(1, &[1; 16]);
+                    out.bytes(2, &[1; 8]);
+                });
+            });
+        });
+        out.0
+    };
+    for in_scope in [false, true] {
+        let decoded = protobuf(repeated(in_scope, 1_000));
+        assert_eq!((decoded.spans.len(), decoded.flags.repeated_key), (1, 1), "{in_scope}");
+        let decoded = protobuf(repeated(in_scope, 500_000));
+        assert_eq!((decoded.spans.len(), decoded.flags.too_many_elements), (0, 1), "{in_scope}");
+    }
+}
+
+#[test]
+fn senders_of_nothing_are_nothing() {
+    let mut out = Writer::default();
+    (0..1_000).for_each(|_| out.message(1, |out| out.message(2, |_| ())));
+    let decoded = protobuf(out.0);
+    assert_eq!((decoded.received, decoded.spans.capacity()), (0, 0));
+    // And yet they are read: what is no message is none.
+    let mut broken = Writer::default();
+    broken.message(1, |out| out.message(2, |out| out.message(1, |out| out.bytes(1, &[]))));
+    broken.0.extend([0x0a, 0x02, 0x0a, 0x05]);
+    assert!(decode(&broken.0.into(), Encoding::Protobuf, &Rules::default()).is_err());
+}
+
+#[test]
 fn accepted_lists_hold_no_spare_room() {
     let decoded = protobuf(repeated(9, 10_000));
     assert_eq!(decoded.spans[1].attributes.len(), 1, "ten thousand empty keys are one repeated key");

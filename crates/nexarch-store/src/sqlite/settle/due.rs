@@ -1,4 +1,7 @@
 //! Who waits to be settled, found by the index: looking costs what is due, not what is stored.
+//!
+//! Nothing waits for longer than an hour. What seems to wait for a day (86,400,000,000 µs) or more, or to have begun to so
+//! much later than now, was written by a clock that was ahead, and is due.
 
 use std::sync::atomic::Ordering;
 
@@ -36,23 +39,33 @@ pub(in super::super) const TENANTS_DUE: &str = "
     SELECT t.id, t.number FROM w CROSS JOIN tenant t ON t.number = w.tenant
     WHERE EXISTS (SELECT 1 FROM large_trace l INDEXED BY large_trace_due
                   WHERE l.tenant = w.tenant AND l.due_us <= ?1)
+       OR EXISTS (SELECT 1 FROM large_trace l INDEXED BY large_trace_due
+                  WHERE l.tenant = w.tenant AND l.due_us > ?1 + 86400000000)
     LIMIT ?3";
 
 /// Does tenant ?2 (its id) have traces that began to wait by ?1? ?3 is not used.
 const TENANT_SINCE: &str = "
     SELECT t.id, t.number FROM tenant t WHERE t.id = ?2
     AND EXISTS (SELECT 1 FROM large_trace l INDEXED BY large_trace_due
-                WHERE l.tenant = t.number AND l.due_us IS NOT NULL AND l.since_us <= ?1) LIMIT ?3";
+                WHERE l.tenant = t.number AND l.due_us IS NOT NULL 
+                AND (l.since_us <= ?1 OR l.since_us > ?1 + 86400000000)) LIMIT ?3";
 
 /// The traces of tenant ?1 that began to wait by ?2, the longest waiting first.
 pub(in super::super) const TRACES_SINCE: &str = "
     SELECT l.trace, l.settled, l.indexed, l.wakes, l.turns FROM large_trace l INDEXED BY large_trace_due
-    WHERE l.tenant = ?1 AND l.due_us IS NOT NULL AND l.since_us <= ?2 ORDER BY l.due_us LIMIT ?3";
+    WHERE l.tenant = ?1 AND l.due_us IS NOT NULL AND (l.since_us <= ?2 OR l.since_us > ?2 + 86400000000) ORDER BY l.due_us LIMIT ?3";
 
-/// The traces of tenant ?1 that are due by ?2, the longest waiting first.
+/// The traces of tenant ?1 that are due by ?2, the longest waiting first, and then those of a clock that was ahead.
 pub(in super::super) const TRACES_DUE: &str = "
-    SELECT l.trace, l.settled, l.indexed, l.wakes, l.turns FROM large_trace l INDEXED BY large_trace_due
-    WHERE l.tenant = ?1 AND l.due_us <= ?2 ORDER BY l.due_us LIMIT ?3";
+    SELECT * FROM (
+        SELECT * FROM (
+            SELECT l.trace, l.settled, l.indexed, l.wakes, l.turns FROM large_trace l INDEXED BY large_trace_due
+            WHERE l.tenant = ?1 AND l.due_us <= ?2 ORDER BY l.due_us LIMIT ?3)
+        UNION ALL
+        SELECT * FROM (
+            SELECT l.trace, l.settled, l.indexed, l.wakes, l.turns FROM large_trace l INDEXED BY large_trace_due
+            WHERE l.tenant = ?1 AND l.due_us > ?2 + 86400000000 ORDER BY l.due_us LIMIT ?3)
+    ) LIMIT ?3";
 
 /// A trace that is due.
 pub(super) struct Waiting {

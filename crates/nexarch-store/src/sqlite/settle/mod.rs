@@ -180,7 +180,8 @@ impl Sqlite {
             "UPDATE large_trace SET due_us = ?3, since_us = ?4, rounds = max(rounds, ?5)
              WHERE tenant = ?1 AND (key, trace) = (
                  SELECT l.key, l.trace FROM large_trace l INDEXED BY large_trace_due
-                 WHERE l.tenant = ?1 AND l.due_us IS NOT NULL AND iif(?6, l.since_us, l.due_us) <= ?2
+                 WHERE l.tenant = ?1 AND l.due_us IS NOT NULL AND (iif(?6, l.since_us, l.due_us) <= ?2
+                        OR iif(?6, l.since_us, l.due_us) > ?2 + 86400000000)
                  ORDER BY l.due_us LIMIT 1)",
         )
         .bind(due.tenant)

@@ -92,6 +92,7 @@ async fn nothing_of_a_deleted_tenant_is_left_in_the_file() {
         clock.set(clock_at(20 * (round + 1)).now_us());
         let minutes = 20 * round..20 * (round + 1);
         let batch = |tenant: &str| crate::Batch {
+            created_us: None,
             tenant: id(tenant),
             spans: minutes.clone().map(|minute| span(tenant, minute)).collect(),
         };

@@ -37,8 +37,11 @@ async fn a_damaged_chunk_does_not_keep_new_spans_out() {
     store.close().await;
     damage(&url, 1).await;
     let store = open(&url, Role::Guest).await;
-    let batch =
-        |tenant| Batch { tenant: id(tenant), spans: [spans::trace(1, 5), spans::trace(2, 4)].concat() };
+    let batch = |tenant| Batch {
+        created_us: None,
+        tenant: id(tenant),
+        spans: [spans::trace(1, 5), spans::trace(2, 4)].concat(),
+    };
     let answers = store.append(vec![batch("bad"), batch("good")]).await.unwrap();
     let counts = |place: usize| {
         let answer = answers[place].as_ref().unwrap();

@@ -133,6 +133,19 @@ async fn a_file_with_two_names_is_not_served() {
     open(&url, Role::Owner).await.close().await;
 }
 
+/// It holds hashes of keys and everybody's spans: its log, too, is for the owner alone.
+#[tokio::test]
+async fn a_new_file_is_for_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let (url, dir) = fresh();
+    let store = open(&url, Role::Owner).await;
+    store.create_tenant(&id("acme"), "").await.unwrap();
+    for name in ["test.db", "test.db-wal"] {
+        let mode = fs::metadata(dir.path().join(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+}
+
 /// Commands leave a file of an older version as it is, to the byte, whether its server runs or not: there is no way back.
 #[tokio::test]
 async fn only_a_server_upgrades() {
@@ -159,6 +172,23 @@ async fn only_a_server_upgrades() {
     assert!(schema(&url).await > 1);
     let observer = open(&url, Role::Observer).await;
     assert!(!observer.is_older());
+}
+
+/// A command that has the file open when a newer server upgrades it writes nothing more by its old rules.
+#[tokio::test]
+async fn a_command_ends_when_a_newer_server_upgraded() {
+    for change in ["PRAGMA user_version = 99", "UPDATE meta SET rules = 99"] {
+        let (url, _dir) = fresh();
+        let guest = open(&url, Role::Guest).await;
+        guest.create_tenant(&id("acme"), "").await.unwrap();
+        append(&*guest, &id("acme"), spans::trace(1, 3)).await.unwrap();
+        let mut raw = SqliteConnection::connect(&url).await.unwrap();
+        sqlx::raw_sql(change).execute(&mut raw).await.unwrap();
+        for _ in 0..2 {
+            let refused = append(&*guest, &id("acme"), spans::trace(2, 3)).await.unwrap_err();
+            assert!(matches!(refused, Error::Conflict(_)), "{refused:?}");
+        }
+    }
 }
 
 async fn schema(url: &str) -> i64 {

@@ -123,8 +123,10 @@ async fn what_waits_is_found_by_the_index() {
     let mut raw = SqliteConnection::connect(&url).await.unwrap();
     for (sql, wanted) in [
         (TENANTS_DUE, "SEARCH l USING COVERING INDEX large_trace_due (tenant>?)"),
-        (TENANTS_DUE, "SEARCH l EXISTS USING COVERING INDEX large_trace_due (tenant=? AND due_us<?)"),
+        (TENANTS_DUE, "SEARCH l USING COVERING INDEX large_trace_due (tenant=? AND due_us<?)"),
+        (TENANTS_DUE, "SEARCH l USING COVERING INDEX large_trace_due (tenant=? AND due_us>?)"),
         (TRACES_DUE, "SEARCH l USING INDEX large_trace_due (tenant=? AND due_us<?)"),
+        (TRACES_DUE, "SEARCH l USING INDEX large_trace_due (tenant=? AND due_us>?)"),
         (TRACES_SINCE, "SEARCH l USING INDEX large_trace_due (tenant=? AND due_us>?)"),
         (FORGET_PREVIEWS, "SEARCH preview USING PRIMARY KEY (tenant=? AND trace=? AND day=? AND chunk=?)"),
         (FORGET_TRACES, "SEARCH large_trace USING PRIMARY KEY (tenant=? AND key=? AND trace=?)"),

@@ -20,7 +20,7 @@ async fn batches(files: Vec<PathBuf>, options: Options) -> Result<Vec<usize>, Er
     let mut sizes = Vec::new();
     let taken = run(files, options, |batch| {
         sizes.push(batch.len());
-        std::future::ready(Ok(Stored { accepted: batch.len() as u64, duplicates: 0 }))
+        std::future::ready(Ok(Stored { accepted: batch.len() as u64, duplicates: 0, expired: 0 }))
     });
     let accepted = taken.await?.accepted;
     assert_eq!(accepted, sizes.iter().sum::<usize>() as u64);
@@ -57,7 +57,7 @@ async fn many_large_requests_are_not_held_together() {
     let (before, mut most) = (resident_kib(), 0);
     let summary = run(vec![path], Options { now_ns: u64::MAX, ..OPTIONS }, |batch| {
         most = resident_kib().max(most);
-        std::future::ready(Ok::<_, ()>(Stored { accepted: batch.len() as u64, duplicates: 0 }))
+        std::future::ready(Ok::<_, ()>(Stored { accepted: batch.len() as u64, duplicates: 0, expired: 0 }))
     });
     assert_eq!(summary.await.unwrap().accepted, LINES);
     writer.join().unwrap();
@@ -122,7 +122,7 @@ async fn hundreds_of_files_are_not_all_open_at_once() {
     let (before, mut most) = (open(), 0);
     let summary = run(files, Options { now_ns: u64::MAX, ..OPTIONS }, |batch| {
         most = open().max(most);
-        std::future::ready(Ok::<_, ()>(Stored { accepted: batch.len() as u64, duplicates: 0 }))
+        std::future::ready(Ok::<_, ()>(Stored { accepted: batch.len() as u64, duplicates: 0, expired: 0 }))
     });
     assert_eq!(summary.await.unwrap().accepted, 300);
     assert!(most < before + 100, "{most} after {before}");

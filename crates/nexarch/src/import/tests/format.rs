@@ -100,6 +100,17 @@ fn plain_protobuf_json_is_read_too() {
 }
 
 #[test]
+fn a_request_that_is_too_long_for_a_second_look_is_told_so() {
+    let span = r#"{"traceId":"AAECAwQFBgcICQoLDA0ODw==","spanId":"AAECAwQFBgc=","startTimeUnixNano":"1"}"#;
+    let pad = " ".repeat(16 << 20);
+    let text = format!(r#"{{"resourceSpans":[{pad}{{"scopeSpans":[{{"spans":[{span}]}}]}}]}}"#);
+    let file = super::file(text.as_bytes());
+    let request = read(file.path(), Rules::default()).unwrap().next().unwrap().unwrap();
+    let reason = request.decoded.rejected[0].reason.to_string();
+    assert!(reason.contains("trace_id") && reason.contains("up to 16 MiB"), "{reason}");
+}
+
+#[test]
 fn a_cut_gzip_file_keeps_what_came_before() {
     let text: String = (0..4_000).map(|n| line(n) + "\n").collect();
     let bytes = gzip(text.as_bytes());

@@ -26,7 +26,7 @@ async fn import(texts: &[String], options: Options) -> (Summary, Vec<Span>) {
     let summary = run(paths, options, |batch| {
         let accepted = batch.len() as u64;
         spans.extend(batch);
-        std::future::ready(Ok::<_, ()>(Stored { accepted, duplicates: 0 }))
+        std::future::ready(Ok::<_, ()>(Stored { accepted, duplicates: 0, expired: 0 }))
     });
     (summary.await.unwrap(), spans)
 }
@@ -119,7 +119,7 @@ async fn a_file_that_goes_while_others_are_stored_costs_itself() {
         batches += 1;
         // The reader is far ahead, but not so far.
         drop(small.take());
-        std::future::ready(Ok::<_, ()>(Stored { accepted: batch.len() as u64, duplicates: 0 }))
+        std::future::ready(Ok::<_, ()>(Stored { accepted: batch.len() as u64, duplicates: 0, expired: 0 }))
     });
     let summary = summary.await.unwrap();
     assert_eq!((summary.accepted, summary.rejected, summary.files), (60_000, 1, 2));

@@ -20,7 +20,7 @@ const OPTIONS: Options =
     Options { shift: Shift::ToNow, now_ns: NOW_NS, retention_ns: Some(14 * DAY_NS), progress: false };
 
 fn taken(batch: &[Span]) -> Ready<Result<Stored, Infallible>> {
-    ready(Ok(Stored { accepted: batch.len() as u64, duplicates: 0 }))
+    ready(Ok(Stored { accepted: batch.len() as u64, duplicates: 0, expired: 0 }))
 }
 
 /// Imports into a list of batches.

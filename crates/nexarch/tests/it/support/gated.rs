@@ -12,7 +12,7 @@ use std::{
 use async_trait::async_trait;
 use nexarch_core::ids::TenantId;
 use nexarch_store::{
-    Appended, Batch, Error, FoundKey, Key, Looked, NewKey, Noted, Place, Retention, Rotation, Settling,
+    Appended, Batch, Error, FoundKey, Kept, Key, Looked, NewKey, Noted, Place, Retention, Rotation, Settling,
     Snapshot, Step, Store, Tenant, TenantChange, Truth, Turn, Versions,
 };
 use tokio::sync::Semaphore;
@@ -201,6 +201,16 @@ impl Store for Gated {
 
     async fn retain(&self, retention: Retention) -> Result<Step, Error> {
         self.store.retain(retention).await
+    }
+
+    async fn note_retention(&self, retention: Retention) -> Result<(), Error> {
+        self.gate.there()?;
+        self.store.note_retention(retention).await
+    }
+
+    async fn kept(&self) -> Result<Kept, Error> {
+        self.gate.there()?;
+        self.store.kept().await
     }
 
     async fn backup(&self, file: &Path) -> Result<(), Error> {
