@@ -37,7 +37,7 @@ use crate::{
     noted::Noted,
     open_views::OpenViews,
     operation, redis, redis_info, retention, rewarm, scheduled, settle, stream,
-    view::Objectives,
+    view::{Objectives, Parts},
 };
 
 /// Bodies above this are decoded on a blocking thread; below it the hop costs more than the decoding.
@@ -79,6 +79,8 @@ pub struct App {
     pub(crate) noted: Noted,
     /// What people look at.
     pub(crate) open_views: OpenViews,
+    /// What computations under way have in common.
+    pub(crate) parts: Parts,
     /// What is counted for the operator.
     pub(crate) metrics: Metrics,
     rejected: Mutex<HashMap<TenantId, u64>>,
@@ -154,6 +156,7 @@ impl App {
             retention: Retention { spans: config.retention, rollups: config.rollup_retention },
             noted: Noted::default(),
             open_views: OpenViews::default(),
+            parts: Parts::default(),
             metrics,
             rejected: Mutex::default(),
             tenants: gone::Followed::default(),
