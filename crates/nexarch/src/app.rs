@@ -232,6 +232,11 @@ impl App {
         turn(&self.heavy).await
     }
 
+    /// Would nobody wait for us, if we did something heavy now?
+    pub(crate) fn has_turn(&self) -> bool {
+        self.heavy.available_permits() > 0
+    }
+
     /// Could somebody else do something heavy at once, if we did now?
     pub(crate) fn has_room(&self) -> bool {
         self.heavy.available_permits() > 1

@@ -67,9 +67,9 @@ fn what_is_read_faster_than_it_changes_is_due_at_once_and_once_for_each_change()
         let due = take(&views, u64::from(nth) + 1, now);
         assert!(take(&views, u64::from(nth) + 1, now + TICK / 2).is_empty(), "twice for one change");
         match due.as_slice() {
-            [] => assert!(nth < 5 || !is_read, "change {nth} was left to the readers"),
             [often, rarely] => assert_eq!([&**often, &**rarely], ["acme/often", "acme/rarely"]),
-            other => panic!("change {nth}: {other:?}"),
+            // A habit takes some changes.
+            other => assert!(nth < 5 || !is_read, "change {nth}: {other:?}"),
         }
         taken += due.len();
         if is_read {
@@ -111,8 +111,8 @@ fn each_computation_was_asked_for_and_has_its_distance() {
     let mut taken = Vec::new();
     for nth in 0..600u32 {
         let now = start + TICK * nth;
-        // Every two seconds something changes; for half a minute somebody reads every 300 ms.
-        if nth % 3 == 0 && nth < 300 {
+        // Every two seconds something changes; for half a minute somebody reads, not twice between two changes.
+        if nth % 15 == 0 && nth < 300 {
             note(&views, "acme", "a", now);
         }
         taken.extend(take(&views, u64::from(nth / 20) + 1, now).iter().map(|_| now));
