@@ -2,6 +2,7 @@
 
 use crate::authority::Authority;
 use crate::cache::{Cache, Inner};
+use crate::changes::Signal;
 use crate::checker::Checker;
 use crate::clock::{Clock, SystemClock};
 use crate::error::Error;
@@ -222,6 +223,7 @@ impl Builder {
             truth: Truth::default(),
             max_value_bytes: self.max_value_bytes,
             removals: Removals::default(),
+            changes: Signal::default(),
             enabled: AtomicBool::new(self.enabled),
         };
         Ok(Cache { inner: Arc::new(inner) })

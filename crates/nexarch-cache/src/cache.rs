@@ -2,6 +2,7 @@
 
 use crate::authority::Authority;
 use crate::builder::Builder;
+use crate::changes::Signal;
 use crate::checker::Checker;
 use crate::clock::{BootTime, Clock};
 use crate::compute::{Landing, Origin, Plan};
@@ -52,6 +53,7 @@ pub(crate) struct Inner {
     pub(crate) truth: Truth,
     pub(crate) max_value_bytes: usize,
     pub(crate) removals: Removals,
+    pub(crate) changes: Signal,
     pub(crate) enabled: AtomicBool,
     /// When it was built or last switched on or off.
     pub(crate) switched: Mutex<SystemTime>,

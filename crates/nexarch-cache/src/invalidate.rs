@@ -92,6 +92,7 @@ impl Cache {
         for operation in inner.changed(&commit.changed) {
             inner.stamp(&tenant, operation, commit.cause);
         }
+        inner.changes.tell();
     }
 
     /// Makes everything old that was computed before this call for `scope` and the operations of `what`, in a

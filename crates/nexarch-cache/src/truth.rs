@@ -265,6 +265,7 @@ impl Inner {
                 tenant.mirror.complete(versions.clock, sent);
             }
             self.truth.auth_version.store(read.auth_version, Ordering::SeqCst);
+            self.changes.tell();
             return Ok(());
         }
         Err("the epoch of the database does not settle".into())

@@ -10,6 +10,7 @@
 //! | what the API shows | `answers` |
 
 mod answers;
+mod basis;
 pub mod derived;
 mod issue;
 mod rules;
@@ -17,25 +18,24 @@ pub mod saturation;
 pub mod structure;
 mod traces;
 
-use rustc_hash::FxHashMap;
+use std::{ops::Deref, sync::Arc};
 
 pub use answers::{
     Amplification, Bottleneck, Bottlenecks, Bridge, Company, CriticalPath, CycleView, Dependencies,
     DependencyNode, Frame, HealthAnswer, Issues, PathStep, Sampled, Scores, ServiceHealth, UnstableEdge,
 };
+pub use basis::Basis;
 pub use issue::{Issue, IssueKind, NotChecked, Severity};
 pub use traces::sample;
 pub(crate) use traces::{critical_path, self_time};
 
 use crate::{
     facts::Facts,
-    graph::{ArchitectureMap, Edge, Graph, Inferred, NodeType, build, map_of},
-    rollup::{Cell, Key, Rollup, Table},
+    graph::{ArchitectureMap, Edge, Inferred, NodeType, build, map_of},
+    rollup::{Cell, Rollup},
     view::Context,
 };
 use saturation::Knees;
-use structure::{Components, Cuts, Cycle, Dominators, Net, Reach};
-use traces::{Observer, Totals};
 
 /// What may differ between tenants, beside what a [`Context`] holds.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -70,29 +70,20 @@ impl Default for Options {
 pub struct Analysis<'a> {
     context: Context<'a>,
     options: Options,
-    graph: Graph,
-    /// Calls between the nodes of the graph, without whoever calls from outside.
-    net: Net,
-    components: Components,
-    cycles: Vec<Cycle>,
-    reach: Reach,
-    cuts: Cuts,
-    dominators: Dominators,
-    /// Requests enter the system at this node.
-    is_entry: Vec<bool>,
-    /// Number of operations, by node.
-    operations: Vec<usize>,
-    /// Share of the time of entry requests that a node spent on critical paths; `None` without traces.
-    path_share: Option<Vec<f64>>,
-    totals: Totals,
-    /// Names in `totals`.
-    table: Table,
-    /// Entry requests of the window.
-    entries: Cell,
+    basis: Arc<Basis>,
     /// What the traces are a sample of; `None` when they are all.
     drawn_of: Option<DrawnOf>,
     knees: Knees,
     issues: Vec<Issue>,
+}
+
+/// Its graph and what its traces show can be read as if they were its own.
+impl Deref for Analysis<'_> {
+    type Target = Basis;
+
+    fn deref(&self) -> &Basis {
+        &self.basis
+    }
 }
 
 /// What the traces of an analysis are a sample of.
@@ -112,39 +103,14 @@ impl<'a> Analysis<'a> {
         context: &Context<'a>,
         options: Options,
     ) -> Self {
-        let graph = build(rollup, context.environment);
-        let mut observer = Observer::new(rollup, &graph);
-        // What has a bound keeps what comes first.
-        let mut traces: Vec<&[Facts]> = traces.into_iter().collect();
-        traces.sort_by_key(|trace| trace.first().map(|span| span.trace_id));
-        for trace in traces {
-            observer.trace(trace);
-        }
-        let (totals, table) = observer.finish();
-        let net = calls_between(&graph);
-        let components = Components::of(&net);
-        let is_entry = entries_of(&graph, &net);
-        let from: Vec<usize> = (0..net.len()).filter(|&at| is_entry[at]).collect();
-        let mut analysis = Self {
-            cycles: cycles_of(&graph, &net, &components),
-            reach: Reach::of(&net, &components),
-            cuts: Cuts::of(&net),
-            dominators: Dominators::of(&net, &from),
-            operations: operations_of(rollup, &graph),
-            path_share: path_share(&totals, graph.nodes.len()),
-            entries: entry_requests(rollup, context),
-            drawn_of: None,
-            knees: Knees::new(),
-            issues: Vec::new(),
-            context: *context,
-            options,
-            graph,
-            net,
-            components,
-            is_entry,
-            totals,
-            table,
-        };
+        let graph = Arc::new(build(rollup, context.environment));
+        Self::on(Arc::new(Basis::of(rollup, graph, traces, context.environment)), context, options)
+    }
+
+    /// Analyses what was found out before, of the environment of `context`.
+    pub fn on(basis: Arc<Basis>, context: &Context<'a>, options: Options) -> Self {
+        let (drawn_of, knees, issues) = (None, Knees::new(), Vec::new());
+        let mut analysis = Self { context: *context, options, basis, drawn_of, knees, issues };
         analysis.issues = rules::apply(&analysis);
         analysis
     }
@@ -243,71 +209,6 @@ impl Pair<'_> {
         self.0[1..].iter().for_each(|edge| sum.merge(&edge.calls, 1));
         sum
     }
-}
-
-/// Calls by pair, without whoever calls from outside.
-fn calls_between(graph: &Graph) -> Net {
-    let inner = |at: usize| graph.nodes[at].kind != NodeType::User;
-    let edges = graph.edges.iter().filter(|edge| inner(edge.source) && inner(edge.target));
-    Net::new(graph.nodes.len(), edges.map(|edge| (edge.source, edge.target, edge.calls.calls().max(1))))
-}
-
-/// Where requests enter: what nothing calls, and what at least a tenth of whose requests came from outside. Fewer are
-/// requests whose caller is late or lost, and would hide every dominator below.
-fn entries_of(graph: &Graph, net: &Net) -> Vec<bool> {
-    let entered = |at: usize| {
-        let node = &graph.nodes[at];
-        node.entries.weight > 0 && node.entries.weight.saturating_mul(10) >= node.requests.weight
-    };
-    (0..graph.nodes.len())
-        .map(|at| graph.nodes[at].kind != NodeType::User && (net.callers(at).is_empty() || entered(at)))
-        .collect()
-}
-
-/// Cycles of at least two services. One that works off its own queue is no more a cycle than one that calls itself.
-fn cycles_of(graph: &Graph, net: &Net, components: &Components) -> Vec<Cycle> {
-    let is_service = |at: &&usize| graph.nodes[**at].kind == NodeType::Service;
-    let mut cycles = structure::cycles(net, components);
-    cycles.retain(|cycle| cycle.members.iter().filter(is_service).count() >= 2);
-    cycles
-}
-
-fn operations_of(rollup: &Rollup, graph: &Graph) -> Vec<usize> {
-    let sources: FxHashMap<u32, usize> =
-        graph.nodes.iter().enumerate().filter_map(|(at, node)| Some((node.source?, at))).collect();
-    let mut operations = vec![0; graph.nodes.len()];
-    for (key, cell) in rollup.cells() {
-        if let Key::Operation(node, _) = key
-            && cell.count > 0
-            && let Some(&at) = sources.get(&node)
-        {
-            operations[at] += 1;
-        }
-    }
-    operations
-}
-
-fn path_share(totals: &Totals, nodes: usize) -> Option<Vec<f64>> {
-    if totals.root_ns == 0 {
-        return None;
-    }
-    let mut sums = vec![0u128; nodes];
-    for (&(node, _), on_path) in &totals.path {
-        sums[node] += on_path.weighted_ns;
-    }
-    Some(sums.into_iter().map(|sum| sum as f64 / totals.root_ns as f64).collect())
-}
-
-fn entry_requests(rollup: &Rollup, context: &Context<'_>) -> Cell {
-    let mut entries = Cell::default();
-    for (key, cell) in rollup.cells() {
-        if let Key::Entry(node) = key
-            && context.includes(rollup.table.describe(node).1[0])
-        {
-            entries.merge(cell, 1);
-        }
-    }
-    entries
 }
 
 #[cfg(test)]

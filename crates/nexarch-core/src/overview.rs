@@ -87,16 +87,16 @@ pub fn overview_of(rollup: &Rollup, analysis: &Analysis<'_>, context: &Context<'
         }
     }
     let figures = Figures::of(&entries, context.range.seconds());
-    let health = analysis.health();
+    let summary = analysis.summary();
     Overview {
-        health_score: health.health_score,
-        critical_issues: health.critical_issues,
-        warnings: health.warnings,
-        architecture_complexity: health.architecture_complexity,
-        active_incidents: health.active_incidents,
-        uptime_percentage: health.uptime_percentage,
-        uptime_coverage: health.uptime_coverage,
-        not_known: health.not_known,
+        health_score: summary.health_score,
+        critical_issues: summary.critical_issues,
+        warnings: summary.warnings,
+        architecture_complexity: summary.architecture_complexity,
+        active_incidents: summary.active_incidents,
+        uptime_percentage: summary.uptime_percentage,
+        uptime_coverage: summary.uptime_coverage,
+        not_known: summary.not_known,
         total_services: services,
         total_requests: figures.request_count,
         observed_requests: figures.observed_count,

@@ -117,7 +117,7 @@ impl Rollup {
         let mut room = MAX_READ_CELLS;
         for (minute, blob) in blobs {
             seen.turn_to(minute);
-            codec::decode(&mut table, blob, &mut |table, key, cell| {
+            codec::decode(&mut table, blob, &|_, _| true, &mut |table, key, cell| {
                 if let Key::Spans(node) = key {
                     seen.add(node, cell.count);
                 }
@@ -146,10 +146,8 @@ impl Rollup {
         let mut table = Table::default();
         let mut room = MAX_READ_CELLS;
         for (minute, blob) in blobs {
-            codec::decode(&mut table, blob, &mut |table, key, cell| {
-                if wanted(table, key) {
-                    table.merge_cell(bucket(minute), key, cell, 1);
-                }
+            codec::decode(&mut table, blob, &wanted, &mut |table, key, cell| {
+                table.merge_cell(bucket(minute), key, cell, 1);
             })?;
             if table.cells.len() > room {
                 fold::fold(&mut table, Negative::Fold);

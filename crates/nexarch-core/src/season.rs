@@ -97,6 +97,11 @@ impl Regressions {
         regressions
     }
 
+    /// How many things got worse.
+    pub fn count(&self) -> usize {
+        self.nodes.len() + self.edges.len()
+    }
+
     /// Of a service.
     pub fn node(&self, id: &str) -> Option<&Regression> {
         self.nodes.get(id)

@@ -121,9 +121,18 @@ pub struct Neighbour {
 
 /// The services of a name in a window; `None` when none sent a span in it.
 pub fn service_detail(rollup: &Rollup, context: &Context<'_>, name: &str) -> Option<ServiceDetail> {
-    let graph = build(rollup, context.environment);
+    service_detail_of(rollup, &build(rollup, context.environment), context, name)
+}
+
+/// As [`service_detail`], with the graph of `rollup` that was built before.
+pub fn service_detail_of(
+    rollup: &Rollup,
+    graph: &Graph,
+    context: &Context<'_>,
+    name: &str,
+) -> Option<ServiceDetail> {
     let own: Vec<usize> = (0..graph.nodes.len())
-        .filter(|&at| is_shown(&graph, at, context) && graph.nodes[at].name == name)
+        .filter(|&at| is_shown(graph, at, context) && graph.nodes[at].name == name)
         .collect();
     if own.is_empty() {
         return None;
@@ -134,8 +143,8 @@ pub fn service_detail(rollup: &Rollup, context: &Context<'_>, name: &str) -> Opt
         entries.merge(&graph.nodes[at].entries, 1);
     }
     let seconds = context.range.seconds();
-    let operations = Operations::of(rollup, &graph, &own);
-    let around = Around::of(&graph, &own);
+    let operations = Operations::of(rollup, graph, &own);
+    let around = Around::of(graph, &own);
     let nodes = || own.iter().map(|&at| &graph.nodes[at]);
     let distinct = |texts: Vec<&Text>| -> Vec<String> {
         texts
@@ -148,7 +157,7 @@ pub fn service_detail(rollup: &Rollup, context: &Context<'_>, name: &str) -> Opt
     Some(ServiceDetail {
         name: name.into(),
         kind: NodeType::Service,
-        identities: own.iter().map(|&at| identity(&graph, at, context)).collect(),
+        identities: own.iter().map(|&at| identity(graph, at, context)).collect(),
         environments: distinct(nodes().filter_map(|node| node.environment.as_ref()).collect()),
         namespaces: distinct(nodes().filter_map(|node| node.namespace.as_ref()).collect()),
         metrics: Figures::of(&requests, seconds),

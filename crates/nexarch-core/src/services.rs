@@ -61,7 +61,11 @@ pub struct Service {
 
 /// The services of a window that sent a span, by id.
 pub fn services(rollup: &Rollup, context: &Context<'_>) -> Vec<Service> {
-    let graph = build(rollup, context.environment);
+    services_of(&build(rollup, context.environment), context)
+}
+
+/// As [`services`], of a graph that was built before.
+pub fn services_of(graph: &Graph, context: &Context<'_>) -> Vec<Service> {
     let mut called = vec![BTreeSet::new(); graph.nodes.len()];
     let mut calling = called.clone();
     for edge in &graph.edges {
@@ -71,7 +75,7 @@ pub fn services(rollup: &Rollup, context: &Context<'_>) -> Vec<Service> {
     let ids =
         |neighbours: &BTreeSet<usize>| neighbours.iter().map(|&at| graph.nodes[at].id.clone()).collect();
     (0..graph.nodes.len())
-        .filter(|&at| is_shown(&graph, at, context))
+        .filter(|&at| is_shown(graph, at, context))
         .map(|at| service(&graph.nodes[at], ids(&called[at]), ids(&calling[at]), context))
         .collect()
 }

@@ -41,7 +41,7 @@ use crate::{
     open_views::OpenViews,
     operation, redis, redis_info, retention, rewarm, scheduled, settle, stream,
     turns::in_turn,
-    view::Objectives,
+    view::{Objectives, Parts},
 };
 
 /// Bodies above this are decoded on a blocking thread; below it the hop costs more than the decoding.
@@ -85,6 +85,8 @@ pub struct App {
     pub(crate) noted: Noted,
     /// What people look at.
     pub(crate) open_views: OpenViews,
+    /// What computations under way have in common.
+    pub(crate) parts: Parts,
     /// What is counted for the operator.
     pub(crate) metrics: Metrics,
     rejected: Mutex<HashMap<TenantId, u64>>,
@@ -161,6 +163,7 @@ impl App {
             kept_from_ns: AtomicU64::new(0),
             noted: Noted::default(),
             open_views: OpenViews::default(),
+            parts: Parts::default(),
             metrics,
             rejected: Mutex::default(),
             tenants: gone::Followed::default(),
@@ -243,6 +246,11 @@ impl App {
         work: impl Future<Output = Result<T, BoxError>> + Send + 'static,
     ) -> Result<T, BoxError> {
         in_turn(&self.heavy, self.lifecycle.tracker(), work).await
+    }
+
+    /// Would nobody wait for us, if we did something heavy now?
+    pub(crate) fn has_turn(&self) -> bool {
+        self.heavy.available_permits() > 0
     }
 
     /// Could somebody else do something heavy at once, if we did now?

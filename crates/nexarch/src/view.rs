@@ -6,6 +6,7 @@
 mod beside;
 mod gather;
 mod objectives;
+mod parts;
 mod render;
 
 use std::{fmt, time::Duration};
@@ -18,7 +19,7 @@ use nexarch_core::{
 };
 use nexarch_store::Error as StoreError;
 
-pub use self::{objectives::Objectives, render::compute};
+pub use self::{objectives::Objectives, parts::Parts, render::compute};
 
 use crate::{
     http::{ApiError, Params},

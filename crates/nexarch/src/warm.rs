@@ -109,7 +109,7 @@ pub(crate) async fn one(
 ) -> Result<Option<Warmed>, nexarch_cache::Error> {
     let (key, max_ttl) = (view.key(), view.max_ttl());
     let read = Read::new(app.operations.get(view.operation()), &key).max_ttl(max_ttl);
-    let compute = computation(app, tenant, view);
+    let compute = computation(app, tenant, view, how);
     let warmed = match how {
         How::Anew => Some(app.cache.warm(scope, read, compute).await?),
         How::UnlessFresh => app.cache.ensure(scope, read, compute).await?.warmed,
@@ -119,18 +119,21 @@ pub(crate) async fn one(
 
 type Computing = Pin<Box<dyn Future<Output = Result<Computed, BoxError>> + Send>>;
 
-/// As a read computes it.
+/// As a read computes it; one that was asked for rests on nothing kept.
 fn computation(
     app: &Arc<App>,
     tenant: &TenantId,
     view: View,
+    how: How,
 ) -> impl FnOnce(Fence) -> Computing + Send + 'static {
     let (app, tenant) = (Arc::clone(app), tenant.clone());
     move |_fence| {
         Box::pin(async move {
             let computing = Arc::clone(&app);
-            let work =
-                async move { view::compute(&*computing.store, &tenant, &view, &computing.objectives).await };
+            let work = async move {
+                let parts = (how == How::UnlessFresh).then_some(&computing.parts);
+                view::compute(&*computing.store, &tenant, &view, &computing.objectives, parts).await
+            };
             app.in_turn(work).await
         })
     }
@@ -175,7 +178,7 @@ async fn details(
     // Of another operation, so it is not computed anew where it is as it should be.
     let (key, max_ttl) = (list.key(), list.max_ttl());
     let read = Read::new(app.operations.get(list.operation()), &key).max_ttl(max_ttl);
-    let body = app.cache.ensure(scope, read, computation(app, tenant, list)).await?.body;
+    let body = app.cache.ensure(scope, read, computation(app, tenant, list, How::UnlessFresh)).await?.body;
     let failed = |error| nexarch_cache::Error::Compute(Arc::new(error));
     let mut all: Vec<Service> = serde_json::from_slice(&body).map_err(failed)?;
     all.sort_by(|a, b| b.request_count.cmp(&a.request_count).then_with(|| a.name.cmp(&b.name)));

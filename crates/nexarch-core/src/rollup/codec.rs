@@ -181,10 +181,12 @@ fn put_times(out: &mut Vec<u8>, cell: &Cell, flags: u8) {
     }
 }
 
-/// Reads a blob and hands on each cell with its key in terms of the table, which learns the names of the blob.
+/// Reads a blob and hands on each cell that is `wanted` with its key in terms of the table, which learns the names of the
+/// blob. Others are passed over unread: most of the time goes into histograms.
 pub(super) fn decode(
     table: &mut Table,
     blob: &[u8],
+    wanted: &dyn Fn(&Table, Key) -> bool,
     each: &mut dyn FnMut(&mut Table, Key, &Cell),
 ) -> Result<(), Corrupt> {
     if blob.is_empty() {
@@ -214,8 +216,12 @@ pub(super) fn decode(
             *reference = *map.get(input.index()?).ok_or(Corrupt("reference"))?;
         }
         let key = Key::unflatten(head, refs).ok_or(Corrupt("key"))?;
-        read_cell(&mut input, &mut cell)?;
-        each(table, key, &cell);
+        if wanted(table, key) {
+            read_cell(&mut input, &mut cell)?;
+            each(table, key, &cell);
+        } else {
+            skip_cell(&mut input)?;
+        }
     }
     if input.0.is_empty() { Ok(()) } else { Err(Corrupt("bytes after the end")) }
 }
@@ -249,12 +255,31 @@ fn read_nodes(table: &mut Table, input: &mut Reader<'_>, texts: &[u32]) -> Resul
     Ok(nodes)
 }
 
-fn read_cell(input: &mut Reader<'_>, cell: &mut Cell) -> Result<(), Corrupt> {
+fn read_flags(input: &mut Reader<'_>) -> Result<u8, Corrupt> {
     let flags = input.byte()?;
     let exclusive = flags & SINGLE == 0 || flags & (TIMED | ALL_TIMED | UNIT_TIME) == 0;
     if flags & !KNOWN != 0 || !exclusive {
         return Err(Corrupt("flags"));
     }
+    Ok(flags)
+}
+
+/// Passes over what [`read_cell`] reads.
+fn skip_cell(input: &mut Reader<'_>) -> Result<(), Corrupt> {
+    let flags = read_flags(input)?;
+    let counts = 1 + usize::from(flags & HAS_ERRORS != 0);
+    let weights = if flags & UNIT_WEIGHT == 0 { counts } else { 0 };
+    input.skip(counts + weights + usize::from(flags & SINGLE != 0))?;
+    if flags & TIMED != 0 {
+        input.skip(1 + usize::from(flags & ALL_TIMED == 0))?;
+        let bins = input.length(2)?;
+        input.skip(2 * bins)?;
+    }
+    Ok(())
+}
+
+fn read_cell(input: &mut Reader<'_>, cell: &mut Cell) -> Result<(), Corrupt> {
+    let flags = read_flags(input)?;
     cell.clear();
     cell.count = input.signed()?;
     if flags & HAS_ERRORS != 0 {

@@ -216,6 +216,21 @@ proptest! {
         prop_assert_eq!(Delta { table: back.table }, delta);
     }
 
+    /// What is passed over changes nothing in what is read after it.
+    #[test]
+    fn any_cells_are_passed_over_whole(cells in vec((0u32..9, any_cell()), 0..20), odd in 0u32..2) {
+        let blob = table_of(&cells).encode().pop().map(|blob| blob.1).unwrap_or_default();
+        let wanted = |table: &Table, key: Key| match key {
+            Key::Request(node) => table.describe(node).1[2].bytes().last().is_some_and(|last| u32::from(last) % 2 == odd),
+            _ => false,
+        };
+        let mut kept = fold(&blob).unwrap();
+        let cells = std::mem::take(&mut kept.table.cells);
+        kept.table.cells = cells.into_iter().filter(|((_, key), _)| wanted(&kept.table, *key)).collect();
+        let some = Rollup::fold_by([(0, &*blob)], |minute| minute, wanted).unwrap();
+        prop_assert_eq!(Delta { table: some.table }, Delta { table: kept.table });
+    }
+
     #[test]
     fn any_cells_cancel_exactly(cells in vec((0u32..4, any_cell()), 0..20), more in vec((0u32..4, any_cell()), 0..20)) {
         let (a, b) = (table_of(&cells), table_of(&more));

@@ -83,6 +83,19 @@ impl<'a> Reader<'a> {
         Err(Corrupt("number too large"))
     }
 
+    /// Passes over so many numbers, of whatever size.
+    pub(super) fn skip(&mut self, numbers: usize) -> Result<(), Corrupt> {
+        let mut left = numbers;
+        let mut at = 0;
+        while left > 0 {
+            let byte = self.0.get(at).ok_or(Corrupt("cut off"))?;
+            left -= usize::from(*byte < 0x80);
+            at += 1;
+        }
+        self.0 = &self.0[at..];
+        Ok(())
+    }
+
     /// A position in a table.
     pub(super) fn index(&mut self) -> Result<usize, Corrupt> {
         usize::try_from(self.unsigned()?).map_err(|_| Corrupt("number too large"))

@@ -1,6 +1,6 @@
 //! A server with a key, in a directory that goes with it.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use anyhow::Context;
 use bytes::Bytes;
@@ -33,6 +33,19 @@ impl Subject {
         });
         let (process, key) = started.await??;
         Ok(Self { process, key, dir })
+    }
+
+    /// A server on an empty database, and where its figures are.
+    pub(crate) async fn start_with_figures() -> anyhow::Result<(Self, SocketAddr)> {
+        let dir = tempfile::Builder::new().prefix("nexarch-targets-").tempdir()?;
+        let path = dir.path().to_owned();
+        let started = tokio::task::spawn_blocking(move || {
+            let (mut process, figures) = Process::serve_with_figures(&path)?;
+            let key = process.first_key()?;
+            anyhow::Ok((process, key, figures))
+        });
+        let (process, key, figures) = started.await??;
+        Ok((Self { process, key, dir }, figures))
     }
 
     /// Stops it, folding its log, and starts it again on the same database. Says how long it took until it was ready.

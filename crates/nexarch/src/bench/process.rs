@@ -21,6 +21,8 @@ const SETTINGS: [(&str, &str); 5] = [
 ];
 /// What the line with the address says before it.
 const LISTENING: &str = "listening on http://";
+/// What the line with the address of the figures says before it, and after it.
+const FIGURES: (&str, &str) = ("metrics at http://", "/metrics");
 /// What the line with the key of a new database says before it.
 const FIRST_KEY: &str = "(shown once): ";
 
@@ -40,12 +42,17 @@ impl Process {
     ///
     /// Blocks for as long as the start takes.
     pub fn start(dir: &Path, args: &[&str]) -> anyhow::Result<Self> {
+        Self::start_with(dir, args, &[])
+    }
+
+    fn start_with(dir: &Path, args: &[&str], settings: &[(&str, &str)]) -> anyhow::Result<Self> {
         let executable = std::env::current_exe().context("this executable cannot be found")?;
         let mut child = Command::new(executable)
             .args(args)
             .current_dir(dir)
             .env_clear()
             .envs(SETTINGS)
+            .envs(settings.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
@@ -61,6 +68,15 @@ impl Process {
     /// A server on a database in a directory.
     pub fn serve(dir: &Path) -> anyhow::Result<Self> {
         Self::start(dir, &["serve", "--database-url", "sqlite://bench.db"])
+    }
+
+    /// A server on a database in a directory, and where its figures are (`GET /metrics`).
+    pub fn serve_with_figures(dir: &Path) -> anyhow::Result<(Self, SocketAddr)> {
+        let args = ["serve", "--database-url", "sqlite://bench.db"];
+        let mut this = Self::start_with(dir, &args, &[("METRICS_ADDR", "127.0.0.1:0")])?;
+        let figures = this.word_after(FIGURES.0)?;
+        let figures = figures.trim_end_matches(FIGURES.1).parse().context("no address of figures")?;
+        Ok((this, figures))
     }
 
     /// The key that a new database prints once.

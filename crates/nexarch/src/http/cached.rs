@@ -88,10 +88,13 @@ pub(super) async fn read(
     let (key, max_ttl) = (view.key(), view.max_ttl());
     let terms = Read::new(app.operations.get(operation), &key).max_ttl(max_ttl).directives(directives);
     let (computing, by, computed) = (Arc::clone(app), Arc::clone(caller), view.clone());
+    // Who asks for a computation, and who turned the cache off, gets one that rests on nothing kept.
+    let shares = !directives.no_cache && app.cache.is_enabled();
     let compute = move |_fence| async move {
         let app = Arc::clone(&computing);
         let work = async move {
-            view::compute(&*computing.store, &by.tenant, &computed, &computing.objectives).await
+            let parts = shares.then_some(&computing.parts);
+            view::compute(&*computing.store, &by.tenant, &computed, &computing.objectives, parts).await
         };
         app.in_turn(work).await
     };

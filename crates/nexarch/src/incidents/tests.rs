@@ -126,7 +126,7 @@ impl Node {
 
     async fn view(&self, view: View) -> serde_json::Value {
         let (store, objectives) = (&*self.app().store, &self.app().objectives);
-        let computed = view::compute(store, &self.tenant, &view, objectives).await.unwrap();
+        let computed = view::compute(store, &self.tenant, &view, objectives, None).await.unwrap();
         serde_json::from_slice(computed.body()).unwrap()
     }
 }

@@ -1,5 +1,7 @@
 //! What a view needs beside the cells of its window: verdicts on minutes, incidents, how fast the error budget burns.
 
+use std::sync::Arc;
+
 use nexarch_core::{
     analysis::derived::{LONGEST_BURN, SloBurn, slo_burn},
     incident::Incident,
@@ -10,7 +12,7 @@ use nexarch_core::{
 };
 use nexarch_store::{Cells, Error as StoreError, KeptVerdicts, Snapshot};
 
-use super::{Objectives, View};
+use super::{Objectives, View, parts::Shared};
 
 /// Cells of this length, in minutes, divide the windows over which an error budget burns.
 const BURN_CELL: u32 = 5;
@@ -20,9 +22,9 @@ const MINUTE_NS: u64 = 60_000_000_000;
 #[derive(Default)]
 pub(super) struct Beside {
     verdicts: Option<Verdicts>,
-    incidents: Option<Vec<Incident>>,
+    incidents: Option<Arc<Vec<Incident>>>,
     /// With their end, minutes since the Unix epoch.
-    burn: Option<(u32, Cells)>,
+    burn: Option<(u32, Arc<Cells>)>,
 }
 
 /// Where verdicts on the minutes of a window come from.
@@ -30,7 +32,7 @@ enum Verdicts {
     /// Its cells are those minutes.
     ByCells,
     /// They were kept, but for the newest.
-    Kept(KeptVerdicts),
+    Kept(Arc<KeptVerdicts>),
 }
 
 /// What was made of it.
@@ -38,7 +40,7 @@ enum Verdicts {
 pub(super) struct Known {
     uptime: Option<Uptime>,
     burn: Option<SloBurn>,
-    incidents: Option<Vec<Incident>>,
+    incidents: Option<Arc<Vec<Incident>>>,
 }
 
 impl Beside {
@@ -48,23 +50,29 @@ impl Beside {
         snapshot: &mut dyn Snapshot,
         range: window::Range,
         by_minute: bool,
+        shared: &Shared,
     ) -> Result<Self, StoreError> {
         let mut beside = Self::default();
         if matches!(view, View::Overview(_) | View::Health(_)) {
             beside.verdicts = Some(if by_minute {
                 Verdicts::ByCells
             } else {
-                Verdicts::Kept(snapshot.verdicts(range.minutes, view.range().environment()).await?)
+                let environment = view.range().environment();
+                let key = (range.minutes, environment.map(str::to_owned));
+                Verdicts::Kept(
+                    shared.verdicts.read(key, snapshot.verdicts(range.minutes, environment)).await?,
+                )
             });
         }
         if !matches!(view, View::Trends(_) | View::ServiceMetrics(..) | View::Diff(_)) {
-            beside.incidents = Some(snapshot.incidents(range.minutes).await?);
+            let incidents = snapshot.incidents(range.minutes);
+            beside.incidents = Some(shared.incidents.read(range.minutes, incidents).await?);
         }
         if let (View::Health(_), Some(newest)) = (view, snapshot.newest_ns()) {
             let newest = u32::try_from(newest / MINUTE_NS).unwrap_or(u32::MAX - 1);
             let end = range.minutes.to.min(newest + 1).next_multiple_of(BURN_CELL);
             let last = Minutes { from: end.saturating_sub(LONGEST_BURN), to: end };
-            let cells = snapshot.cells(last, BURN_CELL).await?;
+            let cells = shared.cells.read((last, BURN_CELL), snapshot.cells(last, BURN_CELL)).await?;
             // Of old windows only hours are left.
             beside.burn = (cells.grain <= BURN_CELL).then_some((end, cells));
         }
@@ -98,6 +106,7 @@ impl Beside {
 impl Known {
     /// For a [`nexarch_core::view::Context`].
     pub(super) fn watched(&self) -> Watched<'_> {
-        Watched { uptime: self.uptime, burn: self.burn, incidents: self.incidents.as_deref() }
+        let incidents = self.incidents.as_ref().map(|incidents| incidents.as_slice());
+        Watched { uptime: self.uptime, burn: self.burn, incidents }
     }
 }

@@ -24,6 +24,14 @@ fn computed(server: &Server) -> usize {
     server.log().matches("computed again what is open").count()
 }
 
+/// How often of that as soon as something changed.
+fn computed_at_once(server: &Server) -> usize {
+    let log = server.log();
+    log.lines()
+        .filter(|line| line.contains("computed again what is open") && line.contains("at_once=true"))
+        .count()
+}
+
 fn started(settings: &[(&str, &str)]) -> (Home, Server, Client) {
     let home = Home::new();
     let mut server = home.serve_with(&[&[("RUST_LOG", "nexarch=debug")], settings].concat());
@@ -62,6 +70,41 @@ fn what_is_open_becomes_a_hit_again_and_counts_as_no_request() {
         client.batch(&native(&call(trace))).expect(202);
     }
     wait::until("the last computation", || (computed(&server) == 3).then_some(()));
+}
+
+/// Data come again and again, and a page is read more often than they come: behind each commit it is a hit before anybody
+/// asks, to the byte what a computation gives, and counts as nobody's miss.
+#[test]
+fn what_is_read_between_all_changes_is_a_hit_behind_each_of_them() {
+    let (_home, server, client) = started(&[]);
+    let (mut reads, mut trace) = (0u64, 1);
+    let mut commit = || {
+        trace += 1;
+        client.batch(&native(&call(trace))).expect(202).version()
+    };
+    let mut read = |times: u64| {
+        reads += times;
+        (0..times).for_each(|_| _ = client.get(OVERVIEW).expect(200));
+    };
+    wait::until("a habit", || {
+        read(4);
+        commit();
+        (computed_at_once(&server) > 0).then_some(())
+    });
+    let misses = |before: u64| operation(&client, "dashboard_overview")["misses"].as_u64().unwrap() - before;
+    let before = misses(0);
+    for round in 0..20 {
+        read(4);
+        let (ahead, version) = (computed_at_once(&server), commit());
+        wait::until("the computation behind a commit", || (computed_at_once(&server) > ahead).then_some(()));
+        let hit = cached(&client, OVERVIEW).expect(200);
+        assert!(hit.version() >= version, "{round}: {hit:?}");
+        let anew = client.get_with(OVERVIEW, &[("Cache-Control", "no-cache")]).expect(200);
+        assert_eq!(hit.body, anew.body, "{round}");
+        assert_eq!(misses(before), round + 1, "only who asked for a computation has one");
+    }
+    let counted = operation(&client, "dashboard_overview");
+    assert_eq!(counted["requests"], reads + 40, "{counted}");
 }
 
 #[test]

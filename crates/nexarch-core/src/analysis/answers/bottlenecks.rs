@@ -140,14 +140,9 @@ pub struct Frame {
 impl Analysis<'_> {
     /// Where the time of requests goes.
     pub fn bottlenecks(&self) -> Bottlenecks {
-        let mut bottlenecks = self.all_bottlenecks();
-        bottlenecks.truncate(LISTED);
-        for bottleneck in &mut bottlenecks {
-            bottleneck.operations = self.steps_of(&bottleneck.id);
-        }
         Bottlenecks {
-            bottlenecks,
-            critical_paths: self.critical_paths(),
+            bottlenecks: self.first_bottlenecks(LISTED),
+            critical_paths: self.critical_paths(LISTED, FLAMES),
             reason: self
                 .path_share
                 .is_none()
@@ -160,20 +155,24 @@ impl Analysis<'_> {
 
     /// The first bottlenecks and critical paths, as the map lists them.
     pub(crate) fn on_map(&self) -> (Vec<Bottleneck>, Vec<CriticalPath>) {
-        let Bottlenecks { mut bottlenecks, mut critical_paths, .. } = self.bottlenecks();
-        bottlenecks.truncate(ON_MAP);
-        critical_paths.truncate(ON_MAP);
-        for path in &mut critical_paths {
-            path.steps.truncate(ON_MAP);
-            path.flame = None;
-        }
-        (bottlenecks, critical_paths)
+        let mut critical_paths = self.critical_paths(ON_MAP, 0);
+        critical_paths.iter_mut().for_each(|path| path.steps.truncate(ON_MAP));
+        (self.first_bottlenecks(ON_MAP), critical_paths)
     }
 
     /// How many nodes hold at least a fifth of all critical paths.
     pub(super) fn bottleneck_count(&self) -> Option<usize> {
         let shares = self.path_share.as_ref()?;
         Some(self.inner().filter(|&at| shares[at] >= BOTTLENECK).count())
+    }
+
+    fn first_bottlenecks(&self, most: usize) -> Vec<Bottleneck> {
+        let mut bottlenecks = self.all_bottlenecks();
+        bottlenecks.truncate(most);
+        for bottleneck in &mut bottlenecks {
+            bottleneck.operations = self.steps_of(&bottleneck.id);
+        }
+        bottlenecks
     }
 
     fn all_bottlenecks(&self) -> Vec<Bottleneck> {
@@ -235,11 +234,12 @@ impl Analysis<'_> {
         steps.into_iter().map(step).collect()
     }
 
-    fn critical_paths(&self) -> Vec<CriticalPath> {
+    /// Those that take most time, with the flame graphs of the first of them.
+    fn critical_paths(&self, most: usize, flames: usize) -> Vec<CriticalPath> {
         let routes = self.totals.routes.iter().filter(|(_, route)| route.root_ns > 0);
         let mut routes: Vec<_> = routes.filter(|(step, _)| self.is_shown(step.0)).collect();
         routes.sort_by_key(|&(step, route)| (std::cmp::Reverse(route.root_ns), step.0, self.name(step.1)));
-        routes.truncate(LISTED);
+        routes.truncate(most);
         let path = |(nth, (&(node, name), route)): (usize, (&(usize, u32), &Route))| CriticalPath {
             id: self.id(node).into(),
             operation: self.name(name).into(),
@@ -248,7 +248,7 @@ impl Analysis<'_> {
             p95_ms: of_ns(weighted_quantile(&route.durations, 950)),
             steps: self.steps(route.steps.iter().map(|(&step, &ns)| (step, ns)), route.root_ns),
             example_trace_id: route.slowest.trace().map(|trace| trace.to_string()),
-            flame: (nth < FLAMES).then(|| self.flame(route)).flatten(),
+            flame: (nth < flames).then(|| self.flame(route)).flatten(),
         };
         routes.into_iter().enumerate().map(path).collect()
     }

@@ -98,25 +98,52 @@ pub struct ServiceHealth {
     pub issues: Vec<String>,
 }
 
+/// What overview and health say alike.
+pub(crate) struct Summary {
+    pub(crate) health_score: Option<u64>,
+    pub(crate) critical_issues: usize,
+    pub(crate) warnings: usize,
+    pub(crate) architecture_complexity: Option<f64>,
+    pub(crate) active_incidents: Option<u64>,
+    pub(crate) uptime_percentage: Option<f64>,
+    pub(crate) uptime_coverage: Option<f64>,
+    pub(crate) not_known: Vec<&'static str>,
+}
+
 impl Analysis<'_> {
-    /// How it all does.
-    pub fn health(&self) -> HealthAnswer {
+    /// In short how it all does.
+    pub(crate) fn summary(&self) -> Summary {
         let (context, slo) = (&self.context, self.options.availability_objective);
-        let objective = context.latency_objective_ms;
         let critical = self.count(Severity::Critical);
-        let high = self.count(Severity::High);
-        let scores = self.scores(critical, high);
-        HealthAnswer {
-            overall_score: scores.mean(),
-            scores,
-            health_score: health_score(&self.entries, objective, slo, critical),
+        Summary {
+            health_score: health_score(&self.entries, context.latency_objective_ms, slo, critical),
             critical_issues: critical,
-            warnings: high + self.count(Severity::Medium),
+            warnings: self.count(Severity::High) + self.count(Severity::Medium),
             architecture_complexity: ratio(self.complexity()),
             active_incidents: context.open_incidents().map(|open| open.count() as u64),
             uptime_percentage: context.watched.uptime.and_then(|uptime| uptime.percentage),
             uptime_coverage: context.watched.uptime.and_then(|uptime| uptime.coverage),
             not_known: context.not_known(),
+        }
+    }
+
+    /// How it all does.
+    pub fn health(&self) -> HealthAnswer {
+        let (context, slo) = (&self.context, self.options.availability_objective);
+        let objective = context.latency_objective_ms;
+        let scores = self.scores(self.count(Severity::Critical), self.count(Severity::High));
+        let summary = self.summary();
+        HealthAnswer {
+            overall_score: scores.mean(),
+            scores,
+            health_score: summary.health_score,
+            critical_issues: summary.critical_issues,
+            warnings: summary.warnings,
+            architecture_complexity: summary.architecture_complexity,
+            active_incidents: summary.active_incidents,
+            uptime_percentage: summary.uptime_percentage,
+            uptime_coverage: summary.uptime_coverage,
+            not_known: summary.not_known,
             incidents: context.incidents().into_iter().flatten().take(LISTED).map(Into::into).collect(),
             slo_burn: context.watched.burn,
             apdex: apdex(&self.entries, objective),
