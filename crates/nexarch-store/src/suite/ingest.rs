@@ -82,7 +82,7 @@ pub async fn the_best_of_a_group_is_stored(url: &str) {
             vec![fresh[1].clone()],
             vec![better[2].clone(), fresh[2].clone()],
         ];
-        let batches = group.map(|spans| Batch { tenant: tenant.clone(), spans }).into();
+        let batches = group.map(|spans| Batch { tenant: tenant.clone(), created_us: None, spans }).into();
         let answers: Vec<_> =
             store.append(batches).await.unwrap().into_iter().map(|answer| answer.unwrap()).collect();
         let counts: Vec<_> = answers.iter().map(|answer| (answer.accepted, answer.duplicates)).collect();

@@ -40,7 +40,7 @@ impl Shelved {
     async fn append(&self, minutes: std::ops::Range<u64>) {
         let ns = |minute: u64| OPENED_NS + minute * MINUTE_NS;
         let spans = self.shop.customers(ns(minutes.start), ns(minutes.end));
-        let batch = Batch { tenant: self.tenant.clone(), spans };
+        let batch = Batch { tenant: self.tenant.clone(), created_us: None, spans };
         self.store.append(vec![batch]).await.unwrap().pop().unwrap().unwrap();
     }
 
