@@ -162,7 +162,9 @@ mod tests {
                     Event::CloseUp => {
                         let mut places = std::collections::HashMap::new();
                         arrivals = arrivals.closed_up(|key, at| assert_eq!(places.insert(key, at), None));
-                        plain.iter_mut().for_each(|(key, at)| *at = places[key]);
+                        for (key, at) in &mut plain {
+                            *at = places[key];
+                        }
                         prop_assert_eq!((arrivals.places(), arrivals.free()), (plain.len(), 0));
                     }
                 }

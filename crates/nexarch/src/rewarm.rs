@@ -143,7 +143,7 @@ mod tests {
         let mut pace = Pace { rested: start, retry: None, in_vain: 0 };
         assert_eq!(pace.wake(start), None, "no reason to look");
         let (mut now, mut looks) = (start, 0);
-        while now < start + Duration::from_secs(60) {
+        while now < start + Duration::from_mins(1) {
             pace.wait(now);
             now = pace.wake(now).unwrap();
             looks += 1;

@@ -137,13 +137,12 @@ impl Scan {
 
     async fn ask(&mut self, tier: &Tier, node: &Node, names: &Names) -> Result<Value, RedisFailure> {
         let held = self.link.take().filter(|link| !link.is_cut() && !link.is_gone());
-        let link = match held {
-            Some(link) => link,
-            None => {
-                FIRST.clone_into(&mut self.cursor);
-                self.begun += 1;
-                node.pick().ok_or(RemoteError::Away)?
-            }
+        let link = if let Some(link) = held {
+            link
+        } else {
+            FIRST.clone_into(&mut self.cursor);
+            self.begun += 1;
+            node.pick().ok_or(RemoteError::Away)?
         };
         let mut scan = cmd("SCAN");
         scan.arg(&self.cursor).arg("MATCH").arg(names.pattern()).arg("COUNT").arg(STEP);

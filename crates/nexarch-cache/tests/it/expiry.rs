@@ -164,7 +164,7 @@ async fn unverified() -> (World, OperationId, String) {
     (world, page, first)
 }
 
-fn is_unverified(read: Result<Answer, Error>) -> bool {
+fn is_unverified(read: &Result<Answer, Error>) -> bool {
     matches!(read, Err(Error::Unverified(_)))
 }
 
@@ -174,14 +174,14 @@ async fn who_allows_it_by_name_is_served_unverified_while_the_authority_is_away(
     let answer = world.read(page).await.unwrap();
     assert_eq!((text(&answer), answer.outcome()), (first, Outcome::Unverified { age: SECOND * 2 }));
     assert_eq!(answer.outcome().cache_status("c").to_string(), "c; fwd=stale; ttl=-2");
-    assert!(is_unverified(world.read(world.overview).await), "no other operation");
-    assert!(is_unverified(world.read_with(page, Directives { no_cache: true, ..PLAIN }).await));
-    assert!(is_unverified(world.read_with(page, Directives { min_version: 1, ..PLAIN }).await));
+    assert!(is_unverified(&world.read(world.overview).await), "no other operation");
+    assert!(is_unverified(&world.read_with(page, Directives { no_cache: true, ..PLAIN }).await));
+    assert!(is_unverified(&world.read_with(page, Directives { min_version: 1, ..PLAIN }).await));
     assert_eq!(world.cache.stats(&world.acme).operations["page"].stale, 1);
     world.clock.advance(TTL);
     assert!(matches!(world.read(page).await.unwrap().outcome(), Outcome::Unverified { .. }), "its grace");
     world.clock.advance(TTL / 2);
-    assert!(is_unverified(world.read(page).await), "the grace is over");
+    assert!(is_unverified(&world.read(page).await), "the grace is over");
     world.db.lock().away = false;
     assert!(matches!(world.read(page).await.unwrap().outcome(), Outcome::Miss { .. }));
     assert_eq!(world.cache.checked().unwrap().stale, 0);
@@ -192,11 +192,11 @@ async fn nothing_is_served_unverified_that_was_made_old_here() {
     let (world, page, _) = unverified().await;
     world.ingest();
     world.clock.advance(SECOND * 2);
-    assert!(is_unverified(world.read(page).await));
+    assert!(is_unverified(&world.read(page).await));
     let (world, page, _) = unverified().await;
     world.cache.forget(&world.acme);
-    assert!(is_unverified(world.read(page).await));
+    assert!(is_unverified(&world.read(page).await));
     let (world, page, _) = unverified().await;
     world.cache.set_enabled(false);
-    assert!(is_unverified(world.read(page).await));
+    assert!(is_unverified(&world.read(page).await));
 }

@@ -515,7 +515,7 @@ async fn what_another_database_has_there_is_not_removed() {
     let their_key = format!("{}f", &key[..key.len() - 1]);
     cluster.hub.plant(&their_key, theirs.into(), TTL);
     one.cache.remove_remote(Some(&cluster.acme)).await.unwrap();
-    assert_eq!(cluster.entries(), [their_key.clone()]);
+    assert_eq!(cluster.entries(), std::slice::from_ref(&their_key));
     one.cache.remove_remote(None).await.unwrap();
     assert_eq!(cluster.entries(), [their_key]);
 }

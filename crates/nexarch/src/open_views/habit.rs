@@ -33,12 +33,12 @@ impl Habit {
     }
 
     /// Will the value after the latest change surely be read? Not when nobody read the one before.
-    pub(super) fn is_steady(&self) -> bool {
+    pub(super) fn is_steady(self) -> bool {
         self.past[0] > 0 && self.reads() >= OFTEN
     }
 
     /// How many reads the looked-back stretches had: who has more of them is served first.
-    pub(super) fn reads(&self) -> u8 {
+    pub(super) fn reads(self) -> u8 {
         self.past.iter().sum()
     }
 }

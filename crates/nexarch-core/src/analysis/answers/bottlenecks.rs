@@ -156,7 +156,9 @@ impl Analysis<'_> {
     /// The first bottlenecks and critical paths, as the map lists them.
     pub(crate) fn on_map(&self) -> (Vec<Bottleneck>, Vec<CriticalPath>) {
         let mut critical_paths = self.critical_paths(ON_MAP, 0);
-        critical_paths.iter_mut().for_each(|path| path.steps.truncate(ON_MAP));
+        for path in &mut critical_paths {
+            path.steps.truncate(ON_MAP);
+        }
         (self.first_bottlenecks(ON_MAP), critical_paths)
     }
 

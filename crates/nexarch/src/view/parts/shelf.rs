@@ -91,7 +91,7 @@ impl<K: Eq + Hash, V: Weigh> Shelf<K, V> {
         let Some(slot) = self.slot(key) else { return read.await.map(Arc::new) };
         let mut part = slot.lock().await;
         match &*part {
-            Part::Made(made, _) => return Ok(Arc::clone(made)),
+            Part::Made(it, _) => return Ok(Arc::clone(it)),
             Part::TooLarge => {
                 drop(part);
                 return read.await.map(Arc::new);
@@ -107,15 +107,15 @@ impl<K: Eq + Hash, V: Weigh> Shelf<K, V> {
         let Some(slot) = self.slot(key) else { return make().map(Arc::new) };
         let mut part = slot.blocking_lock();
         match &*part {
-            Part::Made(made, _) => return Ok(Arc::clone(made)),
+            Part::Made(it, _) => return Ok(Arc::clone(it)),
             Part::TooLarge => {
                 drop(part);
                 return make().map(Arc::new);
             }
             Part::Wanted => {}
         }
-        let made = make()?;
-        Ok(self.keep(&mut part, made))
+        let new = make()?;
+        Ok(self.keep(&mut part, new))
     }
 
     fn slot(&self, key: K) -> Option<Slot<V>> {
