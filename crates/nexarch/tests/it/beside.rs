@@ -71,7 +71,9 @@ fn an_import_beside_a_frozen_server_is_shown_by_the_reads_that_waited() {
     let get = format!(
         "GET /api/v1/dashboard/overview HTTP/1.1\r\nHost: x\r\nX-API-Key: {key}\r\nConnection: close\r\n\r\n"
     );
-    waiting.iter_mut().for_each(|connection| connection.write_all(get.as_bytes()).unwrap());
+    for connection in &mut waiting {
+        connection.write_all(get.as_bytes()).unwrap();
+    }
     server.signal("CONT");
     for connection in &mut waiting {
         let mut answer = String::new();

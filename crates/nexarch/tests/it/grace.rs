@@ -34,8 +34,8 @@ fn an_expired_value_stands_in_for_a_failed_computation_for_one_ttl_more() {
     let first = client.get(SERVICES).expect(200);
     server.gate.break_snapshots(true);
     let stale = when_expired(&client).expect(200);
-    let status = stale.header("Cache-Status");
-    assert!(status.starts_with("nexarch; fwd=stale; ttl=-"), "{status}");
+    let told = stale.header("Cache-Status");
+    assert!(told.starts_with("nexarch; fwd=stale; ttl=-"), "{told}");
     assert_eq!((stale.header("ETag"), stale.json()), (first.header("ETag"), first.json()));
     // A tenth of its time may have been taken by chance; a time to live and a grace are the most.
     assert!((1..=4).contains(&age(&stale)), "{}", age(&stale));
