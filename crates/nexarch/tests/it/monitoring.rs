@@ -83,11 +83,8 @@ fn every_alert_asks_for_what_there_is_and_fires_when_it_should() {
         let query = query.split("\n        labels:").next().unwrap();
         let found = check(query);
         assert!(!found.is_empty() || query.starts_with("up{"), "{name}: {query}");
-        assert_eq!(
-            cases.matches(&format!("alertname: {name}\n")).count(),
-            2,
-            "one that fires, one that does not"
-        );
+        let cases = cases.matches(&format!("alertname: {name}\n")).count();
+        assert!(cases >= 2, "one that fires, one that does not: {name}");
         alerts += 1;
     }
     assert!(alerts >= 10, "{alerts}");
@@ -127,6 +124,7 @@ fn every_query_of_the_dashboard_can_be_read_and_asks_for_what_there_is() {
             "nexarch_cache_state_since_timestamp_seconds",
             "nexarch_cache_messages_total",
             "nexarch_redis_breaker",
+            "nexarch_redis_messages_too_long_total",
             "process_virtual_memory_bytes",
             "process_max_fds",
             "process_start_time_seconds",
