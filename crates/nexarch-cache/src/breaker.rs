@@ -1,8 +1,8 @@
 //! Whether calls go to a server: a pure state machine over `sync` types. Time is an argument.
 //!
-//! Closed: calls go, and unanswered ones fill a bucket that answered ones drain: some in a row fill it, and so do more
-//! than a tenth of all, whatever is answered in between. Fewer than that never do, however long it goes on: stragglers
-//! are no reason to do without a server. Open: none goes. Half open: one probe is under way; its answer closes, its
+//! Closed: calls go. Some unanswered ones in a row open it. So does a bucket that unanswered ones fill and answered ones
+//! drain: more than a tenth of all fill it, whatever is answered in between. It is deep enough that fewer, which come by
+//! chance and now and then close together, do not: stragglers are no reason to do without a server. Open: none goes. Half open: one probe is under way; its answer closes, its
 //! silence opens again. Refusals (out of memory, read only, no permission) are answers: they prove
 //! the server alive and never come here as silence.
 //!
@@ -22,8 +22,10 @@ pub(crate) const SILENT_LIMIT: u64 = 5;
 /// is unanswered.
 const LATE: u64 = 9;
 
-/// A bucket this full opens a breaker.
-const FULL: u64 = SILENT_LIMIT * LATE;
+/// A bucket this full opens a breaker. Where one call in twenty is late by chance, it gets this full about once in 10^10 calls
+/// (the chance to climb so far against a mean step of −0.5 with variance 4.75: e^(−2 · 0.5 · 108 / 4.75) for each time that it
+/// was empty); a quarter as deep it would do so every few thousand.
+const FULL: u64 = 12 * LATE;
 
 /// Answered calls that end a trial.
 pub(crate) const TRIALS: u64 = 5;
@@ -47,13 +49,17 @@ const DOUBTED: u64 = 1 << 2;
 /// Of a trial: its one call is under way.
 const BUSY: u64 = 1 << 3;
 const COUNTED: u64 = 1 << 4;
-const PERIOD: u64 = 1 << 10;
+const COUNTS: u64 = 127;
+/// Of a closed one: unanswered calls in a row.
+const SILENT: u64 = 1 << 11;
+const SILENTS: u64 = 7;
+const PERIOD: u64 = 1 << 14;
 
 /// One server's breaker.
 ///
 /// All that a call asks is one word, so that letting it through is one load: the state in the lowest two bits, the two
-/// flags, a number (what is in the bucket, or answered calls of a trial), above them the *period*, which goes up
-/// whenever the breaker opens or closes, and with each call of a trial.
+/// flags, a number (what is in the bucket, or answered calls of a trial), unanswered calls in a row, above them the *period*,
+/// which goes up whenever the breaker opens or closes, and with each call of a trial.
 #[derive(Debug)]
 pub(crate) struct Switch {
     word: AtomicU64,
@@ -85,11 +91,15 @@ const fn state(word: u64) -> u64 {
 }
 
 const fn count(word: u64) -> u64 {
-    word >> 4 & 63
+    word / COUNTED & COUNTS
+}
+
+const fn silent(word: u64) -> u64 {
+    word / SILENT & SILENTS
 }
 
 const fn period(word: u64) -> u64 {
-    word >> 10
+    word / PERIOD
 }
 
 /// The next period, in this state, with nothing counted.
@@ -157,8 +167,12 @@ impl Switch {
             return self.answered_on_trial(pass);
         }
         if count(self.word.load(Ordering::Acquire)) > 0 {
-            // Nearly always the bucket is empty, and the word stays in every core's cache.
-            self.change(|old| (of(old, pass, CLOSED) && count(old) > 0).then(|| old - COUNTED));
+            // Nearly always the bucket is empty, and the word stays in every core's cache. Who is silent fills it by more
+            // than one answer takes out, so that in an empty one nobody is.
+            self.change(|old| {
+                let counts = of(old, pass, CLOSED) && count(old) > 0;
+                counts.then(|| (old & !(SILENTS * SILENT)) - COUNTED)
+            });
         }
         false
     }
@@ -183,9 +197,10 @@ impl Switch {
     /// A call was not answered in time. True when this opened the breaker, for exactly one caller.
     pub(crate) fn unanswered(&self, pass: Pass, now: BootTime) -> bool {
         self.silence(now, |old| {
-            let open = pass.trial || count(old) + LATE >= FULL;
+            let full = silent(old) + 1 >= SILENT_LIMIT || count(old) + LATE >= FULL;
+            let open = pass.trial || full;
             let counts = if pass.trial { on_trial(old, pass) } else { of(old, pass, CLOSED) };
-            counts.then(|| if open { next(old, OPEN | DOUBTED) } else { old + LATE * COUNTED })
+            counts.then(|| if open { next(old, OPEN | DOUBTED) } else { old + LATE * COUNTED + SILENT })
         })
     }
 

@@ -12,7 +12,8 @@ const EVERY: Duration = Duration::from_secs(1);
 /// The part of a scope's entries that is looked at in one round.
 const PART: usize = 8;
 
-/// Entries looked at without letting others in: some 10 µs in which the scope is locked.
+/// Entries looked at without letting others in: some 10 µs in which the scope is locked, and longer once three quarters of
+/// its places are empty and are given back.
 const STEP: usize = 256;
 
 impl Cache {

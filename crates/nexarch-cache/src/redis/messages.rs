@@ -158,7 +158,7 @@ async fn keep(tier: &Arc<Tier>) {
         match connect(tier, &node.target).await {
             Ok(ear) => {
                 let began = Instant::now();
-                tier.board.messages(true);
+                tier.board.messages(!ear.is_flooded());
                 tokio::select! {
                     () = ear.gone() => {}
                     // What stopped the values of this server may have stopped its messages without a word.
@@ -199,7 +199,7 @@ fn warn(warned: &mut Option<Instant>) {
     }
 }
 
-/// Connects, subscribes and waits for a canary.
+/// Connects, subscribes and waits for a canary. What it returns may have ended again, by a message that was too long.
 async fn connect(tier: &Arc<Tier>, target: &Target) -> Result<Ear, Failure> {
     let shared = Arc::clone(tier);
     let on_message: OnMessage = Arc::new(move |channel, frame| {
@@ -211,7 +211,11 @@ async fn connect(tier: &Arc<Tier>, target: &Target) -> Result<Ear, Failure> {
     });
     let channels = Channels { needed: &tier.channel.name, welcome: Some(maintenance::CHANNEL) };
     let ear = tier.dialer.listen(target, &tier.stop, channels, on_message).await?;
-    if !canary(tier).await {
+    let back = tokio::select! {
+        back = canary(tier) => back,
+        () = ear.gone() => false,
+    };
+    if !back && !ear.is_flooded() {
         return Err(Failure::new(Reason::Messages, "what is published does not come back"));
     }
     Ok(ear)

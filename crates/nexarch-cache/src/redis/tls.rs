@@ -60,10 +60,10 @@ impl Tls {
 
     /// What was made of the authorities; reads them if that was not done, some milliseconds for those of a system.
     fn connector(&self) -> Result<TlsConnector, RedisConfigError> {
-        let mut ready = lock(&self.ready);
-        if let Some(connector) = &*ready {
+        if let Some(connector) = &*lock(&self.ready) {
             return Ok(connector.clone());
         }
+        // Not under the lock: a file may take for ever.
         let roots = match &self.authorities {
             Authorities::Pem(pem) => private_roots(pem)?,
             Authorities::File(path) => private_roots(&read(path)?)?,
@@ -74,7 +74,7 @@ impl Tls {
         let builder = builder.with_protocol_versions(&versions(self.versions));
         let builder = builder.map_err(|error| RedisConfigError::new("TLS", error.to_string()))?;
         let client = builder.with_root_certificates(roots).with_no_client_auth();
-        Ok(ready.insert(TlsConnector::from(Arc::new(client))).clone())
+        Ok(lock(&self.ready).insert(TlsConnector::from(Arc::new(client))).clone())
     }
 
     /// Shakes hands with a server that has to prove that it is `name`.
