@@ -91,11 +91,11 @@ const fn state(word: u64) -> u64 {
 }
 
 const fn count(word: u64) -> u64 {
-    word / COUNTED & COUNTS
+    (word / COUNTED) & COUNTS
 }
 
 const fn silent(word: u64) -> u64 {
-    word / SILENT & SILENTS
+    (word / SILENT) & SILENTS
 }
 
 const fn period(word: u64) -> u64 {

@@ -63,7 +63,9 @@ impl Told {
 
     fn held_back(&mut self, is: bool) {
         if is && !self.held_back {
-            tracing::warn!("the clock jumped ahead: old data are kept until it is known to be right");
+            tracing::warn!(
+                "the clock is more than a day ahead of the newest span: old data are kept until newer spans come, or time has passed"
+            );
         }
         self.held_back = is;
     }

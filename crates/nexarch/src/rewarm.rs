@@ -87,6 +87,7 @@ async fn all_due(app: &Arc<App>, pace: &mut Pace) {
         if due.is_empty() {
             return;
         }
+        let mut is_full = false;
         for of_tenant in due.chunk_by(|a, b| a.tenant == b.tenant) {
             // Many views behind one change share most of what they read and add up.
             let _parts = app.parts.hold(&of_tenant[0].tenant);
@@ -94,11 +95,16 @@ async fn all_due(app: &Arc<App>, pace: &mut Pace) {
                 // What a reader would compute anyway may take the last turn; nobody waits who came before.
                 let has_room = if candidate.at_once { app.has_turn() } else { app.has_room() };
                 if !has_room {
-                    return pace.wait(Instant::now());
+                    // Another tenant's may ask for less.
+                    is_full = true;
+                    break;
                 }
                 let cost = again(app, candidate).await;
                 pace.computed(Instant::now(), cost, candidate.at_once);
             }
+        }
+        if is_full {
+            return pace.wait(Instant::now());
         }
     }
 }

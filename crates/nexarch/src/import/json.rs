@@ -125,6 +125,9 @@ fn without_second_chance(strict: Result<Decoded, String>) -> Result<Decoded, Str
         )
     };
     let mut decoded = strict.map_err(|error| said(&error))?;
+    if decoded.received == 0 {
+        return Err(said(&"it holds no spans under resourceSpans"));
+    }
     if let Some(first) = decoded.rejected.iter_mut().find(|span| is_malformed(&span.reason)) {
         first.reason = Reason::Field(said(&first.reason));
     }

@@ -28,7 +28,7 @@ fn age(reply: &Reply) -> u64 {
 
 #[test]
 fn an_expired_value_stands_in_for_a_failed_computation_for_one_ttl_more() {
-    let server = Inside::start(&[("CACHE_TTL_SECONDS", "2")]);
+    let server = Inside::start(&[("CACHE_TTL_SECONDS", "5")]);
     let client = server.client();
     client.batch(&native(&call(1))).expect(202);
     let first = client.get(SERVICES).expect(200);
@@ -38,7 +38,7 @@ fn an_expired_value_stands_in_for_a_failed_computation_for_one_ttl_more() {
     assert!(told.starts_with("nexarch; fwd=stale; ttl=-"), "{told}");
     assert_eq!((stale.header("ETag"), stale.json()), (first.header("ETag"), first.json()));
     // A tenth of its time may have been taken by chance; a time to live and a grace are the most.
-    assert!((1..=4).contains(&age(&stale)), "{}", age(&stale));
+    assert!((4..=10).contains(&age(&stale)), "{}", age(&stale));
     let stats = client.get("/api/v1/cache/stats").ok();
     let services = &stats["operations"]["services"];
     assert!(services["stale"].as_u64() >= Some(1) && services["errors"].as_u64() >= Some(1), "{services}");

@@ -86,25 +86,30 @@ fn what_is_read_between_all_changes_is_a_hit_behind_each_of_them() {
         reads += times;
         (0..times).for_each(|_| _ = client.get(OVERVIEW).expect(200));
     };
-    wait::until("a habit", || {
+    let latest = wait::until("a habit", || {
         read(4);
-        commit();
-        (computed_at_once(&server) > 0).then_some(())
+        let version = commit();
+        (computed_at_once(&server) > 0).then_some(version)
     });
+    // What is said of one commit may be read after the next: the value itself tells.
+    let ahead_of_readers = |version| {
+        wait::until("the computation behind a commit", || {
+            let reply = cached(&client, OVERVIEW);
+            (reply.status == 200 && reply.version() >= version).then_some(reply)
+        })
+    };
+    ahead_of_readers(latest);
     let misses = |before: u64| operation(&client, "dashboard_overview")["misses"].as_u64().unwrap() - before;
     let before = misses(0);
     for round in 0..20 {
         read(4);
-        let (ahead, version) = (computed_at_once(&server), commit());
-        wait::until("the computation behind a commit", || (computed_at_once(&server) > ahead).then_some(()));
-        let hit = cached(&client, OVERVIEW).expect(200);
-        assert!(hit.version() >= version, "{round}: {hit:?}");
+        let hit = ahead_of_readers(commit());
         let anew = client.get_with(OVERVIEW, &[("Cache-Control", "no-cache")]).expect(200);
         assert_eq!(hit.body, anew.body, "{round}");
         assert_eq!(misses(before), round + 1, "only who asked for a computation has one");
     }
     let counted = operation(&client, "dashboard_overview");
-    assert_eq!(counted["requests"], reads + 40, "{counted}");
+    assert!(counted["requests"].as_u64() >= Some(reads + 40), "{counted}");
 }
 
 #[test]
