@@ -191,6 +191,32 @@ async fn a_command_ends_when_a_newer_server_upgraded() {
     }
 }
 
+/// Rollups that are older than all spans are of days that were dropped; of those between nothing was ever stored, and a file
+/// without such rollups never dropped a day.
+#[tokio::test]
+async fn an_upgrade_knows_which_days_were_dropped() {
+    for (partitions, minutes, first_day) in [
+        (&[100][..], &[78 * 1440, 80 * 1440 + 1439, 100 * 1440][..], 81),
+        (&[100, 101], &[100 * 1440, 101 * 1440], 0),
+        (&[], &[80 * 1440], 81),
+        (&[], &[], 0),
+    ] {
+        let mut raw = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+        let before = "CREATE TABLE meta (one INTEGER); INSERT INTO meta VALUES (1);
+                      CREATE TABLE partition (day INTEGER); CREATE TABLE rollup (minute INTEGER)";
+        raw_sql(before).execute(&mut raw).await.unwrap();
+        for (table, numbers) in [("partition", partitions), ("rollup", minutes)] {
+            for number in numbers {
+                let insert = format!("INSERT INTO {table} VALUES ({number})");
+                raw_sql(sqlx::AssertSqlSafe(insert)).execute(&mut raw).await.unwrap();
+            }
+        }
+        raw_sql(include_str!("../../../migrations/sqlite/0008_kept.sql")).execute(&mut raw).await.unwrap();
+        let found: i64 = sqlx::query_scalar("SELECT first_day FROM meta").fetch_one(&mut raw).await.unwrap();
+        assert_eq!(found, first_day, "{partitions:?} {minutes:?}");
+    }
+}
+
 async fn schema(url: &str) -> i64 {
     let mut raw = SqliteConnection::connect(url).await.unwrap();
     let version = sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut raw).await.unwrap();
