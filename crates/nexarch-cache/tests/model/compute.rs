@@ -136,7 +136,9 @@ impl World {
     pub fn finish(&mut self, r: usize) -> Result<(), String> {
         let Stage::Computed(mut value) = self.readers[r].stage else { return Ok(()) };
         if value.incarnation < self.database.incarnation {
-            value.straddled = self.now;
+            // A sole owner reads its versions again only when somebody else wrote, so what it raised by such a label stays:
+            // its database is restored while it is stopped.
+            value.straddled = if self.sole { u64::MAX / 2 } else { self.now };
         }
         let reader = &self.readers[r];
         let afterwards = match self.mistake {
