@@ -87,9 +87,10 @@ fn message(half: u128, batch: u64, kind: Kind, name: &str) -> Span {
     Span { trace_id, kind, resource, start_ns, end_ns: Some(start_ns + 500_000), ..old("kept", batch) }
 }
 
-/// A trace of its own on a day that is older than the retention, another one for each batch.
+/// A trace of its own on a day that is older than the retention; for each batch a later one, since what comes for a day that
+/// was dropped, or for one before it, is refused.
 fn old(tenant: &str, nth: u64) -> Span {
-    let start_ns = BASE_NS - (nth % 60 + 2) * DAY_NS;
+    let start_ns = BASE_NS - (201 - nth % 200) * DAY_NS;
     let bytes = (u128::from(nth + 1) << 64 | 1).to_be_bytes();
     Span {
         trace_id: TraceId::from_bytes(bytes).expect("not zero"),
