@@ -58,18 +58,18 @@ pub(crate) async fn measure() -> anyhow::Result<()> {
     let at_end = Counts::read(figures, &subject).await?;
     let per_key = (at_end.computations - at_start.computations) as f64 / KEYS as f64;
     // What was there at the start had to be computed, too.
-    let states = at_end.changes - at_start.changes + 1;
+    let contents = at_end.changes - at_start.changes + 1;
     row::print(
         "10 batches/s beside 1,000 reads/s of 20 keys",
         &format!(
-            "hit ratio {ratio:.3} ({:.3} with shared computations), {per_key:.1} computations a key for {states} states of the data ({sent} batches), {:.1} of them by readers, server CPU {:.0} % of a core",
+            "hit ratio {ratio:.3} ({:.3} with shared computations), {per_key:.1} computations a key for {contents} states of the data ({sent} batches), {:.1} of them by readers, server CPU {:.0} % of a core",
             ratio + shared as f64 / requests as f64,
             total("misses") as f64 / KEYS as f64,
             cpu * 100.0
         ),
         "one run of 20 s",
         "≥ 0.8; computations ≤ commits",
-        ratio >= 0.8 && per_key <= states as f64,
+        ratio >= 0.8 && per_key <= contents as f64,
     );
     Ok(())
 }
