@@ -45,6 +45,8 @@ struct State {
     slow_answer: Option<(usize, Duration)>,
     /// Bytes that the clients get in place of the next answers.
     garbage: Option<Vec<u8>>,
+    /// What the next answer that is spoiled has in it, and what comes in its place.
+    garbage_once: Option<(Vec<u8>, Vec<u8>)>,
     open: Vec<(u64, TcpStream, TcpStream)>,
     listening: bool,
     /// Listeners told to end so far; an accept loop of an earlier one ends.
@@ -64,6 +66,7 @@ impl FaultProxy {
             delay: Duration::ZERO,
             slow_answer: None,
             garbage: None,
+            garbage_once: None,
             open: Vec::new(),
             listening: false,
             listener: 0,
@@ -125,6 +128,7 @@ impl FaultProxy {
         state.delay = Duration::ZERO;
         state.slow_answer = None;
         state.garbage = None;
+        state.garbage_once = None;
         let listening = state.listening;
         drop(state);
         self.shared.changed.notify_all();
@@ -196,6 +200,11 @@ impl FaultProxy {
     pub fn garbage(&self, bytes: &[u8]) {
         self.shared.lock().garbage = Some(bytes.into());
     }
+
+    /// One client gets these bytes, once: in place of the next piece of an answer that has `with` in it.
+    pub fn garbage_once(&self, with: &[u8], bytes: &[u8]) {
+        self.shared.lock().garbage_once = Some((with.into(), bytes.into()));
+    }
 }
 
 impl Drop for FaultProxy {
@@ -218,7 +227,7 @@ impl State {
         if answers {
             return self.stalling_answer.is_some_and(|most| piece.len() > most);
         }
-        self.stalling_request.as_ref().is_some_and(|with| piece.windows(with.len()).any(|part| part == with))
+        self.stalling_request.as_ref().is_some_and(|with| has(piece, with))
     }
 
     fn is_open(&self, number: u64) -> bool {
@@ -287,7 +296,7 @@ impl Shared {
             if !self.gate(number) {
                 return;
             }
-            let spoiled = if answers { self.spoil(number, len) } else { None };
+            let spoiled = if answers { self.spoil(number, &piece[..len]) } else { None };
             let bytes = spoiled.as_deref().unwrap_or(&piece[..len]);
             if to.write_all(bytes).is_err() {
                 return;
@@ -311,20 +320,25 @@ impl Shared {
     }
 
     /// Delays an answer as told; the bytes to send in its place, if any.
-    fn spoil(&self, number: u64, len: usize) -> Option<Vec<u8>> {
-        let state = self.lock();
+    fn spoil(&self, number: u64, piece: &[u8]) -> Option<Vec<u8>> {
+        let mut state = self.lock();
         let delay_of = move |state: &State| match state.slow_answer {
-            Some((above, delay)) if len > above => delay.max(state.delay),
+            Some((above, delay)) if piece.len() > above => delay.max(state.delay),
             _ => state.delay,
         };
         let delay = delay_of(&state);
-        if delay.is_zero() {
-            return state.garbage.clone();
+        if !delay.is_zero() {
+            let still = |state: &mut State| state.is_open(number) && delay_of(state) == delay;
+            let waited = self.changed.wait_timeout_while(state, delay, still);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        let still = |state: &mut State| state.is_open(number) && delay_of(state) == delay;
-        let waited = self.changed.wait_timeout_while(state, delay, still);
-        waited.unwrap_or_else(PoisonError::into_inner).0.garbage.clone()
+        let once = state.garbage_once.take_if(|(with, _)| has(piece, with));
+        once.map(|(_, bytes)| bytes).or_else(|| state.garbage.clone())
     }
+}
+
+fn has(piece: &[u8], part: &[u8]) -> bool {
+    piece.windows(part.len()).any(|window| window == part)
 }
 
 fn first(address: impl ToSocketAddrs) -> SocketAddr {
