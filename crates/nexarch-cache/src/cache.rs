@@ -310,6 +310,10 @@ impl Inner {
             }
             Err(error) => return Err(error),
         };
+        if scope.home().is_none() {
+            // Its epoch is known now: it stays where it is.
+            scope.settle(&tenant);
+        }
         let needed = tenant.mirror.certain(read.operation.index(), follows_data);
         let now = self.clock.boot();
         tenant.touch(now);
@@ -320,17 +324,17 @@ impl Inner {
         {
             return Ok(Answer { entry, source, now, current_to });
         }
-        let plan = Plan::new(scope, operation, read);
+        let plan = Plan::new(scope, operation, read, needed.fence.epoch);
         if read.directives.only_if_cached {
             // What stands in the shared tier was computed before it asked, too.
             if read.directives.no_cache {
                 return Err(Error::NotCached);
             }
-            let landing = self.only_if_cached(&tenant, &plan, &needed).await?;
+            let landing = Box::pin(self.only_if_cached(&tenant, &plan, &needed)).await?;
             return Ok(self.answer(&tenant, read, needed, now, landing, Source::Redis));
         }
         if !enabled {
-            let landing = self.compute(&tenant, &plan, needed, compute).await?;
+            let landing = Box::pin(self.compute(&tenant, &plan, needed, compute)).await?;
             return Ok(self.answer(&tenant, read, needed, now, landing, Source::Bypass));
         }
         let fresh = read.directives.no_cache;

@@ -35,7 +35,7 @@ impl Inner {
         F: FnOnce(Fence) -> Fut + Send + 'static,
         Fut: Future<Output = Result<Computed, BoxError>> + Send + 'static,
     {
-        let plan = Plan::new(scope, operation, read);
+        let plan = Plan::new(scope, operation, read, self.tenants.epoch());
         let due = checker.begin(&plan, &operation.name, now);
         let check = |answer: &Answer| {
             // Of what is served unverified it is promised what this process knows, and not what it could have learned.

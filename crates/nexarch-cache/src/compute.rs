@@ -4,9 +4,9 @@ use crate::behind::Written;
 use crate::cache::Inner;
 use crate::clock::BootTime;
 use crate::early;
-use crate::entry::{Entry, etag, jittered, snug};
+use crate::entry::{Entry, Etag, jittered, snug};
 use crate::error::{BoxError, Error};
-use crate::fence::Fence;
+use crate::fence::{Epoch, Fence};
 use crate::key::{EntryKey, Scope};
 use crate::mirror::Needed;
 use crate::operation::{Operation, OperationId};
@@ -75,10 +75,12 @@ pub(crate) struct Plan {
     pub(crate) shape: &'static Shape,
     /// Other nodes wait for what is computed under it.
     pub(crate) lease: Option<Lease>,
+    /// Its key in the epoch that it was made in, which is nearly always the one that is asked for.
+    pub(crate) known_as: (Epoch, EntryKey),
 }
 
 impl Plan {
-    pub(crate) fn new(scope: &Scope, operation: &Operation, read: &Read<'_>) -> Self {
+    pub(crate) fn new(scope: &Scope, operation: &Operation, read: &Read<'_>, epoch: Epoch) -> Self {
         let ttl = read.ttl.map_or(operation.ttl, |ttl| ttl.min(operation.ttl));
         Self {
             scope: scope.clone(),
@@ -93,6 +95,7 @@ impl Plan {
             of_type: read.of_type,
             shape: read.shape,
             lease: None,
+            known_as: (epoch, EntryKey::new(epoch, read.operation, read.params, read.of_type)),
         }
     }
 
@@ -107,6 +110,10 @@ impl Plan {
     }
 
     pub(crate) fn key(&self, tenant: &Tenant) -> EntryKey {
+        let (epoch, key) = self.known_as;
+        if epoch == tenant.mirror.epoch() {
+            return key;
+        }
         EntryKey::new(tenant.mirror.epoch(), self.operation, &self.params, self.of_type)
     }
 }
@@ -140,7 +147,7 @@ impl Inner {
         let body = snug(computed.body);
         let entry = Arc::new(Entry {
             params: Arc::clone(&plan.params),
-            etag: etag(&body),
+            etag: Etag::of(&body),
             body,
             label,
             contains: label.newest().max(needed.known),

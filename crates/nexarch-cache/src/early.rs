@@ -62,7 +62,7 @@ impl Inner {
             return;
         }
         let (inner, entry) = (Arc::clone(self), Arc::clone(entry));
-        let plan = Plan::new(scope, operation, read);
+        let plan = Plan::new(scope, operation, read, entry.label.epoch);
         self.tracker.spawn(async move {
             if let Err(error) = inner.refresh(plan, &entry, compute).await {
                 tracing::debug!(%error, "an early refresh failed");
@@ -119,6 +119,7 @@ impl Inner {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::entry::Etag;
     use crate::variant::Variants;
 
     fn entry(cost: Duration) -> Entry {
@@ -126,7 +127,7 @@ mod tests {
         Entry {
             params: "".into(),
             body: bytes::Bytes::new(),
-            etag: "".into(),
+            etag: Etag::default(),
             label: Fence::default(),
             contains: 0,
             computed_at,

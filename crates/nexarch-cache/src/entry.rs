@@ -5,8 +5,8 @@ use crate::fence::Fence;
 use crate::key::push_hex;
 use crate::variant::Variants;
 use bytes::Bytes;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -27,8 +27,7 @@ pub(crate) struct Entry {
     /// Compared on every read: two parameters with the same hash are two entries.
     pub(crate) params: Arc<str>,
     pub(crate) body: Bytes,
-    /// `W/"32 hex digits"`, of the body alone.
-    pub(crate) etag: Box<str>,
+    pub(crate) etag: Etag,
     /// What the computation saw.
     pub(crate) label: Fence,
     /// The newest version that the content surely contains.
@@ -54,7 +53,7 @@ pub(crate) struct Entry {
 impl Entry {
     /// Bytes that keeping it takes.
     pub(crate) fn weight(&self) -> u64 {
-        (OVERHEAD + self.params.len() + self.etag.len() + self.body.len()) as u64
+        (OVERHEAD + self.params.len() + Etag::LENGTH + self.body.len()) as u64
     }
 
     #[inline]
@@ -82,9 +81,27 @@ pub(crate) fn snug(body: Bytes) -> Bytes {
     }
 }
 
-/// A weak validator: the same body, the same text, on every node.
-pub(crate) fn etag(body: &[u8]) -> Box<str> {
-    let mut tag = String::with_capacity(36);
+/// A weak validator, `W/"32 hex digits"`, of the body alone: the same body, the same text, on every node. Made when it is
+/// first asked for: who reads bodies alone, as a library does, needs none.
+#[derive(Debug, Default)]
+pub(crate) struct Etag(OnceLock<Box<str>>);
+
+impl Etag {
+    /// Its length in bytes.
+    const LENGTH: usize = 36;
+
+    /// Made at once, as for a large body, on a thread that may be kept busy.
+    pub(crate) fn of(body: &[u8]) -> Self {
+        Self(OnceLock::from(etag(body)))
+    }
+
+    pub(crate) fn get(&self, body: &[u8]) -> &str {
+        self.0.get_or_init(|| etag(body))
+    }
+}
+
+fn etag(body: &[u8]) -> Box<str> {
+    let mut tag = String::with_capacity(Etag::LENGTH);
     tag.push_str("W/\"");
     push_hex(&mut tag, xxh3_128(body));
     tag.push('"');

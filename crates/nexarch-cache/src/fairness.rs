@@ -7,7 +7,7 @@
 use crate::clock::BootTime;
 use crate::entry::Entry;
 use crate::key::EntryKey;
-use crate::memory::{Inserted, Ring};
+use crate::memory::{Gone, Inserted, Ring};
 use crate::sync::lock;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -27,10 +27,11 @@ struct Holdings {
     total: u64,
     /// Entries that gave way.
     evictions: u64,
-    /// Bytes by [`Account`].
+    /// Bytes by [`Account`], and as they stand in `by_size`.
     bytes: Vec<u64>,
+    ordered: Vec<u64>,
     /// The same in order, without those that hold nothing: making room for one large value may take thousands of small ones
-    /// from as many scopes.
+    /// from as many scopes. That of the account at work is put in order when it is done.
     by_size: BTreeSet<(u64, usize)>,
     rings: Vec<Option<Arc<Ring>>>,
     free: Vec<usize>,
@@ -68,6 +69,7 @@ impl Budget {
         let mut holdings = lock(&self.holdings);
         let at = holdings.free.pop().unwrap_or_else(|| {
             holdings.bytes.push(0);
+            holdings.ordered.push(0);
             holdings.rings.push(None);
             holdings.rings.len() - 1
         });
@@ -81,7 +83,7 @@ impl Budget {
             return at;
         }
         // Among equals the newcomer itself, so that nobody loses to somebody who holds as much.
-        match holdings.by_size.last() {
+        match holdings.by_size.iter().rev().find(|(_, other)| *other != at) {
             Some(&(bytes, largest)) if bytes > holdings.bytes[at] => largest,
             _ => at,
         }
@@ -94,51 +96,84 @@ impl Account {
         &self.ring
     }
 
-    /// Stores `entry` and makes room for it; says whether it is kept.
+    /// Stores `entry`, unless the one there outranks it, and makes room for it; says whether it is kept.
     pub(crate) fn store(&self, key: EntryKey, entry: Arc<Entry>, now: BootTime) -> bool {
+        self.store_unless(key, entry, now, |held, new| held.label.outranks(&new.label))
+    }
+
+    /// As [`Self::store`], unless the one there is as good.
+    pub(crate) fn store_if_better(&self, key: EntryKey, entry: Arc<Entry>, now: BootTime) -> bool {
+        self.store_unless(key, entry, now, |held, new| {
+            held.label.outranks(&new.label) || (held.label.covers(&new.label) && held.expires >= new.expires)
+        })
+    }
+
+    fn store_unless(
+        &self,
+        key: EntryKey,
+        entry: Arc<Entry>,
+        now: BootTime,
+        stays: impl FnOnce(&Entry, &Entry) -> bool,
+    ) -> bool {
         let weight = entry.weight();
         if weight > self.budget.max_bytes {
             return false;
         }
+        // Dropped after the lock is.
+        let mut gone = Vec::new();
         let mut holdings = lock(&self.budget.holdings);
-        let Inserted::Kept { freed } = self.ring.insert(key, entry) else { return false };
-        holdings.change(self.at, freed, weight);
-        if !self.make_room(&mut holdings, &key, now) {
+        let Inserted::Kept(before) = self.ring.insert(key, entry, stays) else { return false };
+        holdings.change(self.at, before.as_ref().map_or(0, |gone| gone.weight), weight);
+        gone.extend(before);
+        let kept = self.make_room(&mut holdings, &key, now, &mut gone);
+        if !kept && let Some(own) = self.ring.remove(&key) {
             // Nothing else of its own to give, and nobody holds more: it is this value that does not fit.
-            let own = self.ring.remove(&key);
-            holdings.change(self.at, own, 0);
-            return false;
+            holdings.change(self.at, own.weight, 0);
+            gone.push(own);
         }
-        true
+        holdings.order(self.at);
+        kept
     }
 
     /// Lets entries go until the budget holds, but for `spare`; says whether it does.
-    fn make_room(&self, holdings: &mut Holdings, spare: &EntryKey, now: BootTime) -> bool {
+    fn make_room(
+        &self,
+        holdings: &mut Holdings,
+        spare: &EntryKey,
+        now: BootTime,
+        gone: &mut Vec<Gone>,
+    ) -> bool {
         while holdings.total > self.budget.max_bytes {
             let victim = self.budget.victim(holdings, self.at);
             let spare = (victim == self.at).then_some(spare);
             let evicted = holdings.rings[victim].as_ref().and_then(|ring| ring.evict_one(spare, now));
             let Some(evicted) = evicted else { return false };
             holdings.evictions += 1;
-            holdings.change(victim, evicted, 0);
+            holdings.change(victim, evicted.weight, 0);
+            if victim != self.at {
+                holdings.order(victim);
+            }
+            gone.push(evicted);
         }
         true
     }
 
     /// Charges an entry that is held for `more` bytes and makes room for them; says whether it may keep them.
     pub(crate) fn grow(&self, key: &EntryKey, entry: &Arc<Entry>, more: u64, now: BootTime) -> bool {
+        let mut gone = Vec::new();
         let mut holdings = lock(&self.budget.holdings);
         if !self.ring.grow(key, entry, more) {
             return false;
         }
         holdings.change(self.at, 0, more);
-        if !self.make_room(&mut holdings, key, now) {
+        let fits = self.make_room(&mut holdings, key, now, &mut gone);
+        if !fits {
             // Only itself is left to give way: it goes on without.
             let back = self.ring.shrink(key, entry, more);
             holdings.change(self.at, back, 0);
-            return false;
         }
-        true
+        holdings.order(self.at);
+        fits
     }
 
     /// Drops the dead among the next `most` places.
@@ -146,6 +181,7 @@ impl Account {
         let mut holdings = lock(&self.budget.holdings);
         let freed = self.ring.sweep(most, now);
         holdings.change(self.at, freed, 0);
+        holdings.order(self.at);
     }
 
     /// Places for entries, taken or free.
@@ -155,10 +191,13 @@ impl Account {
 
     /// Drops every entry; with `close` for good.
     pub(crate) fn clear(&self, close: bool) {
+        // Dropped after the lock is, which all scopes share.
+        let _gone;
         let mut holdings = lock(&self.budget.holdings);
-        self.ring.clear(close);
+        _gone = self.ring.clear(close);
         let held = holdings.bytes[self.at];
         holdings.change(self.at, held, 0);
+        holdings.order(self.at);
     }
 }
 
@@ -172,11 +211,17 @@ impl Drop for Account {
 }
 
 impl Holdings {
+    /// [`Self::order`] is to follow.
     fn change(&mut self, at: usize, less: u64, more: u64) {
-        let (before, after) = (self.bytes[at], self.bytes[at] - less + more);
+        self.bytes[at] = self.bytes[at] - less + more;
         self.total = self.total - less + more;
-        self.bytes[at] = after;
+    }
+
+    /// Puts an account in its place by size. Where one value took the place of another of its weight, it has it already.
+    fn order(&mut self, at: usize) {
+        let (before, after) = (self.ordered[at], self.bytes[at]);
         if before != after {
+            self.ordered[at] = after;
             self.by_size.remove(&(before, at));
             if after > 0 {
                 self.by_size.insert((after, at));

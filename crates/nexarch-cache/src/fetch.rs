@@ -1,13 +1,11 @@
 //! Reading a value from the shared tier: believed only where its label is what the authority vouches for.
 
 use crate::cache::Inner;
-use crate::clock::BootTime;
 use crate::compute::Plan;
 use crate::early;
-use crate::entry::{Entry, etag};
+use crate::entry::{Entry, Etag};
 use crate::envelope::{self, Head, Place, Rejected};
 use crate::fence::Fence;
-use crate::key::EntryKey;
 use crate::remote::RemoteError;
 use crate::seal::Sealer;
 use crate::tenants::Tenant;
@@ -37,7 +35,7 @@ pub(crate) enum Fetched {
 struct Unpacked {
     head: Head,
     body: Bytes,
-    etag: Box<str>,
+    etag: Etag,
 }
 
 impl Inner {
@@ -85,8 +83,10 @@ impl Inner {
         tenant.remote.charge(key, bytes, left, moment.boot, tier.scope_max_bytes);
         let entry = Arc::new(entry(plan, &head, (body, etag), moment, tenant.mirror.known()));
         tenant.counters.of(plan.operation).learn_cost(head.cost);
-        self.keep(tenant, key, &entry, moment.boot);
-        if entry.fresh(self.clock.boot()) { Fetched::Hit(entry) } else { Fetched::Miss(Some(head.cost)) }
+        if self.enabled() {
+            tenant.memory.store_if_better(key, Arc::clone(&entry), moment.boot);
+        }
+        if entry.fresh(moment.boot) { Fetched::Hit(entry) } else { Fetched::Miss(Some(head.cost)) }
     }
 
     async fn unpack(
@@ -100,12 +100,15 @@ impl Inner {
         let max_body = self.max_value_bytes;
         // A few compressed bytes may become many.
         if value.len().max(envelope::claimed_length(&value)) <= INLINE {
-            return unpacked(plan, &name, tier.sealer.as_ref(), now, max_body, &value);
+            let (head, body) = unpacked(plan, &name, tier.sealer.as_ref(), now, max_body, &value)?;
+            return Ok(Unpacked { head, body, etag: Etag::default() });
         }
         let (inner, plan) = (Arc::clone(self), plan.clone());
         let unpack = move || {
             let sealer = inner.tier.as_ref().and_then(|tier| tier.sealer.as_ref());
-            unpacked(&plan, &name, sealer, now, max_body, &value)
+            let (head, body) = unpacked(&plan, &name, sealer, now, max_body, &value)?;
+            let etag = Etag::of(&body);
+            Ok(Unpacked { head, body, etag })
         };
         self.tracker.spawn_blocking(unpack).await.unwrap_or(Err(Rejected::Corrupt))
     }
@@ -131,15 +134,6 @@ impl Inner {
         self.truth_read([plan.scope.clone()]).await.is_ok() && certain().covers(label)
     }
 
-    /// Keeps a value of the shared tier in memory, unless what is held there is as good.
-    fn keep(&self, tenant: &Tenant, key: EntryKey, entry: &Arc<Entry>, now: BootTime) {
-        let held = tenant.memory.ring().get(&key, &entry.params);
-        let better = held.is_none_or(|held| !held.label.covers(&entry.label) || held.expires < entry.expires);
-        if better && self.enabled() {
-            tenant.memory.store(key, Arc::clone(entry), now);
-        }
-    }
-
     /// The name of the key in the shared tier.
     pub(crate) fn name(&self, tenant: &Tenant, plan: &Plan) -> String {
         let operation = self.operations.get(plan.operation).map_or("", |operation| &operation.name);
@@ -155,15 +149,14 @@ fn unpacked(
     now: u64,
     max_body: usize,
     value: &Bytes,
-) -> Result<Unpacked, Rejected> {
+) -> Result<(Head, Bytes), Rejected> {
     let (head, body) = envelope::unpack(&plan.place(name, sealer), now, max_body, value)?;
     // The code of a type, on bytes of anybody.
     let decodes = AssertUnwindSafe(|| (plan.shape.decodes)(&body));
     if !catch_unwind(decodes).unwrap_or(false) {
         return Err(Rejected::OtherSchema);
     }
-    let etag = etag(&body);
-    Ok(Unpacked { head, body, etag })
+    Ok((head, body))
 }
 
 impl Plan {
@@ -173,7 +166,7 @@ impl Plan {
 }
 
 /// `known` bounds what is believed of `contains`: the label was vouched for, that was not.
-fn entry(plan: &Plan, head: &Head, (body, etag): (Bytes, Box<str>), moment: Moment, known: u64) -> Entry {
+fn entry(plan: &Plan, head: &Head, (body, etag): (Bytes, Etag), moment: Moment, known: u64) -> Entry {
     let computed_at = moment.passed(head.computed_at);
     let (ttl, whole) = plan.life(head.negative);
     let expires = moment.to_come(head.expires, ttl);

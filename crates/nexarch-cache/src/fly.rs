@@ -144,25 +144,27 @@ impl Inner {
                 Err(fetched) => looked = Some(fetched),
             }
             if tenant.flights.compute_under(&key, flight.ticket.id, needed.fence) {
-                return self.lead(flight, plan, needed, looked, compute).await;
+                return self.lead(flight, plan, needed, looked, compute).landed().await;
             }
         }
         let mut again = true;
         loop {
             match tenant.flights.arrive(key.clone(), &needed.fence, terms.fresh, Handle::new) {
                 Arrival::Lead(ticket) => {
-                    return self.lead(flight(ticket, false), plan, needed, looked, compute).await;
+                    return self.lead(flight(ticket, false), plan, needed, looked, compute).landed().await;
                 }
                 // By the time its turn comes, what was found out is old.
                 Arrival::Wait(ticket) => {
-                    return self.lead(flight(ticket, true), plan, needed, None, compute).await;
+                    return self.lead(flight(ticket, true), plan, needed, None, compute).landed().await;
                 }
                 Arrival::Join(ticket) => match tenant.joined(&key, &ticket).await {
                     // The one who computed is gone, with its runtime perhaps; this one is here.
                     Err(Error::Dropped) if again => again = false,
                     landed => return landed.map(Landing::shared),
                 },
-                Arrival::Alone => return self.alone(tenant, plan, needed, terms.fresh, compute).await,
+                Arrival::Alone => {
+                    return Box::pin(self.alone(tenant, plan, needed, terms.fresh, compute)).await;
+                }
             }
         }
     }
@@ -184,15 +186,16 @@ impl Inner {
         }
     }
 
-    /// Computes on a task of its own, which goes on when the caller hangs up: others may have joined.
-    async fn lead<F, Fut>(
+    /// Computes on a task of its own, which goes on when the caller hangs up: others may have joined. Returns where it will
+    /// land.
+    fn lead<F, Fut>(
         self: &Arc<Self>,
         flight: Flight,
         plan: &Plan,
         needed: Needed,
         looked: Option<Fetched>,
         compute: F,
-    ) -> Result<Landing, Error>
+    ) -> Arc<Handle>
     where
         F: FnOnce(Fence) -> Fut + Send + 'static,
         Fut: Future<Output = Result<Computed, BoxError>> + Send + 'static,
@@ -205,7 +208,7 @@ impl Inner {
         };
         // In a trace it belongs to the read that began it.
         self.tracker.spawn(task.in_current_span());
-        handle.landed().await
+        handle
     }
 
     async fn run<F, Fut>(

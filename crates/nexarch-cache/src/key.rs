@@ -16,7 +16,7 @@ pub(crate) const MAX_NAME: usize = 63;
 ///
 /// The alphabet has no character that means anything in a key, a pattern or a cluster's hash tag.
 ///
-/// Make one and keep it: it remembers where the first cache that had a hit for it keeps its entries, so that further hits
+/// Make one and keep it: it remembers where the first cache that was asked for it keeps its entries, so that further hits
 /// take no lock. What it remembers is used only as long as it is so. After the database was set back, or the cache had no
 /// place for the scope for a while, a hit finds its way under a lock, like one of a new scope; a copy that is made with
 /// [`Scope::new`] then remembers again.
@@ -171,14 +171,13 @@ pub(crate) fn lease_of(namespace: &str, name: &str, of: u64) -> String {
 
 /// Appends 32 hex digits. By hand: formatting machinery takes as long as all the rest of finding an entry.
 pub(crate) fn push_hex(text: &mut String, number: u128) {
-    const DIGITS: [char; 16] =
-        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
-    text.extend(
-        number
-            .to_be_bytes()
-            .into_iter()
-            .flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]),
-    );
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut digits = [0; 32];
+    for (pair, byte) in digits.chunks_exact_mut(2).zip(number.to_be_bytes()) {
+        pair.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+    }
+    // They are ASCII.
+    text.push_str(std::str::from_utf8(&digits).unwrap_or_default());
 }
 
 /// A number that looks random for any other (`SplitMix64`).

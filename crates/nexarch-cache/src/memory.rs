@@ -57,12 +57,20 @@ struct Slot {
 }
 
 /// What an insertion did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum Inserted {
-    /// Kept; the entry that was replaced weighed `freed`.
-    Kept { freed: u64 },
-    /// The entry there has the newer label, or the ring is closed.
+    /// Kept, in place of this one if there was one.
+    Kept(Option<Gone>),
+    /// The entry there is the better one, or the ring is closed.
     Refused,
+}
+
+/// An entry that is not held any more, and what it weighed. To be dropped when no lock is held: to give its memory back takes
+/// longer than all the rest.
+#[derive(Debug)]
+pub(crate) struct Gone {
+    _entry: Arc<Entry>,
+    pub(crate) weight: u64,
 }
 
 impl Ring {
@@ -93,22 +101,27 @@ impl Ring {
         (*entry.params == *params).then(|| Arc::clone(entry))
     }
 
-    /// Stores `entry`, unless the one there outranks it.
-    pub(super) fn insert(&self, key: EntryKey, entry: Arc<Entry>) -> Inserted {
+    /// Stores `entry`, unless `stays` says that the one there, of the same parameters, does.
+    pub(super) fn insert(
+        &self,
+        key: EntryKey,
+        entry: Arc<Entry>,
+        stays: impl FnOnce(&Entry, &Entry) -> bool,
+    ) -> Inserted {
         let mut inner = self.write();
         if inner.closed {
             return Inserted::Refused;
         }
         let held = inner.index.get(&key).map(|slot| &slot.entry);
-        if held.is_some_and(|held| held.params == entry.params && held.label.outranks(&entry.label)) {
+        if held.is_some_and(|held| held.params == entry.params && stays(held, &entry)) {
             return Inserted::Refused;
         }
-        Inserted::Kept { freed: inner.put(key, entry) }
+        Inserted::Kept(inner.put(key, entry))
     }
 
-    /// Moves the hand to an entry that is dead or was not used since the hand last came by, and drops it. Returns
-    /// its weight; `None` when there is nothing but `spare`.
-    pub(super) fn evict_one(&self, spare: Option<&EntryKey>, now: BootTime) -> Option<u64> {
+    /// Moves the hand to an entry that is dead or was not used since the hand last came by, and takes it out; `None` when
+    /// there is nothing but `spare`.
+    pub(super) fn evict_one(&self, spare: Option<&EntryKey>, now: BootTime) -> Option<Gone> {
         let mut inner = self.write();
         // Twice round: the first clears every flag, the second must find one.
         for _ in 0..2 * inner.index.len() {
@@ -119,7 +132,7 @@ impl Ring {
                 continue;
             }
             self.evictions.fetch_add(1, Ordering::Relaxed);
-            return Some(inner.remove(&key));
+            return inner.remove(&key);
         }
         None
     }
@@ -134,7 +147,7 @@ impl Ring {
             inner.broom = (inner.broom + 1) % places;
             let Some(key) = inner.arrivals.get(inner.broom) else { continue };
             if inner.index.get(&key).is_some_and(|slot| slot.entry.dead(now)) {
-                freed += inner.remove(&key);
+                freed += inner.remove(&key).map_or(0, |gone| gone.weight);
             }
         }
         if inner.index.is_empty() && places > 0 {
@@ -173,15 +186,16 @@ impl Ring {
         less
     }
 
-    /// Drops the entry of `key`; returns its weight.
-    pub(super) fn remove(&self, key: &EntryKey) -> u64 {
+    /// Takes the entry of `key` out.
+    pub(super) fn remove(&self, key: &EntryKey) -> Option<Gone> {
         self.write().remove(key)
     }
 
-    /// Drops everything, and keeps nothing from now on if `close`.
-    pub(super) fn clear(&self, close: bool) {
+    /// Takes everything out, to be dropped as [`Gone`] is, and keeps nothing from now on if `close`.
+    pub(super) fn clear(&self, close: bool) -> impl Sized + use<> {
         let mut inner = self.write();
-        *inner = Inner::new(inner.usage.len(), inner.closed || close);
+        let empty = Inner::new(inner.usage.len(), inner.closed || close);
+        std::mem::replace(&mut *inner, empty)
     }
 
     /// Entries and bytes by operation.
@@ -210,21 +224,21 @@ impl Inner {
         }
     }
 
-    /// Puts an entry under its key; returns the weight of the one that was there. That one's place and flag are its
-    /// successor's: what is computed again was not asked for any less.
-    fn put(&mut self, key: EntryKey, entry: Arc<Entry>) -> u64 {
+    /// Puts an entry under its key; returns the one that was there. That one's place and flag are its successor's: what is
+    /// computed again was not asked for any less.
+    fn put(&mut self, key: EntryKey, entry: Arc<Entry>) -> Option<Gone> {
         let usage = &mut self.usage[key.operation.index()];
         usage.bytes += entry.weight();
         if let Some(slot) = self.index.get_mut(&key) {
             let before = std::mem::replace(&mut slot.entry, entry);
-            let freed = before.weight() + std::mem::take(&mut slot.grown);
-            usage.bytes -= freed;
-            return freed;
+            let weight = before.weight() + std::mem::take(&mut slot.grown);
+            usage.bytes -= weight;
+            return Some(Gone { _entry: before, weight });
         }
         usage.entries += 1;
         let at = self.arrivals.push(key);
         self.index.insert(key, Slot { entry, at, grown: 0, used: AtomicBool::new(false) });
-        0
+        None
     }
 
     /// Gives back the places of what is gone: they take memory that nobody is charged for. Each was paid for by an insertion.
@@ -239,21 +253,21 @@ impl Inner {
         self.index.shrink_to_fit();
     }
 
-    /// Returns the weight of what was there.
-    fn remove(&mut self, key: &EntryKey) -> u64 {
-        let Some(slot) = self.index.remove(key) else { return 0 };
+    fn remove(&mut self, key: &EntryKey) -> Option<Gone> {
+        let slot = self.index.remove(key)?;
         self.arrivals.remove(slot.at);
         let weight = slot.entry.weight() + slot.grown;
         let usage = &mut self.usage[key.operation.index()];
         usage.entries -= 1;
         usage.bytes -= weight;
-        weight
+        Some(Gone { _entry: slot.entry, weight })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::entry::Etag;
     use crate::fence::{Epoch, Fence};
     use crate::operation::{Operation, Operations};
     use crate::variant::Variants;
@@ -275,7 +289,7 @@ mod tests {
         Arc::new(Entry {
             params: params.into(),
             body: vec![0; 100].into(),
-            etag: "".into(),
+            etag: Etag::default(),
             label: Fence { epoch: Epoch::new(7), tenant, operation: 0, data },
             contains: 0,
             computed_at: NOW,
@@ -289,6 +303,10 @@ mod tests {
         })
     }
 
+    fn insert(ring: &Ring, key: EntryKey, entry: Arc<Entry>) -> Inserted {
+        ring.insert(key, entry, |held, new| held.label.outranks(&new.label))
+    }
+
     fn held(ring: &Ring) -> (u64, u64) {
         let label = ring.get(&key(1), "p").unwrap().label;
         (label.tenant, label.data)
@@ -297,14 +315,14 @@ mod tests {
     #[test]
     fn the_newer_label_is_kept_whichever_comes_first() {
         let ring = ring();
-        ring.insert(key(1), entry("p", 5, 5));
-        assert_eq!(ring.insert(key(1), entry("p", 5, 4)), Inserted::Refused);
-        assert_eq!(ring.insert(key(1), entry("p", 4, 5)), Inserted::Refused);
+        insert(&ring, key(1), entry("p", 5, 5));
+        assert!(matches!(insert(&ring, key(1), entry("p", 5, 4)), Inserted::Refused));
+        assert!(matches!(insert(&ring, key(1), entry("p", 4, 5)), Inserted::Refused));
         assert_eq!(held(&ring), (5, 5));
-        assert!(matches!(ring.insert(key(1), entry("p", 4, 6)), Inserted::Kept { .. }), "newer in one part");
+        assert!(matches!(insert(&ring, key(1), entry("p", 4, 6)), Inserted::Kept(_)), "newer in one part");
         assert_eq!(held(&ring), (4, 6));
         let again = entry("p", 4, 6);
-        ring.insert(key(1), Arc::clone(&again));
+        insert(&ring, key(1), Arc::clone(&again));
         assert!(Arc::ptr_eq(&again, &ring.get(&key(1), "p").unwrap()), "equal labels give way");
         assert_eq!(ring.usage()[0].entries, 1);
         assert_eq!(ring.usage()[0].bytes, again.weight());
@@ -313,10 +331,10 @@ mod tests {
     #[test]
     fn the_same_hash_of_other_parameters_is_a_miss() {
         let ring = ring();
-        ring.insert(key(1), entry("p", 9, 9));
+        insert(&ring, key(1), entry("p", 9, 9));
         assert!(ring.get(&key(1), "q").is_none());
         assert!(
-            matches!(ring.insert(key(1), entry("q", 1, 1)), Inserted::Kept { .. }),
+            matches!(insert(&ring, key(1), entry("q", 1, 1)), Inserted::Kept(_)),
             "its label says nothing of p"
         );
         assert!(ring.get(&key(1), "p").is_none());
@@ -328,13 +346,13 @@ mod tests {
     fn a_crowd_that_is_asked_for_once_pushes_out_its_own_kind() {
         let ring = ring();
         for n in 0..100 {
-            ring.insert(key(n), entry("p", 0, 0));
+            insert(&ring, key(n), entry("p", 0, 0));
         }
         for used in 0..50 {
             ring.get(&key(used), "p").unwrap();
         }
         for n in 100..1100 {
-            ring.insert(key(n), entry("p", 0, 0));
+            insert(&ring, key(n), entry("p", 0, 0));
             ring.evict_one(Some(&key(n)), NOW).unwrap();
         }
         let kept = (0..50).filter(|n| ring.peek(&key(*n), "p").is_some()).count();
@@ -345,10 +363,12 @@ mod tests {
     fn what_is_computed_again_keeps_its_place_and_its_flag() {
         let ring = ring();
         for n in 0..3 {
-            ring.insert(key(n), entry("p", 0, 0));
+            insert(&ring, key(n), entry("p", 0, 0));
         }
         ring.get(&key(0), "p").unwrap();
-        let Inserted::Kept { freed } = ring.insert(key(0), entry("p", 0, 1)) else { panic!() };
+        let Inserted::Kept(Some(Gone { weight: freed, .. })) = insert(&ring, key(0), entry("p", 0, 1)) else {
+            panic!()
+        };
         assert_eq!(freed, entry("p", 0, 0).weight());
         assert_eq!(ring.usage()[0], Usage { entries: 3, bytes: 3 * freed });
         ring.evict_one(None, NOW).unwrap();
@@ -360,7 +380,7 @@ mod tests {
     fn the_hand_passes_over_what_is_used_and_takes_the_dead_first() {
         let ring = ring();
         for n in 0..4 {
-            ring.insert(key(n), entry("p", 0, 0));
+            insert(&ring, key(n), entry("p", 0, 0));
         }
         for used in [0, 1, 3] {
             ring.get(&key(used), "p").unwrap();
@@ -383,7 +403,7 @@ mod tests {
                 let mut entry = entry("p", 0, 0);
                 Arc::get_mut(&mut entry).unwrap().dies =
                     NOW.plus(Duration::from_secs(if n < 4 { 2 } else { 9 }));
-                ring.insert(key(n), entry);
+                insert(&ring, key(n), entry);
             }
             let at = |seconds| NOW.plus(Duration::from_secs(seconds));
             let sweep = |now| (0..10).map(|_| ring.sweep(most, now)).sum::<u64>();
@@ -392,7 +412,7 @@ mod tests {
             assert!(ring.get(&key(3), "p").is_none() && ring.get(&key(4), "p").is_some());
             sweep(at(9));
             assert_eq!((ring.usage()[0], ring.places()), (Usage::default(), 0));
-            assert!(matches!(ring.insert(key(1), entry("p", 0, 0)), Inserted::Kept { .. }));
+            assert!(matches!(insert(&ring, key(1), entry("p", 0, 0)), Inserted::Kept(_)));
         }
     }
 
@@ -403,7 +423,7 @@ mod tests {
             let mut entry = entry("p", 0, 0);
             let lives = if n % 100 == 0 { 9 } else { 2 };
             Arc::get_mut(&mut entry).unwrap().dies = NOW.plus(Duration::from_secs(lives));
-            ring.insert(key(n), entry);
+            insert(&ring, key(n), entry);
         }
         // The hand spares the first and passes the next 300.
         ring.get(&key(0), "p").unwrap();
@@ -420,19 +440,19 @@ mod tests {
             ring.evict_one(None, NOW).unwrap();
             assert!(gone(n), "{n}");
         }
-        ring.insert(key(1), entry("p", 0, 0));
+        insert(&ring, key(1), entry("p", 0, 0));
         assert!(ring.get(&key(1), "p").is_some());
     }
 
     #[test]
     fn what_is_spared_is_not_evicted_and_an_empty_ring_gives_nothing() {
         let ring = ring();
-        assert_eq!(ring.evict_one(None, NOW), None);
-        ring.insert(key(1), entry("p", 0, 0));
-        assert_eq!(ring.evict_one(Some(&key(1)), NOW), None);
+        assert!(ring.evict_one(None, NOW).is_none());
+        insert(&ring, key(1), entry("p", 0, 0));
+        assert!(ring.evict_one(Some(&key(1)), NOW).is_none());
         assert!(ring.evict_one(None, NOW).is_some());
         assert_eq!(ring.usage()[0], Usage::default());
         ring.clear(true);
-        assert_eq!(ring.insert(key(1), entry("p", 0, 0)), Inserted::Refused);
+        assert!(matches!(insert(&ring, key(1), entry("p", 0, 0)), Inserted::Refused));
     }
 }

@@ -180,7 +180,7 @@ impl Answer {
 
     /// A weak validator of the body, `W/"…"`: equal bytes have equal validators on every node.
     pub fn etag(&self) -> &str {
-        &self.entry.etag
+        self.entry.etag.get(&self.entry.body)
     }
 
     /// Where it came from.

@@ -12,7 +12,7 @@ use crate::mirror::{Sent, Trust};
 use crate::promise::Promise;
 use crate::stats::Cause;
 use crate::sync::lock;
-use crate::tenants::Tenant;
+use crate::tenants::{Reading, Tenant};
 use crate::tier::count;
 use futures_util::FutureExt;
 use std::collections::{HashSet, VecDeque};
@@ -154,6 +154,17 @@ impl Inner {
         if trusted && !tenant.mirror.in_doubt() {
             return Ok(Arc::clone(&tenant));
         }
+        // Boxed: few reads ask, and the future of the others stays small.
+        Box::pin(self.asked(scope, min_version, tenant, trusted)).await
+    }
+
+    async fn asked(
+        self: &Arc<Self>,
+        scope: &Scope,
+        min_version: u64,
+        tenant: Reading,
+        trusted: bool,
+    ) -> Result<Arc<Tenant>, Error> {
         for _ in 0..MAX_EPOCHS {
             match self.truth_read([scope.clone()]).await {
                 Ok(()) => {}
@@ -161,7 +172,7 @@ impl Inner {
                 Err(_) if trusted => return Ok(Arc::clone(&tenant)),
                 Err(error) => return Err(Error::Unverified(error)),
             }
-            let tenant = self.tenants.reading(scope, now);
+            let tenant = self.tenants.reading(scope, self.clock.boot());
             if !tenant.mirror.is_complete() {
                 continue; // forgotten or set back between the read and here
             }

@@ -103,8 +103,8 @@ impl Cache {
         if !self.is_enabled() {
             return Err(Error::Disabled);
         }
-        let plan = Plan::new(scope, operation, &read);
         let tenant = self.inner.current(scope, 0).await?;
+        let plan = Plan::new(scope, operation, &read, tenant.mirror.epoch());
         let needed = tenant.mirror.certain(plan.operation.index(), plan.follows_data);
         tenant.touch(self.inner.clock.boot());
         let terms = Terms { fresh: true, look_first: false };
@@ -150,8 +150,8 @@ impl Cache {
         if !self.is_enabled() {
             return Err(Error::Disabled);
         }
-        let plan = Plan::new(scope, operation, &read);
         let tenant = self.inner.current(scope, 0).await?;
+        let plan = Plan::new(scope, operation, &read, tenant.mirror.epoch());
         let needed = tenant.mirror.certain(plan.operation.index(), plan.follows_data);
         let held = tenant.memory.ring().peek(&plan.key(&tenant), &plan.params);
         if let Some(entry) = held.filter(|held| self.inner.serves(held, &needed.fence)) {
