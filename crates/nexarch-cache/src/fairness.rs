@@ -229,3 +229,65 @@ impl Holdings {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::tests::{NOW, entry, key, ring};
+    use proptest::prelude::*;
+    use std::time::Duration;
+
+    fn later(mut entry: Arc<Entry>) -> Arc<Entry> {
+        let inner = Arc::get_mut(&mut entry).unwrap();
+        inner.expires = inner.expires.plus(Duration::from_millis(1));
+        entry
+    }
+
+    #[test]
+    fn what_is_found_elsewhere_takes_the_place_of_what_is_worse_alone() {
+        let account = Arc::new(Budget::new(1 << 20, 50)).open(ring());
+        let held = entry("p", 5, 5);
+        assert!(account.store_if_better(key(1), Arc::clone(&held), NOW));
+        for no_better in [entry("p", 5, 5), entry("p", 5, 4), entry("p", 4, 5), later(entry("p", 5, 4))] {
+            assert!(!account.store_if_better(key(1), no_better, NOW));
+        }
+        assert!(Arc::ptr_eq(&account.ring().peek(&key(1), "p").unwrap(), &held));
+        for better in [later(entry("p", 5, 5)), entry("p", 5, 6), entry("q", 1, 1)] {
+            assert!(account.store_if_better(key(1), better, NOW));
+        }
+        assert_eq!(account.ring().usage()[0].entries, 1);
+    }
+
+    proptest! {
+        /// Whoever stored, grew, swept and gave way: the largest is found where it is.
+        #[test]
+        fn accounts_stand_in_the_order_of_what_they_hold(
+            steps in prop::collection::vec((0usize..4, 0u128..6, 0usize..400, 0u8..8), 1..120),
+        ) {
+            let budget = Arc::new(Budget::new(3000, 50));
+            let accounts: Vec<_> = (0..4).map(|_| budget.open(ring())).collect();
+            for (who, which, size, what) in steps {
+                let account = &accounts[who];
+                let mut new = entry("p", 0, 0);
+                Arc::get_mut(&mut new).unwrap().body = vec![0; size].into();
+                match what {
+                    0 => account.sweep(3, NOW.plus(Duration::from_secs(3))),
+                    1 => account.clear(false),
+                    2 => {
+                        let held = account.ring().peek(&key(which), "p");
+                        held.iter().for_each(|held| _ = account.grow(&key(which), held, size as u64, NOW));
+                    }
+                    _ => _ = account.store(key(which), new, NOW),
+                }
+                let holdings = lock(&budget.holdings);
+                let sum: u64 = holdings.bytes.iter().sum();
+                prop_assert!(holdings.total == sum && sum <= 3000, "{holdings:?}");
+                let held = |account: &Account| account.ring.usage()[0].bytes;
+                let bytes: Vec<_> = accounts.iter().map(held).collect();
+                prop_assert_eq!(&holdings.bytes, &bytes);
+                let all = bytes.iter().copied().zip(0..).filter(|(bytes, _)| *bytes > 0);
+                prop_assert_eq!(&holdings.by_size, &all.collect::<BTreeSet<_>>());
+            }
+        }
+    }
+}

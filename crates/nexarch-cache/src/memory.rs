@@ -265,7 +265,7 @@ impl Inner {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::entry::Etag;
     use crate::fence::{Epoch, Fence};
@@ -273,19 +273,19 @@ mod tests {
     use crate::variant::Variants;
     use std::time::Duration;
 
-    const NOW: BootTime = BootTime::from_nanos(1);
+    pub(crate) const NOW: BootTime = BootTime::from_nanos(1);
 
-    fn ring() -> Ring {
+    pub(crate) fn ring() -> Ring {
         Ring::new(1, Arc::default())
     }
 
-    fn key(n: u128) -> EntryKey {
+    pub(crate) fn key(n: u128) -> EntryKey {
         let operation =
             Operations::new(vec![Operation::new("a", Duration::ZERO)]).unwrap().find("a").unwrap();
         EntryKey { operation, hash: n }
     }
 
-    fn entry(params: &str, tenant: u64, data: u64) -> Arc<Entry> {
+    pub(crate) fn entry(params: &str, tenant: u64, data: u64) -> Arc<Entry> {
         Arc::new(Entry {
             params: params.into(),
             body: vec![0; 100].into(),
