@@ -1,7 +1,7 @@
 //! What the cache says, in HTTP.
 
 use axum::http::StatusCode;
-use nexarch_cache::{Error as CacheError, SharedError};
+use nexarch_cache::{Error as CacheError, NotBegun, SharedError};
 use nexarch_store::Error as StoreError;
 
 use super::ApiError;
@@ -52,7 +52,7 @@ fn computation(cause: SharedError) -> ApiError {
             ViewError::Corrupt(_) | ViewError::Internal(_) => ApiError::internal(error),
         };
     }
-    if let Some(busy) = cause.downcast_ref::<Busy>() {
+    if let Some(busy) = cause.downcast_ref::<NotBegun>().and_then(|why| why.0.downcast_ref::<Busy>()) {
         return (*busy).into();
     }
     match cause.downcast_ref::<StoreError>() {
@@ -83,7 +83,7 @@ mod tests {
             (CacheError::Unverified(shared("no answer within 500ms")), 1),
             (CacheError::Unverified(shared(StoreError::Internal("cut".to_owned()))), 1),
             (CacheError::Unverified(shared(away)), 7),
-            (CacheError::Compute(shared(Busy)), 1),
+            (CacheError::Compute(shared(NotBegun(Busy.into()))), 1),
         ] {
             let words = format!("{error:?}");
             let answer = ApiError::from(error);
