@@ -13,6 +13,7 @@ use crate::operation::{Operation, OperationId};
 use crate::others::Lease;
 use crate::read::{Computed, Read, Shape};
 use crate::tenants::Tenant;
+use crate::tier::count;
 use crate::variant::Variants;
 use futures_util::FutureExt;
 use std::panic::AssertUnwindSafe;
@@ -134,7 +135,11 @@ impl Inner {
         let began = self.clock.boot();
         let (computed, cost) = self.attempt(plan, needed.fence, began, compute).await;
         for counters in self.counted(tenant, plan.operation) {
-            counters.computed(cost, computed.is_err());
+            match &computed {
+                Ok(_) => counters.computed(cost),
+                Err(error) if error.began() => count(&counters.errors),
+                Err(_) => {}
+            }
         }
         let (computed, label) = computed.inspect_err(|_| self.give_up(plan))?;
 

@@ -42,7 +42,17 @@ pub(crate) struct OperationCounters {
     pub(crate) compute: Histogram,
     /// Nanoseconds that a computation takes lately; 0 = not known.
     cost: AtomicU64,
+    saved: Mutex<Saved>,
     pub(crate) unshared: Unshared,
+}
+
+/// What hits saved. Each is priced once, by what a computation took at its time: so it costs a hit nothing, and what was
+/// told once is never taken back.
+#[derive(Debug, Default)]
+struct Saved {
+    /// Hits of both tiers that were priced.
+    hits: u64,
+    ms: f64,
 }
 
 /// Entries whose latest value was not one for the shared tier: too large, or not to be kept at all. Nobody waits for
@@ -187,21 +197,36 @@ impl OperationCounters {
         Some(self.cost.load(Ordering::Relaxed)).filter(|ns| *ns > 0).map(Duration::from_nanos)
     }
 
+    /// An estimate of what a computation takes, by this node or by another one.
     pub(crate) fn learn_cost(&self, cost: Duration) {
         let new = crate::clock::nanos(cost).max(1);
+        let mut saved = lock(&self.saved);
+        self.price(&mut saved);
         let old = self.cost.load(Ordering::Relaxed);
-        // Two at once may lose one of them: it is an estimate.
         let average = if old == 0 { new } else { old - old / 8 + new / 8 };
         self.cost.store(average.max(1), Ordering::Relaxed);
     }
 
-    pub(crate) fn computed(&self, cost: Duration, failed: bool) {
-        if !failed {
-            // What failed says nothing of how long an answer takes.
-            self.compute.record(cost);
-            self.learn_cost(cost);
-        }
-        self.errors.fetch_add(u64::from(failed), Ordering::Relaxed);
+    /// Milliseconds that hits did not take so far.
+    pub(crate) fn saved_ms(&self) -> f64 {
+        let mut saved = lock(&self.saved);
+        self.price(&mut saved);
+        saved.ms
+    }
+
+    /// Prices the hits since the last time. Before any cost is known they wait.
+    fn price(&self, saved: &mut Saved) {
+        let Some(cost) = self.cost() else { return };
+        let hits = self.hits() + self.hits_redis.load(Ordering::Relaxed);
+        let each = (cost.as_secs_f64() * 1e3 - self.hit.mean_ms()).max(0.0);
+        saved.ms += hits.saturating_sub(saved.hits) as f64 * each;
+        saved.hits = saved.hits.max(hits);
+    }
+
+    /// A computation ended well: what failed says nothing of how long an answer takes.
+    pub(crate) fn computed(&self, cost: Duration) {
+        self.compute.record(cost);
+        self.learn_cost(cost);
     }
 }
 

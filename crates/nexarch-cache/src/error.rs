@@ -84,3 +84,16 @@ pub enum Error {
     #[error("the computation was dropped")]
     Dropped,
 }
+
+/// What a computation answers that did not begin, for want of room, say: no failure of its operation, and not counted as one.
+/// The caller gets it as any other error of the computation.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct NotBegun(#[source] pub BoxError);
+
+impl Error {
+    /// Whether a computation began before there was this error.
+    pub(crate) fn began(&self) -> bool {
+        !matches!(self, Self::Compute(error) if error.is::<NotBegun>())
+    }
+}

@@ -11,6 +11,14 @@ use crate::operation::OperationId;
 use crate::stats::Cause;
 use crate::tenants::Tenant;
 use crate::truth::DEADLINE;
+use std::time::Duration;
+
+/// How long a caller waits for the authority to commit an invalidation: it may have to wait for the lock of a busy
+/// database.
+const COMMIT_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long it may go on when nobody waits any more. What it brings is announced all the same.
+const COMMIT_LIMIT: Duration = Duration::from_secs(60);
 
 /// What a committed transaction changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,6 +108,9 @@ impl Cache {
     /// it; [`Reach`] says whether the others were told, for which it waits as long as a call to the shared tier may take,
     /// one for each 64 operations.
     ///
+    /// An authority that does not answer within five seconds is [`Error::Unverified`]: as after any other failure of it,
+    /// the invalidation may have been committed, or be committed yet.
+    ///
     /// An unknown operation is an error; an empty list raises nothing and tells the newest version.
     pub async fn invalidate(
         &self,
@@ -122,7 +133,11 @@ impl Cache {
         // On a task of its own: committed and never announced would be worse than not done.
         let (cache, scope) = (self.clone(), scope.clone());
         let task = async move { cache.commit_invalidation(&scope, &what, changed, cause).await };
-        let (version, reach) = self.inner.tracker.spawn(task).await.unwrap_or(Err(Error::Dropped))?;
+        let done = tokio::time::timeout(COMMIT_PATIENCE, self.inner.tracker.spawn(task)).await;
+        let (version, reach) = match done {
+            Ok(done) => done.unwrap_or(Err(Error::Dropped))?,
+            Err(_elapsed) => return Err(self.unconfirmed(no_answer(COMMIT_PATIENCE))),
+        };
         Ok(Invalidated { version, operations: names, reach })
     }
 
@@ -139,19 +154,23 @@ impl Cache {
         cause: Cause,
     ) -> Result<(u64, Reach), Error> {
         let asked = self.now();
-        match self.inner.authority.invalidate(scope, what).await {
+        let committed =
+            tokio::time::timeout(COMMIT_LIMIT, self.inner.authority.invalidate(scope, what)).await;
+        match committed.unwrap_or_else(|_elapsed| Err(no_answer(COMMIT_LIMIT))) {
             Ok(versions) => {
                 let version = versions.clock;
                 let commit = Commit::new(changed, cause, versions).read_at(asked);
                 self.raise_own(scope, &commit);
                 Ok((version, self.inner.publish(scope, &commit.versions).await))
             }
-            Err(error) => {
-                // It may have been committed all the same: nothing is believed before it is read again.
-                self.inner.truth.distrust(self.now());
-                Err(Error::Unverified(SharedError::from(error)))
-            }
+            Err(error) => Err(self.unconfirmed(error)),
         }
+    }
+
+    /// It may have been committed all the same: nothing is believed before it is read again.
+    fn unconfirmed(&self, error: BoxError) -> Error {
+        self.distrust();
+        Error::Unverified(SharedError::from(error))
     }
 
     /// Reads the versions of every known scope again, now: another process has written to the database. Ends
@@ -190,6 +209,10 @@ impl Cache {
     pub fn forget(&self, scope: &Scope) {
         self.inner.tenants.remove(scope);
     }
+}
+
+fn no_answer(within: Duration) -> BoxError {
+    BoxError::from(format!("no answer within {within:?}"))
 }
 
 impl Inner {

@@ -74,7 +74,7 @@ pub use changes::Changes;
 pub use checker::Checked;
 pub use clock::{BootTime, Clock, ManualClock, SystemClock};
 pub use coherence::Reach;
-pub use error::{BoxError, Error, SharedError};
+pub use error::{BoxError, Error, NotBegun, SharedError};
 pub use fence::{Epoch, Fence};
 pub use invalidate::{Changed, Commit, Invalidated};
 pub use key::Scope;

@@ -25,7 +25,7 @@ impl Cache {
         for (id, operation) in self.inner.operations.iter() {
             let of = counters.of(id);
             let stats = OperationStats::new(operation, of, usage[id.index()]);
-            totals.add(&stats, stats.saved_ms(of));
+            totals.add(&stats, of.saved_ms());
             operations.insert(operation.name.to_string(), stats);
         }
         let memory = MemoryStats {

@@ -78,7 +78,8 @@ pub struct Totals {
     pub misses: u64,
     /// hits / requests; 0 when there are none.
     pub hit_ratio: f64,
-    /// Sum over operations of hits × (mean computation − median hit), in milliseconds.
+    /// What hits did not take, in milliseconds: each counts what a computation took lately when it was asked for, on this
+    /// node or, before it has computed itself, on others, less the mean hit. It never falls.
     pub time_saved_ms: f64,
 }
 
@@ -110,7 +111,8 @@ pub struct OperationStats {
     pub hit_ms: Quantiles,
     /// Time of a computation.
     pub compute_ms: Quantiles,
-    /// 100 × (1 − median hit / median computation); 0 while one of them is missing.
+    /// 100 × (1 − median hit / median computation); 0 while one of them is missing. Of a node that has not computed it
+    /// stands against what a computation took on others.
     pub reduction_percent: f64,
     /// Entries in memory, dead ones included for some seconds.
     pub entries: u64,
@@ -229,7 +231,9 @@ impl OperationStats {
         let hit_ms = Quantiles { p50: counters.hit.quantile_ms(0.5), p99: counters.hit.quantile_ms(0.99) };
         let compute_ms =
             Quantiles { p50: counters.compute.quantile_ms(0.5), p99: counters.compute.quantile_ms(0.99) };
-        let measured = hit_ms.p50 > 0.0 && compute_ms.p50 > 0.0;
+        let learned_ms = || counters.cost().map_or(0.0, |cost| cost.as_secs_f64() * 1e3);
+        let computed_ms = if compute_ms.p50 > 0.0 { compute_ms.p50 } else { learned_ms() };
+        let measured = hit_ms.p50 > 0.0 && computed_ms > 0.0;
         Self {
             ttl_seconds: operation.ttl.as_secs(),
             requests,
@@ -243,18 +247,12 @@ impl OperationStats {
             hit_ratio: ratio(hits, requests),
             hit_ms,
             compute_ms,
-            reduction_percent: if measured { 100.0 * (1.0 - hit_ms.p50 / compute_ms.p50) } else { 0.0 },
+            reduction_percent: if measured { 100.0 * (1.0 - hit_ms.p50 / computed_ms) } else { 0.0 },
             entries: usage.entries,
             bytes: usage.bytes,
             last_invalidated: lock(&counters.last_invalidated)
                 .map(|(at, cause)| LastInvalidated { at, cause }),
         }
-    }
-
-    /// Milliseconds that its hits did not take.
-    pub(crate) fn saved_ms(&self, counters: &OperationCounters) -> f64 {
-        let hits = self.hits_memory + self.hits_redis;
-        hits as f64 * (counters.compute.mean_ms() - self.hit_ms.p50).max(0.0)
     }
 }
 

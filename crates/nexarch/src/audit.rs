@@ -82,6 +82,12 @@ pub(crate) fn record(streams: &Hub, mutation: &Mutation<'_>) {
     }
 }
 
+/// Writes down an invalidation of which nobody knows whether it was made: the database did not answer.
+pub(crate) fn unconfirmed(by: By<'_>, tenant: &TenantId, scope: &'static str) {
+    let by = by.as_str();
+    tracing::info!(target: TARGET, %tenant, by, scope, outcome = "unknown", "audit: cache invalidation not confirmed");
+}
+
 /// A change of a tenant or of its keys, by who holds the secret of the admin API.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Administered<'a> {

@@ -2,7 +2,7 @@
 
 use std::{panic::resume_unwind, sync::Arc};
 
-use nexarch_cache::BoxError;
+use nexarch_cache::{BoxError, NotBegun};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
@@ -17,7 +17,7 @@ pub(crate) async fn in_turn<T: Send + 'static>(
     tracker: &TaskTracker,
     work: impl Future<Output = Result<T, BoxError>> + Send + 'static,
 ) -> Result<T, BoxError> {
-    let turn = turn(turns).await?;
+    let turn = turn(turns).await.map_err(|busy| NotBegun(busy.into()))?;
     let task = async move {
         let _turn = turn;
         work.await
@@ -45,7 +45,8 @@ mod tests {
         let long = in_turn(&turns, &tracker, async { Ok(ends.await?) });
         assert!(timeout(Duration::from_secs(1), long).await.is_err(), "nobody waits any longer");
         let next = || in_turn(&turns, &tracker, async { Ok(2) });
-        assert!(next().await.unwrap_err().is::<Busy>());
+        let refused = next().await.unwrap_err();
+        assert!(refused.downcast_ref::<NotBegun>().is_some_and(|why| why.0.is::<Busy>()), "{refused}");
         end.send(1).unwrap();
         assert_eq!(next().await.unwrap(), 2);
         assert!(tracker.is_empty());

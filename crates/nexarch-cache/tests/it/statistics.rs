@@ -4,7 +4,8 @@ use crate::cluster::{Node, cluster};
 use crate::support::{Gate, scope, settle, world, world_with};
 use nexarch_cache::testing::Faults;
 use nexarch_cache::{
-    Cause, Changed, Clock as _, Commit, Computed, Directives, Invalidation, Read, Reason, ScopeVersions,
+    Cause, Changed, Clock as _, Commit, Computed, Directives, Invalidation, NotBegun, Read, Reason,
+    ScopeVersions,
 };
 use std::time::Duration;
 
@@ -78,6 +79,80 @@ async fn a_computation_is_timed_and_what_hits_save_is_told() {
     assert!(overview.hit_ms.p50 > 0.0 && overview.hit_ms.p50 < 0.001, "no time passed");
     assert!(overview.reduction_percent > 99.0 && overview.reduction_percent < 100.0);
     assert!((stats.totals.time_saved_ms / (99.0 * 20.0) - 1.0).abs() < 0.01);
+}
+
+/// A node that starts beside a shared tier full of values computes nothing, and saves what others have spent.
+#[tokio::test(start_paused = true)]
+async fn a_node_that_only_hits_knows_what_it_saves() {
+    let cluster = cluster(2);
+    let read = async |node: &Node| {
+        let clock = cluster.clock.clone();
+        let compute = |_| async move {
+            clock.advance(Duration::from_millis(20));
+            Ok(Computed::new("x"))
+        };
+        node.cache.get_or_compute(&cluster.acme, Read::new(node.overview, "p"), compute).await.unwrap();
+        node.written().await;
+    };
+    let [first, second] = &cluster.nodes[..] else { panic!("two nodes") };
+    read(first).await;
+    for _ in 0..10 {
+        read(second).await;
+    }
+    let stats = second.cache.stats(&cluster.acme);
+    let overview = &stats.operations["overview"];
+    assert_eq!((overview.misses, overview.hits_redis, overview.hits_memory), (0, 1, 9));
+    assert!((stats.totals.time_saved_ms / (10.0 * 20.0) - 1.0).abs() < 0.01, "{:?}", stats.totals);
+    assert!(overview.reduction_percent > 99.0, "{overview:?}");
+    assert!(overview.compute_ms.p50 < f64::EPSILON, "nothing was computed here");
+}
+
+#[tokio::test]
+async fn what_was_saved_stays_saved_when_computations_become_cheaper() {
+    let world = world(true);
+    let read = async |ms, directives| {
+        let clock = world.clock.clone();
+        let compute = move |_| async move {
+            clock.advance(Duration::from_millis(ms));
+            Ok(Computed::new("x"))
+        };
+        let read = Read::new(world.overview, "p").directives(directives);
+        world.cache.get_or_compute(&world.acme, read, compute).await.unwrap();
+        world.cache.stats(&world.acme).totals.time_saved_ms
+    };
+    let no_cache = Directives { no_cache: true, ..Directives::default() };
+    let mut told = read(100, no_cache).await;
+    for _ in 0..50 {
+        let saved = read(100, Directives::default()).await;
+        assert!((saved - told - 100.0).abs() < 0.1, "{saved} after {told}");
+        told = saved;
+    }
+    // Hits that nobody has asked about yet, too.
+    let hit = async || {
+        let compute = |_| async { Ok(Computed::new("never")) };
+        world.cache.get_or_compute(&world.acme, Read::new(world.overview, "p"), compute).await.unwrap();
+    };
+    hit().await;
+    for _ in 0..50 {
+        let saved = read(1, no_cache).await;
+        assert!(saved >= told, "{saved} after {told}");
+        told = saved;
+    }
+    assert!((told - 51.0 * 100.0).abs() < 1.0, "{told}");
+}
+
+#[tokio::test]
+async fn a_computation_that_did_not_begin_is_no_failed_one() {
+    let world = world(true);
+    let compute = |_| async { Err(NotBegun("no room".into()).into()) };
+    let read = Read::new(world.overview, "p");
+    let refused = world.cache.get_or_compute(&world.acme, read, compute).await.unwrap_err();
+    assert_eq!(refused.to_string(), "no room");
+    world.fail(world.services, Directives::default()).await.unwrap_err();
+    let stats = world.cache.stats(&world.acme);
+    assert_eq!(["overview", "services"].map(|name| stats.operations[name].errors), [0, 1]);
+    let node = world.cache.node_stats();
+    assert_eq!(["overview", "services"].map(|name| node.operations[name].errors), [0, 1]);
 }
 
 #[tokio::test]

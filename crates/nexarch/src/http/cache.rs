@@ -8,7 +8,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, Uri},
     response::{IntoResponse, Response},
 };
-use nexarch_cache::{Cause, Error as CacheError, Invalidation, Reach, Reason, ScopeStats};
+use nexarch_cache::{Cause, Invalidation, Reach, Reason, ScopeStats};
 use nexarch_store::Scope;
 use serde::Serialize;
 
@@ -155,9 +155,9 @@ pub(super) async fn invalidate(
     match params.given("pattern") {
         None => apply(&app, &caller, "tenant", Invalidation::All).await,
         Some(pattern) => {
-            let matching = app.cache.matching(pattern).map_err(problem)?;
+            let matching = app.cache.matching(pattern)?;
             let name = |id| app.cache.policy(id).map(|operation| operation.name.to_string());
-            let names = matching.into_iter().map(name).collect::<Result<_, _>>().map_err(problem)?;
+            let names = matching.into_iter().map(name).collect::<Result<_, _>>()?;
             apply(&app, &caller, "pattern", Invalidation::Operations(names)).await
         }
     }
@@ -185,7 +185,8 @@ async fn apply(
 ) -> Result<Response, ApiError> {
     let (own, by) = (Arc::clone(app), Arc::clone(caller));
     let (done, reach) = finish(app, async move {
-        let done = own.cache.invalidate(&by.scope, what, Cause::Manual).await.map_err(problem)?;
+        let done = own.cache.invalidate(&by.scope, what, Cause::Manual).await;
+        let done = done.map_err(|error| unconfirmed(error.into(), &by, scope))?;
         let reach = reach(&own, done.reach);
         let made = Mutation {
             by: By::Key(&by.key_id),
@@ -212,19 +213,18 @@ async fn apply(
     Ok(response)
 }
 
+/// What the database did not confirm may have been done, or be done yet; what it refused was not.
+fn unconfirmed(mut error: ApiError, by: &Caller, scope: &'static str) -> ApiError {
+    if !error.status.is_server_error() {
+        return error;
+    }
+    audit::unconfirmed(By::Key(&by.key_id), &by.tenant, scope);
+    let detail = "the database did not confirm the invalidation, which may have been made; try again";
+    error.detail = detail.to_owned();
+    error
+}
+
 /// Where this is the only server of the database, nobody is left to be told.
 fn reach(app: &App, told: Reach) -> &'static str {
     if app.cache.staleness_bound().is_zero() { Reach::Cluster.as_str() } else { told.as_str() }
-}
-
-fn problem(error: CacheError) -> ApiError {
-    match error {
-        CacheError::UnknownOperation { .. } => ApiError::not_found(error.to_string()),
-        CacheError::PatternTooLong { .. } => ApiError::bad_request(error.to_string()),
-        CacheError::Unverified(cause) => match cause.downcast_ref::<nexarch_store::Error>() {
-            Some(error) => error.into(),
-            None => ApiError::internal(cause),
-        },
-        other => ApiError::internal(other),
-    }
 }

@@ -7,8 +7,7 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::Response,
 };
-use nexarch_cache::{Answer, Directives, Error as CacheError, Read};
-use nexarch_store::Error as StoreError;
+use nexarch_cache::{Answer, Directives, Read};
 use tracing::Level;
 
 use super::{
@@ -17,9 +16,9 @@ use super::{
     packed,
 };
 use crate::{
-    app::{App, Busy},
+    app::App,
     auth::Caller,
-    view::{self, View, ViewError},
+    view::{self, View},
 };
 
 /// The newest version that an answer surely contains.
@@ -100,7 +99,7 @@ pub(super) async fn read(
     };
     // Nothing is timed or put into words unless somebody looks: a hit takes less time than that.
     let started = tracing::enabled!(Level::DEBUG).then(|| app.cache.now());
-    let answer = app.cache.get_or_compute(&caller.scope, terms, compute).await.map_err(problem)?;
+    let answer = app.cache.get_or_compute(&caller.scope, terms, compute).await?;
     if let Some(started) = started {
         let (outcome, micros) = (answer.outcome(), app.cache.now().since(started).as_micros());
         let (word, tier) = (outcome.word(), outcome.tier());
@@ -187,42 +186,4 @@ fn delta_seconds(text: &str) -> Option<Duration> {
     let digits = text.trim().trim_matches('"');
     let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
     is_number.then(|| Duration::from_secs(digits.parse().unwrap_or(u64::from(u32::MAX))))
-}
-
-/// Only the computation's own error, or one of the caller's making, reaches the caller.
-pub(super) fn problem(error: CacheError) -> ApiError {
-    let shared = match error {
-        CacheError::VersionUnknown { .. } => {
-            let detail = format!("{error}; take it from a Nexarch-Version header of this server");
-            return ApiError::new(StatusCode::PRECONDITION_FAILED, detail);
-        }
-        CacheError::NotCached => {
-            return ApiError::new(
-                StatusCode::GATEWAY_TIMEOUT,
-                "not in the cache, and only-if-cached was asked for",
-            );
-        }
-        CacheError::TimedOut { .. } => {
-            return ApiError::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string());
-        }
-        // The server stops, or the database was set back while the value was computed.
-        CacheError::Dropped | CacheError::Outdated { .. } => {
-            return ApiError::again(StatusCode::SERVICE_UNAVAILABLE, error.to_string());
-        }
-        CacheError::Compute(shared) | CacheError::Unverified(shared) => shared,
-        other => return ApiError::internal(other),
-    };
-    if let Some(error) = shared.downcast_ref::<ViewError>() {
-        return match error {
-            ViewError::Store(error) => error.into(),
-            ViewError::Corrupt(_) | ViewError::Internal(_) => ApiError::internal(error),
-        };
-    }
-    if let Some(busy) = shared.downcast_ref::<Busy>() {
-        return (*busy).into();
-    }
-    match shared.downcast_ref::<StoreError>() {
-        Some(error) => error.into(),
-        None => ApiError::internal(shared),
-    }
 }

@@ -1,5 +1,7 @@
 //! One error for the whole API: outside words (RFC 9457) and an inside cause, logged once, here.
 
+mod cache;
+
 use std::time::Duration;
 
 use axum::{

@@ -11,7 +11,7 @@ use axum::{
 use futures_util::stream;
 use nexarch_store::Scope;
 
-use super::{cached, caller::caller, error::ApiError, params::Params};
+use super::{caller::caller, error::ApiError, params::Params};
 use crate::{app::App, ingest::IngestError};
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -37,7 +37,7 @@ pub(super) async fn stream(
     if method == Method::HEAD {
         return Ok(opened(Body::empty()));
     }
-    let known = app.cache.version(&caller.scope).await.map_err(cached::problem)?;
+    let known = app.cache.version(&caller.scope).await?;
     // What is no text is no id of ours, and is told like any other that is not.
     let last = headers.get(LAST_EVENT_ID).map(|id| id.to_str().unwrap_or_default());
     let subscription = app.streams.subscribe(&caller, known, last)?;

@@ -12,7 +12,6 @@ use nexarch_store::Scope;
 use serde::Serialize;
 
 use super::{
-    cached,
     caller::caller,
     error::ApiError,
     finish,
@@ -106,6 +105,6 @@ async fn one(app: &Arc<App>, caller: &Arc<Caller>, operation: Op, range: &Range)
             StatusCode::CONFLICT,
             "the cache is disabled (CACHE_ENABLED): nothing can be warmed",
         ),
-        other => cached::problem(other),
+        other => other.into(),
     })
 }

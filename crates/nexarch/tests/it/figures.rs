@@ -57,9 +57,8 @@ fn a_slow_computation_is_seen_in_what_it_costs_and_saves() {
         let now = number(&slow, &overview(quantile));
         assert!(now > SLOW.as_secs_f64() * 1e3 * 0.85, "{quantile}: {now}");
     }
-    for figure in [overview("reduction_percent"), "/totals/time_saved_ms".to_owned()] {
-        assert!(number(&slow, &figure) > number(&quick, &figure), "{figure}: {slow}");
-    }
+    let figure = overview("reduction_percent");
+    assert!(number(&slow, &figure) > number(&quick, &figure), "{slow}");
     // A hit is as quick as before, and saves more.
     assert!(number(&slow, &overview("hit_ms/p50")) < 10.0, "{slow}");
     (0..10).for_each(|_| drop(client.get(OVERVIEW).expect(200)));

@@ -61,6 +61,7 @@ mod rewarm;
 mod rotations;
 mod search;
 mod senders;
+mod silent;
 mod stream;
 mod support;
 mod tls;

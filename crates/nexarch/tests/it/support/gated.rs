@@ -15,7 +15,7 @@ use nexarch_store::{
     Appended, Batch, Error, FoundKey, Kept, Key, Looked, NewKey, Noted, Place, Retention, Rotation, Settling,
     Snapshot, Step, Store, Tenant, TenantChange, Truth, Turn, Versions,
 };
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 /// What a test does to the store.
 pub(crate) struct Gate {
@@ -24,6 +24,7 @@ pub(crate) struct Gate {
     closed: AtomicBool,
     away: AtomicBool,
     broken: AtomicBool,
+    silent: watch::Sender<bool>,
     delay_ms: AtomicU64,
     /// Snapshots that were opened.
     pub(crate) opened: AtomicUsize,
@@ -39,6 +40,7 @@ impl Gate {
             closed: AtomicBool::new(false),
             away: AtomicBool::new(false),
             broken: AtomicBool::new(false),
+            silent: watch::Sender::new(false),
             delay_ms: AtomicU64::new(0),
             opened: AtomicUsize::new(0),
             inside: AtomicUsize::new(0),
@@ -66,17 +68,24 @@ impl Gate {
         self.away.store(is, SeqCst);
     }
 
+    /// The database takes questions and answers none, or answers them all.
+    pub(crate) fn silence(&self, is: bool) {
+        self.silent.send_replace(is);
+    }
+
     /// No snapshot can be had, or can again; everything else works.
     pub(crate) fn break_snapshots(&self, is: bool) {
         self.broken.store(is, SeqCst);
     }
 
-    fn there(&self) -> Result<(), Error> {
+    async fn there(&self) -> Result<(), Error> {
+        // Who sends lives as long as the gate.
+        let _ = self.silent.subscribe().wait_for(|is| !is).await;
         if self.away.load(SeqCst) { Err(cut_off()) } else { Ok(()) }
     }
 
-    fn readable(&self) -> Result<(), Error> {
-        if self.broken.load(SeqCst) { Err(cut_off()) } else { self.there() }
+    async fn readable(&self) -> Result<(), Error> {
+        if self.broken.load(SeqCst) { Err(cut_off()) } else { self.there().await }
     }
 
     async fn hold(&self) {
@@ -111,55 +120,55 @@ impl Gated {
 #[async_trait]
 impl Store for Gated {
     async fn append(&self, batches: Vec<Batch>) -> Result<Vec<Result<Appended, Error>>, Error> {
-        self.gate.there()?;
+        self.gate.there().await?;
         self.store.append(batches).await
     }
 
     async fn settle(&self, due_us: u64, only: Option<&TenantId>) -> Result<Settling, Error> {
-        self.gate.there()?;
+        self.gate.there().await?;
         self.store.settle(due_us, only).await
     }
 
     async fn unsettled(&self) -> Result<u64, Error> {
-        self.gate.there()?;
+        self.gate.there().await?;
         self.store.unsettled().await
     }
 
     async fn note(&self, counts: Vec<(TenantId, Vec<(&'static str, u64)>)>) -> Result<(), Error> {
-        self.gate.there()?;
+        self.gate.there().await?;
         self.store.note(counts).await
     }
 
     /// Held after it was opened: what comes meanwhile is not in it.
     async fn snapshot(&self, tenant: &TenantId) -> Result<Box<dyn Snapshot>, Error> {
-        self.gate.readable()?;
+        self.gate.readable().await?;
         let snapshot = self.store.snapshot(tenant).await?;
         self.gate.hold().await;
         Ok(snapshot)
     }
 
     async fn versions(&self, tenants: &[TenantId]) -> Result<Truth, Error> {
-        self.gate.there()?;
+        self.gate.there().await?;
         self.store.versions(tenants).await
     }
 
     async fn invalidate(&self, tenant: &TenantId, operations: Option<&[String]>) -> Result<Versions, Error> {
-        self.gate.there()?;
+        self.gate.there().await?;
         self.store.invalidate(tenant, operations).await
     }
 
     async fn replace_epoch(&self, seen: u128) -> Result<u128, Error> {
-        self.gate.there()?;
+        self.gate.there().await?;
         self.store.replace_epoch(seen).await
     }
 
     async fn note_incidents(&self, tenant: &TenantId, looked: Looked) -> Result<Noted, Error> {
-        self.gate.there()?;
+        self.gate.there().await?;
         self.store.note_incidents(tenant, looked).await
     }
 
     async fn changed_by_others(&self) -> Result<bool, Error> {
-        self.gate.there()?;
+        self.gate.there().await?;
         self.store.changed_by_others().await
     }
 
@@ -204,12 +213,12 @@ impl Store for Gated {
     }
 
     async fn note_retention(&self, retention: Retention) -> Result<(), Error> {
-        self.gate.there()?;
+        self.gate.there().await?;
         self.store.note_retention(retention).await
     }
 
     async fn kept(&self) -> Result<Kept, Error> {
-        self.gate.there()?;
+        self.gate.there().await?;
         self.store.kept().await
     }
 
@@ -243,7 +252,7 @@ impl Store for Gated {
     }
 
     async fn note_uses(&self, uses: &[(String, u64)]) -> Result<(), Error> {
-        self.gate.there()?;
+        self.gate.there().await?;
         self.store.note_uses(uses).await
     }
 
@@ -252,7 +261,7 @@ impl Store for Gated {
     }
 
     async fn find_key(&self, hash: &[u8; 32]) -> Result<Option<FoundKey>, Error> {
-        self.gate.there()?;
+        self.gate.there().await?;
         self.store.find_key(hash).await
     }
 
@@ -261,17 +270,17 @@ impl Store for Gated {
         if turn.work == "incidents" {
             return Ok(false);
         }
-        self.gate.there()?;
+        self.gate.there().await?;
         self.store.take_turn(turn, lease).await
     }
 
     async fn end_turn(&self, turn: &Turn<'_>) -> Result<(), Error> {
-        self.gate.there()?;
+        self.gate.there().await?;
         self.store.end_turn(turn).await
     }
 
     async fn ping(&self) -> Result<(), Error> {
-        self.gate.there()?;
+        self.gate.there().await?;
         self.store.ping().await
     }
 

@@ -78,6 +78,7 @@ impl Drop for Inside {
         self.gate.pass(1_000);
         self.gate.slow(Duration::ZERO);
         self.gate.away(false);
+        self.gate.silence(false);
         self.lifecycle.drain().cancel();
         let serving = self.serving.take();
         self.runtime.block_on(async {
