@@ -4,8 +4,10 @@ use crate::support::{Rig, connected, rig};
 use nexarch_cache::{Breaker, Reason, RedisConfig, RedisMode, Remote, RemoteError, Scope};
 use nexarch_testkit::{PATIENCE, RedisCluster, RedisServer};
 
+/// A busy machine makes no call late.
 pub(crate) fn config(cluster: &RedisCluster) -> RedisConfig {
     RedisConfig::new("localhost")
+        .command_timeout(PATIENCE)
         .port(cluster.port())
         .password(cluster.password())
         .tls(true)
@@ -88,7 +90,8 @@ async fn a_slot_that_moves_is_followed() {
 #[tokio::test]
 async fn a_node_that_is_away_takes_only_its_keys_with_it() {
     let mut cluster = RedisCluster::start();
-    let rig = connected(&config(&cluster)).await;
+    // Each of five calls waits for as long in vain.
+    let rig = connected(&config(&cluster).command_timeout(std::time::Duration::from_secs(2))).await;
     whole(&rig).await;
     let [one, two, three] = keys(&cluster);
     cluster.nodes()[1].pause();

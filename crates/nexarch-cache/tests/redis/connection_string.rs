@@ -2,7 +2,7 @@
 
 use crate::support::{connected, eventually, rig};
 use nexarch_cache::{Reason, RedisConfig, Remote, RemoteError};
-use nexarch_testkit::{Certificates, RedisServer};
+use nexarch_testkit::{Certificates, PATIENCE, RedisServer};
 use proptest::prelude::*;
 use std::sync::Arc;
 use std::time::Duration;
@@ -201,7 +201,8 @@ async fn commands_that_are_off_are_not_sent() {
     let server = RedisServer::start();
     let base = format!("127.0.0.1:{},name=n", server.port());
     let all = format!("{base},$CLIENT=,$CLUSTER=,$INFO=,$SCAN=,$UNLINK=,$PUBLISH=,$SUBSCRIBE=,$HELLO=");
-    let rig = rig(&read(&all).namespace("test"));
+    // A busy machine is not what is looked at.
+    let rig = rig(&read(&all).namespace("test").command_timeout(PATIENCE));
     rig.until("values", |status| status.values).await;
     rig.remote.set("test:a:b:c", "value".into(), Duration::from_mins(1)).await.unwrap();
     assert_eq!(rig.remote.get("test:a:b:c", 9).await, Ok(Some("value".into())));
@@ -212,7 +213,7 @@ async fn commands_that_are_off_are_not_sent() {
     for command in ["client|setname", "cluster|slots", "scan", "publish", "subscribe", "hello"] {
         assert!(!stats.contains(&format!("cmdstat_{command}:")), "{command} was sent: {stats}");
     }
-    let with = connected(&read(&base).namespace("test")).await;
+    let with = connected(&read(&base).namespace("test").command_timeout(PATIENCE)).await;
     let stats = server.cli(&["INFO", "commandstats"]);
     for command in ["client|setname", "cluster|slots", "publish", "subscribe", "hello"] {
         assert!(stats.contains(&format!("cmdstat_{command}:")), "{command} was not sent: {stats}");

@@ -1,6 +1,6 @@
 //! Servers that take connections and are of no use: how often they are bothered, by one client and by several.
 
-use crate::support::{Rig, config, eventually, rig};
+use crate::support::{Rig, eventually, hasty, rig};
 use nexarch_cache::RedisConfig;
 use nexarch_testkit::{ClosedPort, FaultProxy, PATIENCE, RedisServer};
 use std::cell::Cell;
@@ -46,7 +46,7 @@ async fn a_server_that_is_of_no_use_is_bothered_no_more_than_promised() {
     let (broken, silent, refuses) =
         ([(); 2].map(|()| FaultProxy::start(("127.0.0.1", closed.port()))), doors(), doors());
     silent.iter().for_each(FaultProxy::freeze_all);
-    let config = |proxy: &FaultProxy| config(proxy.port()).connect_timeout(Duration::from_millis(100));
+    let config = |proxy: &FaultProxy| hasty(proxy.port()).connect_timeout(Duration::from_millis(100));
     let cases = [1, 4].into_iter().enumerate().flat_map(|(at, clients)| {
         [
             ("accepts and closes", &broken[at], config(&broken[at]), clients),
@@ -65,7 +65,7 @@ async fn a_server_that_lets_everybody_in_and_throws_them_out_is_bothered_no_more
     let server = RedisServer::start();
     let proxy = FaultProxy::start(server.address());
     let (began, before) = (Instant::now(), proxy.accepted());
-    let rig = rig(&config(proxy.port()));
+    let rig = rig(&hasty(proxy.port()));
     let last = Cell::new(0);
     eventually("connections that came back", || {
         // Whatever was let in since the last look goes.

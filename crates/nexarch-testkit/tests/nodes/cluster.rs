@@ -153,9 +153,12 @@ impl<Redis> Cluster<Redis> {
             for _ in 0..TRIES {
                 self.changes += 1;
                 let version = one.commit(self.changes).await;
-                let before = one.written();
+                let before = one.counts();
                 one.read(0, version).await;
-                eventually("a value in Redis", || one.written() > before).await;
+                if !one.has_written(before).await {
+                    eventually("Redis", || one.status().values).await;
+                    continue;
+                }
                 let (_, found) = other.answer(0, version).await.expect("an answer");
                 self.reads += 2;
                 outcome = Some(found);

@@ -107,6 +107,25 @@ impl Node {
         self.counts().written
     }
 
+    /// Waits for the end of a write that began after `before` was counted; whether Redis took it. On a busy machine one may be
+    /// late, and none begins while Redis is away.
+    pub(crate) async fn has_written(&self, before: RemoteCounts) -> bool {
+        const WRITE: Duration = Duration::from_secs(5);
+        let is_over = || {
+            let counts = self.counts();
+            counts.written > before.written || counts.not_written > before.not_written
+        };
+        let ended = async {
+            let mut look = tokio::time::interval(Duration::from_millis(5));
+            while !is_over() {
+                look.tick().await;
+            }
+        };
+        // Whether it ended is in the count.
+        let _ = tokio::time::timeout(WRITE, ended).await;
+        self.written() > before.written
+    }
+
     pub(crate) fn counts(&self) -> RemoteCounts {
         self.cache.remote_counts().expect("a shared tier")
     }

@@ -118,7 +118,7 @@ fn figures_that_cannot_be_had_are_null_with_a_reason_and_cost_nobody_anything() 
         (format!("redis://nexarch:pass@{}", no_right.address()), "auth"),
     ] {
         let home = Home::new();
-        let server = home.serve_with(&[OPEN, ("REDIS_URL", &url)]);
+        let server = home.serve_with(&[OPEN, ("REDIS_URL", &url), ("REDIS_TIMEOUT_MS", "30000")]);
         connected(&server);
         for _ in 0..3 {
             let stats = Admin::of(&server).get(STATS).ok();
@@ -137,11 +137,18 @@ fn figures_that_cannot_be_had_are_null_with_a_reason_and_cost_nobody_anything() 
     let server = home.serve_with(&[OPEN, ("REDIS_URL", &url), ("REDIS_TIMEOUT_MS", "300")]);
     connected(&server);
     let admin = Admin::of(&server);
-    proxy.freeze_all();
-    let (stats, time) = wait::timed(|| admin.get(STATS).ok());
-    assert_eq!((&stats["server"]["reason"], &stats["server"]["clients"]), (&json!("timeout"), &Value::Null));
-    assert!(time < Duration::from_secs(1), "{time:?}");
-    wait::until("the breaker", || (admin.get(STATS).ok()["server"]["reason"] == "away").then_some(()));
-    proxy.pass();
-    wait::until("figures again", || admin.get(STATS).ok()["server"]["reason"].is_null().then_some(()));
+    wait::attempts("figures that are waited for briefly", || {
+        proxy.freeze_all();
+        // Until then, those of the last second.
+        let (stats, time) = wait::until("a loss", || {
+            let (stats, time) = wait::timed(|| admin.get(STATS).ok());
+            (!stats["server"]["reason"].is_null()).then_some((stats, time))
+        });
+        let expected = (&json!("timeout"), &Value::Null);
+        assert_eq!((&stats["server"]["reason"], &stats["server"]["clients"]), expected);
+        wait::until("the breaker", || (admin.get(STATS).ok()["server"]["reason"] == "away").then_some(()));
+        proxy.pass();
+        wait::until("figures again", || admin.get(STATS).ok()["server"]["reason"].is_null().then_some(()));
+        (time < Duration::from_secs(1)).then_some(())
+    });
 }

@@ -41,11 +41,13 @@ fn no_blocked_command_is_missed() {
         ["CONFIG", "KEYS", "SELECT", "FLUSHALL", "SCRIPT", "EVAL", "CLIENT", "CLUSTER", "INFO", "HELLO"];
     for command in blocked {
         let redis = RedisServer::builder().password("secret").without(&[command]).start();
-        let home = Home::new();
         let string = format!("{},password=secret,name=nexarch,abortConnect=False", redis.address());
-        let settings = [("REDIS_URL", string.as_str()), ("ADMIN_SECRET_KEY", "correct horse battery staple")];
-        let mut server = home.serve_with(&settings);
-        let line = server.line_with("cache: ");
+        let settings = [
+            ("REDIS_URL", string.as_str()),
+            ("REDIS_TIMEOUT_MS", "30000"),
+            ("ADMIN_SECRET_KEY", "correct horse battery staple"),
+        ];
+        let (home, mut server, line) = Home::started(&settings);
         assert!(line.starts_with("cache: Redis initialized ("), "{command}: {line}\n{}", server.log());
         let client = server.first_client();
         let health = until_status(&client, "connected");
@@ -73,17 +75,12 @@ fn a_cluster_is_used_whether_it_announces_addresses_or_names() {
             None => RedisCluster::start(),
             Some(name) => RedisCluster::start_announcing("localhost", name),
         };
-        let home = Home::new();
         let (authority, port) = (cluster.certificates().ca_file(), cluster.port());
         let string = format!("localhost:{port},password={},ssl=True,abortConnect=False", cluster.password());
         let settings = [("REDIS_URL", string.as_str()), ("REDIS_CA_FILE", authority.to_str().unwrap())];
-        let mut server = home.serve_with(&settings);
-        let line = server.line_with("cache: ");
-        assert_eq!(
-            line,
-            format!("cache: Redis initialized (localhost:{port}, TLS, cluster)"),
-            "{announced:?}"
-        );
+        let (_home, mut server, line) = Home::started(&settings);
+        let expected = format!("cache: Redis initialized (localhost:{port}, TLS, cluster)");
+        assert_eq!(line, expected, "{announced:?}");
         let client = server.first_client();
         until_status(&client, "connected");
         let breaker = |is: &str| {
@@ -204,12 +201,10 @@ fn a_start_without_redis_is_one_line_in_the_log() {
     for (url, reason, words) in
         [(&wrong_password, "auth", "WRONGPASS"), (&wrong_authority, "tls", "UnknownIssuer")]
     {
-        let home = Home::new();
-        let mut server = home.serve_with(&[("REDIS_URL", url)]);
-        let line = server.line_with("cache: ");
+        let (_home, mut server, line) = Home::started(&[("REDIS_URL", url)]);
         assert_eq!(line, format!("cache: In-memory cache initialized (fallback: {reason})"));
         use_it(&server.first_client(), 0..3);
-        let log = server.log();
+        let log = server.log_with("cache: Redis not reached");
         let told: Vec<_> = log.lines().filter(|line| line.contains("Redis")).collect();
         assert_eq!(told.len(), 1, "{log}");
         let expected = format!("cache: Redis not reached ({reason}), using memory");

@@ -124,10 +124,11 @@ fn the_rights_of_the_checklist_are_enough() {
     let (well, text) = doctor(&[("REDIS_URL", &url)]);
     let of_redis: Vec<_> = text.lines().filter(|line| line.contains(" redis.")).collect();
     assert!(well && of_redis.len() == 10, "{text}");
-    assert!(of_redis.iter().all(|line| line.starts_with("ok ")), "{text}");
-    let home = Home::new();
-    let mut server = home.serve_with(&[("REDIS_URL", &url)]);
-    server.line_with("cache: Redis initialized (");
+    // How quick the machine is, is not looked at.
+    let fine = |line: &str| line.starts_with("ok ") || line.starts_with("warning  redis.latency ");
+    assert!(of_redis.iter().all(|line| fine(line)), "{text}");
+    let (_home, _server, line) = Home::started(&[("REDIS_URL", &url)]);
+    assert!(line.starts_with("cache: Redis initialized ("), "{line}");
     let listens = || {
         let channels = redis.cli(&["PUBSUB", "CHANNELS"]);
         (channels.contains("AzureRedisEvents") && channels.contains("nexarch:versions")).then_some(())
@@ -143,9 +144,10 @@ fn without_a_key_a_host_and_an_identity_are_enough() {
     let certificates = Arc::new(Certificates::new(&["localhost"]));
     let user = format!("user {OID} on >none ~nexarch:* &nexarch:* +@all");
     let redis = Arc::new(RedisServer::builder().tls(&certificates).password("admin").user(&user).start());
-    let told = Arc::clone(&redis);
+    // The endpoint outlives the test; the server must not.
+    let told = Arc::downgrade(&redis);
     let identity = Identity::start(3600, move |token, _| {
-        told.cli(&["ACL", "SETUSER", OID, "resetpass", &format!(">{token}")]);
+        told.upgrade().unwrap().cli(&["ACL", "SETUSER", OID, "resetpass", &format!(">{token}")]);
     });
     let (port, authority) = (redis.port().to_string(), certificates.ca_file());
     let settings = [

@@ -8,6 +8,7 @@ use std::{
     thread,
 };
 
+use nexarch_testkit::ClosedPort;
 use serde_json::Value;
 
 use crate::support::{
@@ -17,6 +18,7 @@ use crate::support::{
     openssl::{Authority, KeyForm},
     server::Server,
     spans::call,
+    wait,
 };
 
 /// Runs `nexarch cache` with a key, and returns exit code, stdout and stderr.
@@ -113,19 +115,21 @@ fn values_are_invalidated_by_name_by_pattern_and_all_at_once() {
     read(trends);
     let url = ["--url", server.base()];
     let run = |args: &[&str]| ok(&home, &key, &[args, &url].concat());
-    let text = run(&["invalidate", "services"]);
+    // What it says, and whether each of them is still a hit.
+    let after = |args: &[&str]| wait::promptly(|| (run(args), read(services), read(trends)));
+    let (text, services_hit, trends_hit) = after(&["invalidate", "services"]);
     assert!(text.starts_with("invalidated services of tenant default\nversion "), "{text}");
     assert!(text.ends_with("; every node was told\n"), "{text}");
-    assert!(!read(services) && read(trends));
-    let text = run(&["invalidate", "--pattern", "m?tri*"]);
+    assert!(!services_hit && trends_hit);
+    let (text, services_hit, trends_hit) = after(&["invalidate", "--pattern", "m?tri*"]);
     assert!(text.starts_with("invalidated metrics of tenant default\n"), "{text}");
-    assert!(read(services) && !read(trends));
+    assert!(services_hit && !trends_hit);
     let text = run(&["invalidate", "--pattern", "x*"]);
     assert!(text.starts_with("nothing matches \"x*\"; "), "{text}");
     assert!(read(services) && read(trends));
-    let text = run(&["invalidate"]);
+    let (text, services_hit, trends_hit) = after(&["invalidate"]);
     assert!(text.starts_with("invalidated everything of tenant default: "), "{text}");
-    assert!(!read(services) && !read(trends));
+    assert!(!services_hit && !trends_hit);
     let json: Value = serde_json::from_str(&run(&["invalidate", "services", "--json"])).unwrap();
     assert_eq!((&json["scope"], &json["reach"]), (&"operation".into(), &"cluster".into()));
 }
@@ -256,9 +260,8 @@ fn reply(status: &str, body: &str) -> Vec<u8> {
 #[test]
 fn what_is_no_server_of_ours_is_told_and_obeyed_in_nothing() {
     let home = Home::new();
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let nobody = format!("http://{}", taken.local_addr().unwrap());
-    drop(taken);
+    let closed = ClosedPort::new();
+    let nobody = format!("http://127.0.0.1:{}", closed.port());
     let said = wrong(&home, "nex_k", 1, &["stats", "--url", &nobody]);
     assert!(said.contains("connection refused; is a server running there? (--url"), "{said}");
 

@@ -5,7 +5,7 @@ use std::process::Output;
 use nexarch_testkit::{ClosedPort, RedisServer};
 use serde_json::Value;
 
-use crate::support::home::Home;
+use crate::support::{home::Home, wait};
 
 fn doctor(home: &Home, settings: &[(&str, &str)], args: &[&str]) -> Output {
     let args = std::iter::once("doctor").chain(args.iter().copied());
@@ -57,15 +57,19 @@ fn a_server_under_way_and_its_redis_are_well() {
     let string = format!("{},password=hunter2,abortConnect=False", redis.address());
     let settings = [("REDIS_URL", string.as_str())];
     let _server = home.serve_with(&settings);
-    let (ok, checks) = checks(&home, &settings);
-    assert!(ok, "{checks:#?}");
-    for step in ["dns", "tcp", "tls", "login", "server", "cluster", "rights", "messages", "memory", "latency"]
-    {
+    // Now and then a busy machine is slow, and the doctor says so.
+    let (checks, text) = wait::attempts("a quick Redis", || {
+        let (ok, checks) = checks(&home, &settings);
+        assert!(ok, "{checks:#?}");
+        let text = String::from_utf8(doctor(&home, &settings, &[]).stdout).unwrap();
+        let quick = status(&checks, "redis.latency") == "ok" && text.contains("ok       redis.latency");
+        quick.then_some((checks, text))
+    });
+    for step in ["dns", "tcp", "tls", "login", "server", "cluster", "rights", "messages", "memory"] {
         assert_eq!(status(&checks, &format!("redis.{step}")), "ok", "{checks:#?}");
     }
     let database = checks.iter().find(|check| check["name"] == "database").unwrap();
     assert!(database["detail"].as_str().unwrap().ends_with("1 tenant"), "{database}");
-    let text = String::from_utf8(doctor(&home, &settings, &[]).stdout).unwrap();
     assert_eq!(text.lines().count(), checks.len(), "{text}");
     assert!(text.lines().all(|line| line.starts_with("ok       ")), "{text}");
     assert!(!text.contains('\x1b'), "no colours but on a terminal: {text:?}");

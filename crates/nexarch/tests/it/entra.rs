@@ -26,9 +26,11 @@ fn tokens_of_a_managed_identity_are_renewed_and_no_read_fails() {
     let certificates = Arc::new(Certificates::new(&["localhost"]));
     let user = format!("user {OID} on >none ~nexarch:* &nexarch:* +@all");
     let redis = Arc::new(RedisServer::builder().tls(&certificates).password("admin").user(&user).start());
-    let told = Arc::clone(&redis);
+    // The endpoint outlives the test; the server must not.
+    let told = Arc::downgrade(&redis);
     let identity = Identity::start(LIFE, move |token, last| {
-        told.cli(&["ACL", "SETUSER", OID, "resetpass", &format!(">{last}"), &format!(">{token}")]);
+        let redis = told.upgrade().unwrap();
+        redis.cli(&["ACL", "SETUSER", OID, "resetpass", &format!(">{last}"), &format!(">{token}")]);
     });
     let home = Home::new();
     let (port, authority) = (redis.port().to_string(), certificates.ca_file());
@@ -40,6 +42,8 @@ fn tokens_of_a_managed_identity_are_renewed_and_no_read_fails() {
         ("REDIS_AUTH", "entra"),
         ("IDENTITY_ENDPOINT", identity.url.as_str()),
         ("IDENTITY_HEADER", HEADER),
+        // A busy machine is not what is looked at.
+        ("REDIS_TIMEOUT_MS", "30000"),
         ("METRICS_ADDR", "127.0.0.1:0"),
     ];
     let mut server = home.serve_with(&settings);
@@ -52,8 +56,8 @@ fn tokens_of_a_managed_identity_are_renewed_and_no_read_fails() {
     wait::until("rotations", || {
         client.get("/api/v1/dashboard/overview").expect(200);
         client.send("DELETE", "/api/v1/cache/invalidate", &[], &Body::None).expect(200);
-        let health = health();
-        assert_eq!(health["status"], "connected", "{health}");
+        // For its values; messages may come late, and are asked after.
+        assert_eq!(Figures::read(&figures).sum("nexarch_redis_losses_total{"), 0.0, "{}", health());
         (identity.given() >= first + ROTATIONS).then_some(())
     });
     let stats = client.get("/api/v1/cache/stats").ok();

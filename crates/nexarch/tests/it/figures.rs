@@ -47,24 +47,26 @@ fn a_slow_computation_is_seen_in_what_it_costs_and_saves() {
     (0..5).for_each(|_| fresh(&client));
     (0..20).for_each(|_| drop(client.get(OVERVIEW).expect(200)));
     let quick = stats(&client);
-    assert!(number(&quick, &overview("compute_ms/p99")) < SLOW.as_secs_f64() * 1e3, "{quick}");
-    server.gate.slow(SLOW);
+    // Far slower than the slowest so far, on a busy machine too.
+    let delay = SLOW + Duration::from_secs_f64(number(&quick, &overview("compute_ms/p99")) / 1e3) * 2;
+    let delay_ms = delay.as_secs_f64() * 1e3;
+    server.gate.slow(delay);
     (0..15).for_each(|_| fresh(&client));
     server.gate.slow(Duration::ZERO);
     let slow = stats(&client);
     // Buckets are an eighth wide.
     for quantile in ["compute_ms/p50", "compute_ms/p99"] {
         let now = number(&slow, &overview(quantile));
-        assert!(now > SLOW.as_secs_f64() * 1e3 * 0.85, "{quantile}: {now}");
+        assert!(now > delay_ms * 0.85, "{quantile}: {now}");
     }
     let figure = overview("reduction_percent");
     assert!(number(&slow, &figure) > number(&quick, &figure), "{slow}");
     // A hit is as quick as before, and saves more.
-    assert!(number(&slow, &overview("hit_ms/p50")) < 10.0, "{slow}");
+    assert!(number(&slow, &overview("hit_ms/p50")) < delay_ms / 2.0, "{slow}");
     (0..10).for_each(|_| drop(client.get(OVERVIEW).expect(200)));
     let later = stats(&client);
     let saved = number(&later, "/totals/time_saved_ms") - number(&slow, "/totals/time_saved_ms");
-    assert!(saved > 10.0 * SLOW.as_secs_f64() * 1e3 * 0.5, "ten hits saved {saved} ms");
+    assert!(saved > 10.0 * delay_ms * 0.5, "ten hits saved {saved} ms");
     // Other operations did not move.
     assert!(number(&later, "/operations/metrics/compute_ms/p50") < f64::EPSILON);
 }
@@ -273,6 +275,13 @@ impl Model {
 /// Two hundred steps in an order that nobody chose.
 #[test]
 fn a_script_gives_exactly_the_predicted_statistics() {
+    let model = wait::attempts("a script without a pause", script);
+    let all: u64 = model.operations.values().map(|one| one.hits_memory).sum();
+    assert!(all > 30, "a script of nothing but misses shows little: {:?}", model.operations);
+}
+
+/// The script on a new server; nothing when a step took so long that the server may have computed something ahead.
+fn script() -> Option<Model> {
     const NAMES: [&str; 6] =
         ["architecture_map", "dashboard_overview", "graph_analysis", "metrics", "service_detail", "services"];
     let home = Home::new();
@@ -327,12 +336,14 @@ fn a_script_gives_exactly_the_predicted_statistics() {
                 model.read(cached.path, cached.operation);
             }
         }
+        if wait::now_ns() - changed > 900_000_000 {
+            return None;
+        }
         if step % 10 == 9 {
             compare(&model, &stats(&client), step);
         }
     }
-    let all: u64 = model.operations.values().map(|one| one.hits_memory).sum();
-    assert!(all > 30, "a script of nothing but misses shows little: {:?}", model.operations);
+    Some(model)
 }
 
 fn compare(model: &Model, stats: &Value, step: u32) {

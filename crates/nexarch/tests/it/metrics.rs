@@ -365,7 +365,8 @@ fn a_redis_that_works_stalls_and_vanishes_is_told_truthfully() {
     let (redis, home) = (RedisServer::start(), Home::new());
     let proxy = FaultProxy::start(redis.address());
     let url = format!("redis://{}", proxy.address());
-    let settings = [OPEN[0], ("REDIS_URL", url.as_str())];
+    // Long for a busy machine, and short enough for a few that wait in vain.
+    let settings = [OPEN[0], ("REDIS_URL", url.as_str()), ("REDIS_TIMEOUT_MS", "1000")];
     let mut server = home.serve_with(&settings);
     let key = server.first_key();
     server.client(&key).batch(&native(&call(1))).expect(202);

@@ -8,7 +8,7 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::server::Server;
+use super::{server::Server, wait};
 
 /// An empty directory that a test has for itself; gone with it.
 pub(crate) struct Home {
@@ -73,6 +73,17 @@ impl Home {
     /// A server on this database, ready.
     pub(crate) fn serve(&self) -> Server {
         Server::start(&mut self.command(["serve"]))
+    }
+
+    /// A server of a new home and what its start says of the cache. On a busy machine Redis may take longer than the start
+    /// waits for it: then another one is started.
+    pub(crate) fn started(settings: &[(&str, &str)]) -> (Self, Server, String) {
+        wait::attempts("a start that knows of Redis", || {
+            let home = Self::new();
+            let mut server = home.serve_with(settings);
+            let line = server.line_with("cache: ");
+            (!line.ends_with("(fallback: connecting)")).then_some((home, server, line))
+        })
     }
 
     /// A server with further settings, ready.

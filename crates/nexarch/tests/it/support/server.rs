@@ -23,6 +23,8 @@ pub(crate) struct Server {
     /// Behind a lock only so that threads of a test can share a server.
     lines: Mutex<Receiver<String>>,
     log: Arc<Mutex<String>>,
+    /// Reads the log, to its end.
+    reader: thread::JoinHandle<()>,
 }
 
 impl Server {
@@ -35,13 +37,14 @@ impl Server {
         thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
         let log = Arc::<Mutex<String>>::default();
         let (copy, mut stderr) = (Arc::clone(&log), child.stderr.take().unwrap());
-        thread::spawn(move || {
+        let reader = thread::spawn(move || {
             let mut piece = [0; 4096];
             while let Ok(len @ 1..) = stderr.read(&mut piece) {
                 copy.lock().unwrap().push_str(&String::from_utf8_lossy(&piece[..len]));
             }
         });
-        let mut this = Self { child, base: String::new(), said: Vec::new(), lines: Mutex::new(lines), log };
+        let (base, said, lines) = (String::new(), Vec::new(), Mutex::new(lines));
+        let mut this = Self { child, base, said, lines, log, reader };
         let line = this.line_with(" listening on http");
         line.split_whitespace().last().unwrap().clone_into(&mut this.base);
         this
@@ -102,15 +105,22 @@ impl Server {
         self.log.lock().unwrap().clone()
     }
 
+    /// What it logged when `part` is in it.
+    pub(crate) fn log_with(&self, part: &str) -> String {
+        wait::until(part, || Some(self.log()).filter(|log| log.contains(part)))
+    }
+
     /// Asks it to stop and waits for its end.
     pub(crate) fn terminate(&mut self) -> ExitStatus {
         self.signal("TERM");
         self.wait()
     }
 
-    /// Waits for its end.
+    /// Waits for its end, and that of its log.
     pub(crate) fn wait(&mut self) -> ExitStatus {
-        wait::until("the end of the server", || self.child.try_wait().unwrap())
+        let status = wait::until("the end of the server", || self.child.try_wait().unwrap());
+        wait::until("the end of its log", || self.reader.is_finished().then_some(()));
+        status
     }
 
     /// Sends a signal, by the shell's own `kill`, which every machine has.

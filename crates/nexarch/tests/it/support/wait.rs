@@ -17,6 +17,25 @@ pub(crate) fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+/// Of what a busy machine can spoil, though not each time.
+pub(crate) const ATTEMPTS: usize = 5;
+
+/// Tries until there is an answer, at most [`ATTEMPTS`] times.
+pub(crate) fn attempts<T>(what: &str, attempt: impl FnMut() -> Option<T>) -> T {
+    let answer = std::iter::repeat_with(attempt).take(ATTEMPTS).flatten().next();
+    answer.unwrap_or_else(|| panic!("{what}: not once in {ATTEMPTS} times"))
+}
+
+/// A change and a look at what it made old, before what people have open is computed again: that is after a second of
+/// quiet, and who looks as late does both again.
+pub(crate) fn promptly<T>(mut change_and_look: impl FnMut() -> T) -> T {
+    const BEFORE: Duration = Duration::from_millis(900);
+    attempts("a look soon after a change", || {
+        let (seen, took) = timed(&mut change_and_look);
+        (took < BEFORE).then_some(seen)
+    })
+}
+
 /// How long something took, for promises that state a time.
 pub(crate) fn timed<T>(body: impl FnOnce() -> T) -> (T, Duration) {
     let start = instant();
