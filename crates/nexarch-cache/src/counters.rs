@@ -42,9 +42,14 @@ pub(crate) struct OperationCounters {
     pub(crate) compute: Histogram,
     /// Nanoseconds that a computation takes lately; 0 = not known.
     cost: AtomicU64,
+    /// The same when hits were priced last.
+    priced_at: AtomicU64,
     saved: Mutex<Saved>,
     pub(crate) unshared: Unshared,
 }
+
+/// Hits so far are priced before the cost moves by more than this part of it.
+const MOVED: u64 = 16;
 
 /// What hits saved. Each is priced once, by what a computation took at its time: so it costs a hit nothing, and what was
 /// told once is never taken back.
@@ -200,11 +205,16 @@ impl OperationCounters {
     /// An estimate of what a computation takes, by this node or by another one.
     pub(crate) fn learn_cost(&self, cost: Duration) {
         let new = crate::clock::nanos(cost).max(1);
-        let mut saved = lock(&self.saved);
-        self.price(&mut saved);
         let old = self.cost.load(Ordering::Relaxed);
-        let average = if old == 0 { new } else { old - old / 8 + new / 8 };
-        self.cost.store(average.max(1), Ordering::Relaxed);
+        // Two at once may lose one of them: it is an estimate.
+        let average = if old == 0 { new } else { (old - old / 8 + new / 8).max(1) };
+        // A hit in the shared tier learns each time, and mostly nothing new: then it takes no lock.
+        if average.abs_diff(self.priced_at.load(Ordering::Relaxed)) > average / MOVED {
+            let mut saved = lock(&self.saved);
+            self.price(&mut saved);
+            self.priced_at.store(average, Ordering::Relaxed);
+        }
+        self.cost.store(average, Ordering::Relaxed);
     }
 
     /// Milliseconds that hits did not take so far.
