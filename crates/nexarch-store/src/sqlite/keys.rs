@@ -152,7 +152,7 @@ impl Sqlite {
              JOIN api_key k ON k.id = s.key JOIN tenant t ON t.number = k.tenant",
         ))
         .bind(hash.as_slice())
-        .fetch_optional(&self.readers)
+        .fetch_optional(&self.keys)
         .await
         .map_err(failed)?;
         let found = |row: SqliteRow| {

@@ -90,12 +90,12 @@ pub(super) async fn read(
     // Who asks for a computation, and who turned the cache off, gets one that rests on nothing kept.
     let shares = !directives.no_cache && app.cache.is_enabled();
     let compute = move |_fence| async move {
-        let app = Arc::clone(&computing);
+        let (app, caller) = (Arc::clone(&computing), Arc::clone(&by));
         let work = async move {
             let parts = shares.then_some(&computing.parts);
             view::compute(&*computing.store, &by.tenant, &computed, &computing.objectives, parts).await
         };
-        app.in_turn(work).await
+        app.in_turn(&caller.tenant, work).await
     };
     // Nothing is timed or put into words unless somebody looks: a hit takes less time than that.
     let started = tracing::enabled!(Level::DEBUG).then(|| app.cache.now());

@@ -13,11 +13,11 @@ use serde::Serialize;
 
 use super::limits::{self, RATE_LIMIT};
 use crate::{
-    app::Busy,
     auth::Refused,
     ingest::{self, IngestError, body::BodyError},
     limit::{DAILY_SPANS, Limited},
     stream::{self, Crowded},
+    turns::Busy,
 };
 
 /// What the caller is told, and what only the log is told.

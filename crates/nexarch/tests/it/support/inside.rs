@@ -61,6 +61,16 @@ impl Inside {
         Client::new(&self.base, Some(&self.key))
     }
 
+    /// Another tenant with a key to read; gives the key.
+    pub(crate) fn tenant(&self, id: &str) -> String {
+        let made = async {
+            let tenant = id.parse().unwrap();
+            self.store.create_tenant(&tenant, "").await.unwrap();
+            auth::create_key(&*self.store, &tenant, "", &[Scope::Read], None).await.unwrap().1
+        };
+        self.runtime.block_on(made).expose().to_owned()
+    }
+
     /// `http://address`.
     pub(crate) fn base(&self) -> &str {
         &self.base
