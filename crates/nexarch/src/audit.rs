@@ -88,6 +88,11 @@ pub(crate) fn unconfirmed(by: By<'_>, tenant: &TenantId, scope: &'static str) {
     tracing::info!(target: TARGET, %tenant, by, scope, outcome = "unknown", "audit: cache invalidation not confirmed");
 }
 
+/// Writes down that another process changed tenants or keys: a command, which says itself what it did, or another server.
+pub(crate) fn changed_elsewhere() {
+    tracing::info!(target: TARGET, by = "another process", "audit: tenants or keys changed");
+}
+
 /// A change of a tenant or of its keys, by who holds the secret of the admin API.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Administered<'a> {
