@@ -220,7 +220,7 @@ fn unconfirmed(mut error: ApiError, by: &Caller, scope: &'static str) -> ApiErro
     }
     audit::unconfirmed(By::Key(&by.key_id), &by.tenant, scope);
     let detail = "the database did not confirm the invalidation, which may have been made; try again";
-    error.detail = detail.to_owned();
+    detail.clone_into(&mut error.detail);
     error
 }
 
