@@ -225,6 +225,6 @@ fn unconfirmed(mut error: ApiError, by: &Caller, scope: &'static str) -> ApiErro
 }
 
 /// Where this is the only server of the database, nobody is left to be told.
-fn reach(app: &App, told: Reach) -> &'static str {
+pub(super) fn reach(app: &App, told: Reach) -> &'static str {
     if app.cache.staleness_bound().is_zero() { Reach::Cluster.as_str() } else { told.as_str() }
 }

@@ -95,6 +95,13 @@ fn a_key_is_made_shown_without_its_secret_and_revoked() {
     assert!(text(&refused.json(), "detail").contains("revoked"));
     let log = server.log();
     assert!(log.contains("audit: key created") && log.contains("audit: key revoked"), "{log}");
+    let line =
+        log.lines().find(|line| line.contains("audit: key created") && line.contains(text(&made, "key_id")));
+    let line = line.unwrap_or_else(|| panic!("no line of the key in {log}"));
+    let expires = format!("expires=\"{}\"", text(&made, "expires_at"));
+    for part in ["scopes=\"read\"", &expires, "reach=\"cluster\""] {
+        assert!(line.contains(part), "{part} in {line}");
+    }
     assert!(!log.contains("nex_"), "a secret in {log}");
 }
 
