@@ -18,7 +18,7 @@ use std::time::Duration;
 const COMMIT_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long it may go on when nobody waits any more. What it brings is announced all the same.
-const COMMIT_LIMIT: Duration = Duration::from_secs(60);
+const COMMIT_LIMIT: Duration = Duration::from_mins(1);
 
 /// What a committed transaction changed.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -232,8 +232,8 @@ impl OperationStats {
         let compute_ms =
             Quantiles { p50: counters.compute.quantile_ms(0.5), p99: counters.compute.quantile_ms(0.99) };
         let learned_ms = || counters.cost().map_or(0.0, |cost| cost.as_secs_f64() * 1e3);
-        let computed_ms = if compute_ms.p50 > 0.0 { compute_ms.p50 } else { learned_ms() };
-        let measured = hit_ms.p50 > 0.0 && computed_ms > 0.0;
+        let whole_ms = if compute_ms.p50 > 0.0 { compute_ms.p50 } else { learned_ms() };
+        let measured = hit_ms.p50 > 0.0 && whole_ms > 0.0;
         Self {
             ttl_seconds: operation.ttl.as_secs(),
             requests,
@@ -247,7 +247,7 @@ impl OperationStats {
             hit_ratio: ratio(hits, requests),
             hit_ms,
             compute_ms,
-            reduction_percent: if measured { 100.0 * (1.0 - hit_ms.p50 / computed_ms) } else { 0.0 },
+            reduction_percent: if measured { 100.0 * (1.0 - hit_ms.p50 / whole_ms) } else { 0.0 },
             entries: usage.entries,
             bytes: usage.bytes,
             last_invalidated: lock(&counters.last_invalidated)

@@ -7,7 +7,6 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64},
     },
-    time::Duration,
 };
 
 use anyhow::Context;
@@ -16,11 +15,7 @@ use bytes::Bytes;
 use nexarch_cache::{BootTime, BoxError, Cache, Cause, RedisRemote, Scope};
 use nexarch_core::{ids::TenantId, otlp};
 use nexarch_store::{Error as StoreError, Retention, Store, Versions};
-use tokio::{
-    net::TcpListener,
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::Instant,
-};
+use tokio::{net::TcpListener, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -40,16 +35,12 @@ use crate::{
     noted::Noted,
     open_views::OpenViews,
     operation, redis, redis_info, retention, rewarm, scheduled, settle, stream,
-    turns::in_turn,
+    turns::{Busy, Turn, Turns, in_turn},
     view::{Objectives, Parts},
 };
 
 /// Bodies above this are decoded on a blocking thread; below it the hop costs more than the decoding.
 const DECODE_INLINE_BYTES: usize = 256 * 1024;
-/// Heavy things at once for each core: one that computes and one that waits for the disk.
-const HEAVY_PER_CORE: usize = 2;
-/// How long a request waits for its turn before it is told to come back.
-const TURN_LIMIT: Duration = Duration::from_secs(10);
 /// Tenants whose rejected spans are counted; the rest share nothing and are not shown.
 const MAX_COUNTED_TENANTS: usize = 10_000;
 
@@ -101,22 +92,7 @@ pub struct App {
     /// What one tenant may hold of the cache, and store in a day.
     pub(crate) shares: Shares,
     /// Computations, renderings and decodings of large bodies at once: each may take a core and much memory.
-    heavy: Arc<Semaphore>,
-}
-
-/// No turn in time: others compute.
-#[derive(Debug, Clone, Copy, thiserror::Error)]
-#[error("the server is busy with other computations; try again in a second")]
-pub struct Busy;
-
-/// Waits for a turn, with a limit.
-pub async fn turn(turns: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Busy> {
-    let waited = tokio::time::timeout(TURN_LIMIT, Arc::clone(turns).acquire_owned()).await;
-    waited.map_err(|_| Busy)?.map_err(|_| Busy)
-}
-
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(2, std::num::NonZero::get)
+    heavy: Turns,
 }
 
 /// A server whose sockets are bound and whose tasks run.
@@ -171,7 +147,7 @@ impl App {
             admin: config.admin.clone(),
             redis: redis_info::RedisInfo::new(redis),
             shares: Shares::of(config),
-            heavy: Arc::new(Semaphore::new(cores() * HEAVY_PER_CORE)),
+            heavy: Turns::of_machine(),
         };
         Ok((Arc::new(app), writer))
     }
@@ -208,7 +184,7 @@ impl App {
         held: &mut Held,
         decode: impl FnOnce(&otlp::Rules) -> (T, otlp::Flags) + Send + 'static,
     ) -> Result<T, http::ApiError> {
-        let turn = if bytes > DECODE_INLINE_BYTES { Some(self.turn().await?) } else { None };
+        let turn = if bytes > DECODE_INLINE_BYTES { Some(self.turn(held.tenant()).await?) } else { None };
         let most = otlp::max_memory(bytes);
         let room = held.reserve(most);
         let rules = otlp::Rules { max_memory: Some(room), ..self.rules(lifecycle::now_ns()) };
@@ -235,27 +211,28 @@ impl App {
         })
     }
 
-    /// Waits for a turn to do something heavy; 503 when the server stays too busy.
-    pub async fn turn(&self) -> Result<OwnedSemaphorePermit, Busy> {
-        turn(&self.heavy).await
+    /// Waits for a turn of a tenant (`None` = the operator) to do something heavy; 503 when the server stays too busy.
+    pub(crate) async fn turn(&self, tenant: Option<&TenantId>) -> Result<Turn, Busy> {
+        self.heavy.take(tenant).await
     }
 
     /// Computes in a turn; see [`in_turn`].
     pub(crate) async fn in_turn<T: Send + 'static>(
         &self,
+        tenant: &TenantId,
         work: impl Future<Output = Result<T, BoxError>> + Send + 'static,
     ) -> Result<T, BoxError> {
-        in_turn(&self.heavy, self.lifecycle.tracker(), work).await
+        in_turn(&self.heavy, tenant, self.lifecycle.tracker(), work).await
     }
 
     /// Would nobody wait for us, if we did something heavy now?
     pub(crate) fn has_turn(&self) -> bool {
-        self.heavy.available_permits() > 0
+        self.heavy.free() > 0
     }
 
     /// Could somebody else do something heavy at once, if we did now?
     pub(crate) fn has_room(&self) -> bool {
-        self.heavy.available_permits() > 1
+        self.heavy.free() > 1
     }
 
     /// Acknowledges an ingest that stored nothing: reads the tenant's versions and, before they are answered, tells the

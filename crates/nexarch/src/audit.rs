@@ -3,8 +3,12 @@
 //! The one place that such changes pass: whoever wants to be told of them is told here.
 
 use nexarch_core::ids::TenantId;
+use nexarch_store::Key;
 
-use crate::stream::{Hub, Invalidation, Warm};
+use crate::{
+    accounts,
+    stream::{Hub, Invalidation, Warm},
+};
 
 /// The target of the lines; they are kept at level `info`, whatever `RUST_LOG` says of the rest, unless it names them.
 pub(crate) const TARGET: &str = "audit";
@@ -88,19 +92,46 @@ pub(crate) fn unconfirmed(by: By<'_>, tenant: &TenantId, scope: &'static str) {
     tracing::info!(target: TARGET, %tenant, by, scope, outcome = "unknown", "audit: cache invalidation not confirmed");
 }
 
+/// Writes down that another process changed tenants or keys: a command, which says itself what it did, or another server.
+pub(crate) fn changed_elsewhere() {
+    tracing::info!(target: TARGET, by = "another process", "audit: tenants or keys changed");
+}
+
 /// A change of a tenant or of its keys, by who holds the secret of the admin API.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Administered<'a> {
     /// Whose.
     pub(crate) tenant: &'a TenantId,
-    /// The key, by its public id, if it is one that changed.
-    pub(crate) key: Option<&'a str>,
     /// What was done, such as `tenant created`.
     pub(crate) what: &'static str,
+    /// What is different now.
+    pub(crate) changed: Changed<'a>,
+    /// How far it is known by now: `cluster` or `node`.
+    pub(crate) reach: &'static str,
+}
+
+/// What is different, and how it is now.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Changed<'a> {
+    /// A tenant, with its name when that is new.
+    Tenant(Option<&'a str>),
+    /// A key.
+    Key(&'a Key),
 }
 
 /// Writes down a change of tenants or keys that was made over HTTP; commands say themselves what they did.
 pub(crate) fn administered(change: &Administered<'_>) {
-    let Administered { tenant, key, what } = *change;
-    tracing::info!(target: TARGET, %tenant, by = "admin", key, "audit: {what}");
+    let Administered { tenant, what, changed, reach } = *change;
+    match changed {
+        Changed::Tenant(name) => {
+            tracing::info!(target: TARGET, %tenant, by = "admin", name, reach, "audit: {what}");
+        }
+        Changed::Key(key) => {
+            let scopes = accounts::words(&key.scopes).join(",");
+            let [expires, grace_until] =
+                [key.expires_us, key.grace_until_us].map(|us| us.map(accounts::moment));
+            let key = key.id.as_str();
+            tracing::info!(target: TARGET, %tenant, by = "admin", key, scopes, expires, grace_until, reach, "audit: {what}");
+        }
+    }
 }

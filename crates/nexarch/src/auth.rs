@@ -101,11 +101,14 @@ pub enum Refused {
     Store(#[from] StoreError),
 }
 
-/// Finds callers, remembering keys until `auth_version` moves.
+/// Finds callers, remembering keys until the `auth_version` of the database moves.
 pub struct Authenticator {
     store: Arc<dyn Store>,
-    /// Raised by every change of tenants and keys, ours or another process's.
-    auth_version: AtomicU64,
+    /// Of the database, moved by every change of tenants and keys, ours or another process's; back, too, when the database
+    /// is set back.
+    auth_version: Mutex<u64>,
+    /// How often that moved: what was read in an earlier one is not believed.
+    generation: AtomicU64,
     known: RwLock<Known>,
     unknown: Mutex<Unknown>,
     /// Keys are looked up one after the other: a flood of made-up ones must leave connections to those who read.
@@ -117,13 +120,13 @@ pub struct Authenticator {
 /// Keys that the database did not know, with the time until which that is believed.
 #[derive(Default)]
 struct Unknown {
-    auth_version: u64,
+    generation: u64,
     until_us: HashMap<[u8; 32], u64>,
 }
 
 #[derive(Default)]
 struct Known {
-    auth_version: u64,
+    generation: u64,
     keys: HashMap<[u8; 32], Arc<Found>>,
 }
 
@@ -138,7 +141,8 @@ impl Authenticator {
     pub fn new(store: Arc<dyn Store>) -> Self {
         Self {
             store,
-            auth_version: AtomicU64::new(0),
+            auth_version: Mutex::new(0),
+            generation: AtomicU64::new(0),
             known: RwLock::default(),
             unknown: Mutex::default(),
             turn: tokio::sync::Mutex::default(),
@@ -146,10 +150,16 @@ impl Authenticator {
         }
     }
 
-    /// Tells that the database is at this `auth_version`: what was read before an older one is forgotten.
+    /// Tells that the database is at this `auth_version`: what was read before it was at another one is forgotten.
     /// Says whether it is news.
     pub fn observe(&self, auth_version: u64) -> bool {
-        self.auth_version.fetch_max(auth_version, Ordering::AcqRel) < auth_version
+        let mut known = self.auth_version.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_news = *known != auth_version;
+        if is_news {
+            *known = auth_version;
+            self.generation.fetch_add(1, Ordering::AcqRel);
+        }
+        is_news
     }
 
     /// The caller behind a key's text.
@@ -164,10 +174,10 @@ impl Authenticator {
 
     async fn find(&self, hash: [u8; 32], now_us: u64) -> Result<Arc<Caller>, Refused> {
         // Read before the database is asked, so that an answer overtaken by a change is not kept.
-        let version = self.auth_version.load(Ordering::Acquire);
-        let found = match self.remembered(&hash, version) {
+        let generation = self.generation.load(Ordering::Acquire);
+        let found = match self.remembered(&hash, generation) {
             Some(found) => found,
-            None => self.look_up(hash, version, now_us).await?,
+            None => self.look_up(hash, generation, now_us).await?,
         };
         let Found { stored: FoundKey { key, tenant, replaced_until_us }, caller, used } = &*found;
         let over = |end: Option<u64>| end.is_some_and(|end| end <= now_us);
@@ -186,41 +196,41 @@ impl Authenticator {
     }
 
     /// Did the database just say that there is no such key?
-    fn is_unknown(&self, hash: &[u8; 32], version: u64, now_us: u64) -> bool {
+    fn is_unknown(&self, hash: &[u8; 32], generation: u64, now_us: u64) -> bool {
         let unknown = self.unknown.lock().unwrap_or_else(PoisonError::into_inner);
-        unknown.auth_version == version && unknown.until_us.get(hash).is_some_and(|until| now_us < *until)
+        unknown.generation == generation && unknown.until_us.get(hash).is_some_and(|until| now_us < *until)
     }
 
-    fn note_unknown(&self, hash: [u8; 32], version: u64, now_us: u64) {
+    fn note_unknown(&self, hash: [u8; 32], generation: u64, now_us: u64) {
         let mut unknown = self.unknown.lock().unwrap_or_else(PoisonError::into_inner);
-        if unknown.auth_version < version || unknown.until_us.len() >= MAX_UNKNOWN {
+        if unknown.generation < generation || unknown.until_us.len() >= MAX_UNKNOWN {
             unknown.until_us.clear();
-            unknown.auth_version = version.max(unknown.auth_version);
+            unknown.generation = generation.max(unknown.generation);
         }
-        if unknown.auth_version == version {
+        if unknown.generation == generation {
             unknown.until_us.insert(hash, now_us.saturating_add(UNKNOWN_US));
         }
     }
 
-    fn remembered(&self, hash: &[u8; 32], version: u64) -> Option<Arc<Found>> {
+    fn remembered(&self, hash: &[u8; 32], generation: u64) -> Option<Arc<Found>> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        (known.auth_version == version).then(|| known.keys.get(hash).cloned()).flatten()
+        (known.generation == generation).then(|| known.keys.get(hash).cloned()).flatten()
     }
 
-    async fn look_up(&self, hash: [u8; 32], version: u64, now_us: u64) -> Result<Arc<Found>, Refused> {
-        if self.is_unknown(&hash, version, now_us) {
+    async fn look_up(&self, hash: [u8; 32], generation: u64, now_us: u64) -> Result<Arc<Found>, Refused> {
+        if self.is_unknown(&hash, generation, now_us) {
             return Err(Refused::Unknown);
         }
         let _turn = self.turn.lock().await;
         // Somebody else may have asked for it meanwhile.
-        if let Some(found) = self.remembered(&hash, version) {
+        if let Some(found) = self.remembered(&hash, generation) {
             return Ok(found);
         }
-        if self.is_unknown(&hash, version, now_us) {
+        if self.is_unknown(&hash, generation, now_us) {
             return Err(Refused::Unknown);
         }
         let Some(stored) = self.store.find_key(&hash).await? else {
-            self.note_unknown(hash, version, now_us);
+            self.note_unknown(hash, generation, now_us);
             return Err(Refused::Unknown);
         };
         let FoundKey { key, tenant, .. } = &stored;
@@ -237,11 +247,11 @@ impl Authenticator {
         let used = self.uses.of(&key.id);
         let found = Arc::new(Found { stored, caller: Arc::new(caller), used });
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        if known.auth_version < version || known.keys.len() >= MAX_CACHED {
+        if known.generation < generation || known.keys.len() >= MAX_CACHED {
             known.keys.clear();
-            known.auth_version = version.max(known.auth_version);
+            known.generation = generation.max(known.generation);
         }
-        if known.auth_version == version {
+        if known.generation == generation {
             known.keys.insert(hash, Arc::clone(&found));
         }
         Ok(found)

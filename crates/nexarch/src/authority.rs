@@ -16,6 +16,7 @@ use nexarch_store::{Error as StoreError, Store, Versions};
 
 use crate::{
     app::App,
+    audit,
     config::Config,
     gone,
     lifecycle::Lifecycle,
@@ -32,6 +33,8 @@ const BEAT: Duration = Duration::from_millis(250);
 /// How long a look may take: one that begins with a beat, and ends here in doubt, ends before the lease of what was
 /// committed since the last one.
 const LOOK: Duration = Duration::from_millis(400);
+/// How much of it reading what changed may take.
+const REFRESH: Duration = Duration::from_millis(300);
 
 /// Waits until every server of this database has seen what was just committed.
 pub(crate) async fn wait_one_lease() {
@@ -152,6 +155,13 @@ pub(crate) fn announce(
     streams.committed(scope, versions, cause);
 }
 
+/// What the beat has seen.
+#[derive(Default)]
+struct Seen {
+    epoch: Option<u128>,
+    auth_version: u64,
+}
+
 /// Looks on each beat whether another process wrote, until the server stops.
 pub(crate) async fn beat(app: Arc<App>) {
     let mut ticks = tokio::time::interval(BEAT);
@@ -159,13 +169,15 @@ pub(crate) async fn beat(app: Arc<App>) {
     let stop = app.lifecycle.stop().clone();
     // After a failed look it is not known what was missed, so the next good one reads everything again.
     let mut missed = true;
-    let mut epoch = None;
+    let mut seen = Seen::default();
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         missed |= app.unnoticed.swap(false, Ordering::AcqRel);
         let looked =
-            stop.run_until_cancelled(tokio::time::timeout(LOOK, look(&app, missed, &mut epoch))).await;
+            stop.run_until_cancelled(tokio::time::timeout(LOOK, look(&app, missed, &mut seen))).await;
         let Some(outcome) = looked else { return };
-        let outcome = outcome.unwrap_or_else(|_elapsed| Err(format!("no answer within {LOOK:?}").into()));
+        let outcome = outcome.unwrap_or_else(|_elapsed| Err(no_answer(LOOK)));
+        // Of a read that came too late for its look, too.
+        observe_rights(&app, &mut seen);
         if let Err(error) = &outcome {
             // What another process wrote meanwhile is not known: reads ask the database themselves until it is.
             app.cache.distrust();
@@ -177,21 +189,33 @@ pub(crate) async fn beat(app: Arc<App>) {
     }
 }
 
-async fn look(app: &App, missed: bool, epoch: &mut Option<u128>) -> Result<(), BoxError> {
+fn no_answer(within: Duration) -> BoxError {
+    format!("no answer within {within:?}").into()
+}
+
+async fn look(app: &App, missed: bool, seen: &mut Seen) -> Result<(), BoxError> {
     // Before the question is sent: what is committed while the answer is on its way is not in it.
     let asked = app.cache.now();
+    let refreshed_by = tokio::time::Instant::now() + REFRESH;
     if app.store.changed_by_others().await? || missed {
         // First what reads rest on: whatever follows may fail, or take its time. Its first question brings the version of
         // rights as well, which counts even if a later one is not answered.
-        let refreshed = app.cache.refresh().await;
-        let auth_version = app.cache.auth_version();
-        app.auth.observe(auth_version);
-        refreshed?;
-        gone::follow(app, auth_version).await?;
-        stream::observe(app, epoch).await?;
+        let refreshed = tokio::time::timeout_at(refreshed_by, app.cache.refresh()).await;
+        observe_rights(app, seen);
+        refreshed.map_err(|_elapsed| no_answer(REFRESH))??;
+        gone::follow(app, seen.auth_version).await?;
+        stream::observe(app, &mut seen.epoch).await?;
     }
     app.cache.vouch(asked);
     Ok(())
+}
+
+/// Forgets keys when the cache has read that rights changed, and writes it down where nobody here had changed them.
+fn observe_rights(app: &App, seen: &mut Seen) {
+    let before = std::mem::replace(&mut seen.auth_version, app.cache.auth_version());
+    if before != seen.auth_version && app.auth.observe(seen.auth_version) && before != 0 {
+        audit::changed_elsewhere();
+    }
 }
 
 /// Takes notice of a change of tenants or keys that this process committed, before it is answered: whose rights ended

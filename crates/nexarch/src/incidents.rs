@@ -20,11 +20,7 @@ use nexarch_core::{
 };
 use nexarch_store::{Error as StoreError, Looked, Noted, Snapshot, Turn};
 
-use crate::{
-    app::{App, Busy},
-    lifecycle,
-    stream::IncidentNews,
-};
+use crate::{app::App, lifecycle, stream::IncidentNews, turns::Busy};
 
 /// How often: an incident is told so long after the minute that showed it is closed, at the latest.
 const LOOK: Duration = Duration::from_secs(10);
@@ -144,7 +140,7 @@ impl Looker {
         if !self.has_turn(app, now_ns, turn).await? {
             return Ok(false);
         }
-        let _heavy = app.turn().await?;
+        let _heavy = app.turn(Some(tenant)).await?;
         let mut snapshot = app.store.snapshot(tenant).await?;
         let minutes = snapshot.minutes(Watch::minutes(due)).await?;
         let seasons = hours(&mut *snapshot, due).await?;

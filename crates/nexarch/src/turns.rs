@@ -1,23 +1,149 @@
 //! Turns for what is heavy: it keeps its own until it ends, whoever waits for it.
+//!
+//! A turn that becomes free goes to the tenant that holds the fewest, of these to who waits longest. So a tenant that is
+//! alone has all of them, one of two that want them has half, and whoever comes next waits for one turn to end and not for
+//! a queue that another tenant made. What ingest does with its bytes (`inflight.rs`), where a body that does not fit is
+//! refused and not made to wait.
 
-use std::{panic::resume_unwind, sync::Arc};
+use std::{
+    collections::{HashMap, VecDeque},
+    panic::resume_unwind,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use nexarch_cache::{BoxError, NotBegun};
-use tokio::sync::Semaphore;
+use nexarch_core::ids::TenantId;
+use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
-use crate::app::turn;
+/// Heavy things at once for each core: one that computes and one that waits for the disk.
+const PER_CORE: usize = 2;
+/// How long a request waits for its turn before it is told to come back.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// No turn in time: others compute.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("the server is busy with other computations; try again in a second")]
+pub struct Busy;
+
+/// The turns of a server; cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Turns(Arc<Mutex<State>>);
+
+#[derive(Debug)]
+struct State {
+    free: usize,
+    /// Who came last.
+    arrivals: u64,
+    /// Of tenants that hold or want turns, and no others.
+    lines: HashMap<Owner, Line>,
+}
+
+/// A tenant; `None` = the operator.
+type Owner = Option<TenantId>;
+
+#[derive(Debug, Default)]
+struct Line {
+    held: usize,
+    /// In the order in which they came; some may have gone.
+    waiting: VecDeque<(u64, oneshot::Sender<Turn>)>,
+}
+
+/// One turn; given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    turns: Turns,
+    owner: Owner,
+}
+
+impl Turns {
+    /// As many as the cores can do.
+    pub(crate) fn of_machine() -> Self {
+        Self::new(std::thread::available_parallelism().map_or(2, std::num::NonZero::get) * PER_CORE)
+    }
+
+    fn new(free: usize) -> Self {
+        Self(Arc::new(Mutex::new(State { free, arrivals: 0, lines: HashMap::new() })))
+    }
+
+    /// Waits for a turn of a tenant, with a limit.
+    pub(crate) async fn take(&self, tenant: Option<&TenantId>) -> Result<Turn, Busy> {
+        let owner = tenant.cloned();
+        let turn = {
+            let mut state = self.state();
+            if state.free > 0 {
+                // Nobody waits where one is free.
+                state.free -= 1;
+                state.lines.entry(owner.clone()).or_default().held += 1;
+                return Ok(Turn { turns: self.clone(), owner });
+            }
+            state.queue(owner)
+        };
+        tokio::time::timeout(LIMIT, turn).await.map_err(|_| Busy)?.map_err(|_| Busy)
+    }
+
+    /// How many could be taken without waiting.
+    pub(crate) fn free(&self) -> usize {
+        self.state().free
+    }
+
+    /// Only numbers and queues, each change of which is whole: a panic elsewhere leaves them right.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn queue(&mut self, owner: Owner) -> oneshot::Receiver<Turn> {
+        let (ready, turn) = oneshot::channel();
+        self.arrivals += 1;
+        self.lines.entry(owner).or_default().waiting.push_back((self.arrivals, ready));
+        turn
+    }
+
+    /// Takes back a turn and says who has it next, if anybody waits.
+    fn pass_on(&mut self, owner: &Owner) -> Option<(Owner, oneshot::Sender<Turn>)> {
+        if let Some(line) = self.lines.get_mut(owner) {
+            line.held -= 1;
+        }
+        // Whoever gave up is nobody to be fair to.
+        self.lines.retain(|_, line| {
+            line.waiting.retain(|(_, ready)| !ready.is_closed());
+            line.held > 0 || !line.waiting.is_empty()
+        });
+        let first = |line: &Line| line.waiting.front().map(|(came, _)| (line.held, *came));
+        let wanting = self.lines.iter_mut().filter(|(_, line)| first(line).is_some());
+        let Some((next, line)) = wanting.min_by_key(|(_, line)| first(line)) else {
+            self.free += 1;
+            return None;
+        };
+        line.held += 1;
+        line.waiting.pop_front().map(|(_, ready)| (next.clone(), ready))
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let next = self.turns.state().pass_on(&self.owner);
+        if let Some((owner, ready)) = next {
+            // Who gave up in this very moment drops it in turn, and it goes to the next.
+            drop(ready.send(Self { turns: self.turns.clone(), owner }));
+        }
+    }
+}
 
 /// Does `work` in a turn, on a task of its own. Who does not wait for it any more, because it takes longer than a computation
 /// may, ends neither it nor its turn: it may keep a thread busy that nothing can stop, and another one in its place would
 /// be one more.
 pub(crate) async fn in_turn<T: Send + 'static>(
-    turns: &Arc<Semaphore>,
+    turns: &Turns,
+    tenant: &TenantId,
     tracker: &TaskTracker,
     work: impl Future<Output = Result<T, BoxError>> + Send + 'static,
 ) -> Result<T, BoxError> {
-    let turn = turn(turns).await.map_err(|busy| NotBegun(busy.into()))?;
+    let turn = turns.take(Some(tenant)).await.map_err(|busy| NotBegun(busy.into()))?;
     let task = async move {
         let _turn = turn;
         work.await
@@ -31,20 +157,21 @@ pub(crate) async fn in_turn<T: Send + 'static>(
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use tokio::{sync::oneshot, time::timeout};
 
     use super::*;
-    use crate::app::Busy;
+
+    fn tenant(id: &str) -> TenantId {
+        id.parse().unwrap()
+    }
 
     #[tokio::test(start_paused = true)]
     async fn work_that_is_given_up_keeps_its_turn_until_it_ends() {
-        let (turns, tracker) = (Arc::new(Semaphore::new(1)), TaskTracker::new());
+        let (turns, tracker, acme) = (Turns::new(1), TaskTracker::new(), tenant("acme"));
         let (end, ends) = oneshot::channel();
-        let long = in_turn(&turns, &tracker, async { Ok(ends.await?) });
+        let long = in_turn(&turns, &acme, &tracker, async { Ok(ends.await?) });
         assert!(timeout(Duration::from_secs(1), long).await.is_err(), "nobody waits any longer");
-        let next = || in_turn(&turns, &tracker, async { Ok(2) });
+        let next = || in_turn(&turns, &acme, &tracker, async { Ok(2) });
         let refused = next().await.unwrap_err();
         assert!(refused.downcast_ref::<NotBegun>().is_some_and(|why| why.0.is::<Busy>()), "{refused}");
         end.send(1).unwrap();
@@ -54,11 +181,72 @@ mod tests {
 
     #[tokio::test]
     async fn its_outcome_is_passed_on_and_its_panic_too() {
-        let (turns, tracker) = (Arc::new(Semaphore::new(1)), TaskTracker::new());
-        let fails = in_turn(&turns, &tracker, async { Err::<u8, _>("no luck".into()) });
+        let (turns, tracker, acme) = (Turns::new(1), TaskTracker::new(), tenant("acme"));
+        let fails = in_turn(&turns, &acme, &tracker, async { Err::<u8, _>("no luck".into()) });
         assert_eq!(fails.await.unwrap_err().to_string(), "no luck");
-        let (turns, inner) = (Arc::clone(&turns), tracker.clone());
-        let panics = async move { in_turn::<u8>(&turns, &inner, async { panic!("on purpose") }).await };
+        let (turns, inner) = (turns.clone(), tracker.clone());
+        let panics =
+            async move { in_turn::<u8>(&turns, &acme, &inner, async { panic!("on purpose") }).await };
         assert!(tracker.spawn(panics).await.unwrap_err().is_panic());
+    }
+
+    /// Who waits, in the order in which turns come to them, when each is given back at once.
+    async fn order(turns: &Turns, held: Vec<Turn>, wanted: &[&str]) -> Vec<String> {
+        let mut waiting: Vec<_> = wanted
+            .iter()
+            .map(|id| {
+                let (turns, tenant) = (turns.clone(), tenant(id));
+                Box::pin(async move { (turns.take(Some(&tenant)).await.unwrap(), tenant) })
+            })
+            .collect();
+        for wait in &mut waiting {
+            assert!(futures_util::poll!(wait).is_pending());
+        }
+        let mut held: VecDeque<Turn> = held.into();
+        let mut order = Vec::new();
+        while let Some(turn) = held.pop_front() {
+            drop(turn);
+            let mut still = Vec::new();
+            for mut wait in waiting {
+                match futures_util::poll!(&mut wait) {
+                    std::task::Poll::Ready((turn, tenant)) => {
+                        order.push(tenant.to_string());
+                        held.push_back(turn);
+                    }
+                    std::task::Poll::Pending => still.push(wait),
+                }
+            }
+            waiting = still;
+        }
+        order
+    }
+
+    #[tokio::test]
+    async fn of_tenants_that_want_turns_each_gets_its_part() {
+        let turns = Turns::new(4);
+        let mut held = Vec::new();
+        for _ in 0..4 {
+            held.push(turns.take(Some(&tenant("a"))).await.unwrap());
+        }
+        // Three more of the first came before the others.
+        let order = order(&turns, held, &["a", "a", "a", "b", "b", "b", "c"]).await;
+        assert_eq!(order[..3], ["b", "c", "a"], "who has fewest, then who waits longest");
+        assert_eq!(order.len(), 7);
+        assert_eq!((turns.free(), turns.state().lines.len()), (4, 0), "nothing is kept of who is gone");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_turn_passes_by_who_gave_up() {
+        let (turns, a) = (Turns::new(1), tenant("a"));
+        let held = turns.take(Some(&a)).await.unwrap();
+        assert!(turns.take(Some(&a)).await.is_err(), "the limit");
+        for _ in 0..10_000 {
+            assert!(futures_util::poll!(Box::pin(turns.take(None))).is_pending());
+        }
+        let mut last = Box::pin(turns.take(Some(&a)));
+        assert!(futures_util::poll!(&mut last).is_pending());
+        drop(held);
+        assert!(last.await.is_ok());
+        assert_eq!((turns.free(), turns.state().lines.len()), (1, 0));
     }
 }

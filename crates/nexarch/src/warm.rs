@@ -129,12 +129,12 @@ fn computation(
     let (app, tenant) = (Arc::clone(app), tenant.clone());
     move |_fence| {
         Box::pin(async move {
-            let computing = Arc::clone(&app);
+            let (computing, of) = (Arc::clone(&app), tenant.clone());
             let work = async move {
                 let parts = (how == How::UnlessFresh).then_some(&computing.parts);
-                view::compute(&*computing.store, &tenant, &view, &computing.objectives, parts).await
+                view::compute(&*computing.store, &of, &view, &computing.objectives, parts).await
             };
-            app.in_turn(work).await
+            app.in_turn(&tenant, work).await
         })
     }
 }

@@ -83,6 +83,7 @@ pub(super) async fn connect(rest: &str, options: Options) -> Result<Sqlite, Open
         writer: Mutex::new(writer),
         readers: pool(READERS),
         truth: pool(1),
+        keys: pool(1),
         watch: Mutex::new(Watch::new(reader)),
         plain: common(&path),
         owner: options.role == Role::Owner,
@@ -195,12 +196,13 @@ impl Sqlite {
     }
 }
 
-/// Closes both pools; a snapshot that is still open is waited for, but not for ever.
-pub(super) async fn close(readers: &SqlitePool, truth: &SqlitePool) {
-    let both = async {
-        readers.close().await;
-        truth.close().await;
+/// Closes pools; a snapshot that is still open is waited for, but not for ever.
+pub(super) async fn close(pools: [&SqlitePool; 3]) {
+    let all = async {
+        for pool in pools {
+            pool.close().await;
+        }
     };
     // Late readers cost nothing but a log that is folded in by whoever opens the file next.
-    tokio::time::timeout(BUSY, both).await.ok();
+    tokio::time::timeout(BUSY, all).await.ok();
 }

@@ -55,7 +55,7 @@ impl Sqlite {
         if done.rows_affected() == 0 {
             return Err(Error::Exists(format!("key {id}")));
         }
-        raise_auth(connection).await?;
+        raise_auth(connection, self.options.now_us()).await?;
         Ok(Key {
             id,
             tenant,
@@ -137,7 +137,7 @@ impl Sqlite {
             .await
             .map_err(failed)?;
         let key = read(connection, id).await?;
-        raise_auth(connection).await?;
+        raise_auth(connection, self.options.now_us()).await?;
         Ok(key)
     }
 
@@ -152,7 +152,7 @@ impl Sqlite {
              JOIN api_key k ON k.id = s.key JOIN tenant t ON t.number = k.tenant",
         ))
         .bind(hash.as_slice())
-        .fetch_optional(&self.readers)
+        .fetch_optional(&self.keys)
         .await
         .map_err(failed)?;
         let found = |row: SqliteRow| {

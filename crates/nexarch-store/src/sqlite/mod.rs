@@ -69,6 +69,8 @@ pub(crate) struct Sqlite {
     watch: Mutex<Watch>,
     /// For [`crate::Store::versions`] alone: it must not wait for a reader.
     truth: SqlitePool,
+    /// For [`crate::Store::find_key`] alone: who reads much must not keep others from being let in.
+    keys: SqlitePool,
     /// For a connection of its own, to copy from.
     plain: SqliteConnectOptions,
     options: Options,

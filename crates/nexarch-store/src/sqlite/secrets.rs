@@ -45,7 +45,7 @@ impl Sqlite {
             .execute(&mut *connection)
             .await
             .map_err(failed)?;
-        raise_auth(connection).await?;
+        raise_auth(connection, self.options.now_us()).await?;
         keys::read(connection, &key_id).await
     }
 

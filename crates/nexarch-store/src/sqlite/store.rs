@@ -186,7 +186,7 @@ impl Store for Sqlite {
 
     async fn close(&self) {
         // Readers first: a snapshot that is still open would keep the log from being folded in.
-        connect::close(&self.readers, &self.truth).await;
+        connect::close([&self.readers, &self.truth, &self.keys]).await;
         if let Some(connection) = self.watch.lock().await.close() {
             connection.close().await.ok();
         }

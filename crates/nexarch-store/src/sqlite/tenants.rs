@@ -34,7 +34,7 @@ impl Sqlite {
         if done.rows_affected() == 0 {
             return Err(Error::Exists(format!("tenant {id}")));
         }
-        raise_auth(connection).await?;
+        raise_auth(connection, self.options.now_us()).await?;
         let query =
             sqlx::query("INSERT INTO clock (tenant) VALUES (?1) ON CONFLICT DO NOTHING").bind(id.as_str());
         query.execute(&mut *connection).await.map_err(failed)?;
@@ -75,7 +75,7 @@ impl Sqlite {
     /// See [`crate::Store::change_tenant`].
     pub(super) async fn alter_tenant(&self, id: &TenantId, change: TenantChange) -> Result<Tenant, Error> {
         let mut tx = self.begin().await?;
-        let outcome = alter_in(&mut tx, id, change).await;
+        let outcome = alter_in(&mut tx, id, change, self.options.now_us()).await;
         tx.finish(outcome).await
     }
 
@@ -94,12 +94,17 @@ impl Sqlite {
         for sql in ["DELETE FROM tenant WHERE number = ?1", "INSERT INTO purge (number) VALUES (?1)"] {
             sqlx::query(sql).bind(number).execute(&mut *connection).await.map_err(failed)?;
         }
-        raise_auth(connection).await?;
+        raise_auth(connection, self.options.now_us()).await?;
         raise(connection, id, Raise::DataAndAll, self.options.now_us()).await
     }
 }
 
-async fn alter_in(tx: &mut Tx<'_>, id: &TenantId, change: TenantChange) -> Result<Tenant, Error> {
+async fn alter_in(
+    tx: &mut Tx<'_>,
+    id: &TenantId,
+    change: TenantChange,
+    now_us: u64,
+) -> Result<Tenant, Error> {
     let connection = tx.on()?;
     let row = sqlx::query(
         "UPDATE tenant SET name = coalesce(?2, name), enabled = coalesce(?3, enabled) WHERE id = ?1
@@ -112,7 +117,7 @@ async fn alter_in(tx: &mut Tx<'_>, id: &TenantId, change: TenantChange) -> Resul
     .await
     .map_err(failed)?;
     let tenant = tenant_of(&row.ok_or_else(|| missing(id))?, 0)?;
-    raise_auth(connection).await?;
+    raise_auth(connection, now_us).await?;
     Ok(tenant)
 }
 

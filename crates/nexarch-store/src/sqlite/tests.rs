@@ -287,3 +287,21 @@ async fn chunks_are_settled_in_order() {
     assert_eq!(rounds, 3, "one of the first, three of the second, the rest");
     assert_eq!(suite::folded(&*store, &tenant).await, property::expected(&all, usize::MAX));
 }
+
+/// However many snapshots there are, and however long they stay.
+#[tokio::test]
+async fn keys_are_found_while_all_readers_are_busy() {
+    let (url, _dir) = fresh();
+    let (store, tenant) = (open(&url, Role::Owner).await, id("acme"));
+    store.create_tenant(&tenant, "").await.unwrap();
+    let mut snapshots = Vec::new();
+    let none_left = std::time::Duration::from_millis(50);
+    while let Ok(snapshot) = tokio::time::timeout(none_left, store.snapshot(&tenant)).await {
+        snapshots.push(snapshot.unwrap());
+    }
+    assert!(!snapshots.is_empty());
+    let found = tokio::time::timeout(std::time::Duration::from_secs(2), store.find_key(&[7; 32])).await;
+    assert!(found.expect("no reader is needed").unwrap().is_none());
+    drop(snapshots);
+    store.close().await;
+}

@@ -161,9 +161,9 @@ pub(super) async fn read(connection: &mut SqliteConnection, tenant: &TenantId) -
     Ok(versions)
 }
 
-/// Every change of tenants and keys is seen by it.
-pub(super) async fn raise_auth(connection: &mut SqliteConnection) -> Result<(), Error> {
-    let query = sqlx::query("UPDATE meta SET auth_version = auth_version + 1");
+/// Every change of tenants and keys is seen by it. A clock like the others: after the file was set back no number comes again.
+pub(super) async fn raise_auth(connection: &mut SqliteConnection, now_us: u64) -> Result<(), Error> {
+    let query = sqlx::query("UPDATE meta SET auth_version = max(auth_version + 1, ?1)").bind(signed(now_us));
     query.execute(connection).await.map_err(failed)?;
     Ok(())
 }

@@ -117,3 +117,37 @@ async fn uses_wait_in_memory_and_the_store_is_told_once_of_many() {
     watcher.close().await;
     store.close().await;
 }
+
+/// A file that is set back while it is open, as by a restore of `sqlite3`.
+fn set_back(folder: &tempfile::TempDir) {
+    let script = "import sqlite3; sqlite3.connect('backup.db').backup(sqlite3.connect('a.db'))";
+    let made = std::process::Command::new("python3").args(["-c", script]).current_dir(folder.path()).output();
+    let made = made.expect("python3 must be installed");
+    assert!(made.status.success(), "{made:?}");
+}
+
+#[tokio::test]
+async fn after_the_file_was_set_back_nothing_from_before_is_believed() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&folder).await;
+    make_key(&*store, "a").await;
+    let auth = Authenticator::new(Arc::clone(&store));
+    let observe = async || auth.observe(store.versions(&[]).await.unwrap().auth_version);
+    store.backup(&folder.path().join("backup.db")).await.unwrap();
+    for text in ["b", "c", "d"] {
+        make_key(&*store, text).await;
+    }
+    assert!(observe().await);
+    for text in ["a", "b"] {
+        auth.authenticate(text, NOW_US).await.unwrap();
+    }
+    set_back(&folder);
+    assert!(observe().await, "it is another state");
+    assert!(matches!(auth.authenticate("b", NOW_US).await, Err(Refused::Unknown)), "made after the backup");
+    auth.authenticate("a", NOW_US).await.unwrap();
+    store.revoke_key("key_a").await.unwrap();
+    assert!(observe().await);
+    assert!(matches!(auth.authenticate("a", NOW_US).await, Err(Refused::Revoked)));
+    assert!(!observe().await, "nothing happened");
+    store.close().await;
+}

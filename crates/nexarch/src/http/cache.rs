@@ -220,11 +220,11 @@ fn unconfirmed(mut error: ApiError, by: &Caller, scope: &'static str) -> ApiErro
     }
     audit::unconfirmed(By::Key(&by.key_id), &by.tenant, scope);
     let detail = "the database did not confirm the invalidation, which may have been made; try again";
-    error.detail = detail.to_owned();
+    detail.clone_into(&mut error.detail);
     error
 }
 
 /// Where this is the only server of the database, nobody is left to be told.
-fn reach(app: &App, told: Reach) -> &'static str {
+pub(super) fn reach(app: &App, told: Reach) -> &'static str {
     if app.cache.staleness_bound().is_zero() { Reach::Cluster.as_str() } else { told.as_str() }
 }

@@ -90,23 +90,29 @@ pub(super) async fn read(
     // Who asks for a computation, and who turned the cache off, gets one that rests on nothing kept.
     let shares = !directives.no_cache && app.cache.is_enabled();
     let compute = move |_fence| async move {
-        let app = Arc::clone(&computing);
+        let (app, caller) = (Arc::clone(&computing), Arc::clone(&by));
         let work = async move {
             let parts = shares.then_some(&computing.parts);
             view::compute(&*computing.store, &by.tenant, &computed, &computing.objectives, parts).await
         };
-        app.in_turn(work).await
+        app.in_turn(&caller.tenant, work).await
     };
     // Nothing is timed or put into words unless somebody looks: a hit takes less time than that.
     let started = tracing::enabled!(Level::DEBUG).then(|| app.cache.now());
-    let answer = app.cache.get_or_compute(&caller.scope, terms, compute).await?;
+    let answer = app.cache.get_or_compute(&caller.scope, terms, compute).await;
     if let Some(started) = started {
-        let (outcome, micros) = (answer.outcome(), app.cache.now().since(started).as_micros());
-        let (word, tier) = (outcome.word(), outcome.tier());
+        let micros = app.cache.now().since(started).as_micros();
+        let told = answer.as_ref().map(|answer| (answer.outcome().word(), answer.outcome().tier()));
+        let (word, tier) = told.unwrap_or(("error", "none"));
         tracing::debug!(operation = operation.name(), outcome = word, tier, micros, "cached read");
     }
+    let answer = answer?;
     if answer.is_negative() {
-        return Err(ApiError::not_found(String::from_utf8_lossy(answer.body())));
+        let mut headers = HeaderMap::with_capacity(HEADERS);
+        label(&mut headers, &answer);
+        // There is nothing that could be asked for again.
+        headers.remove(header::ETAG);
+        return Err(ApiError::not_found(String::from_utf8_lossy(answer.body())).labelled(headers));
     }
     // After it was answered: made-up names push nothing out.
     if app.cache.is_enabled() {
@@ -156,7 +162,7 @@ fn matches_etag(headers: &HeaderMap, etag: &str) -> bool {
 pub(super) fn directives(headers: &HeaderMap) -> Result<Directives, ApiError> {
     let mut directives = Directives::default();
     let lists = headers.get_all(header::CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
-    for directive in lists.flat_map(|list| list.split(',')) {
+    for directive in lists.flat_map(elements) {
         let (name, value) =
             directive.split_once('=').map_or((directive, None), |(name, value)| (name, Some(value)));
         match (name.trim().to_ascii_lowercase().as_str(), value) {
@@ -173,7 +179,7 @@ pub(super) fn directives(headers: &HeaderMap) -> Result<Directives, ApiError> {
     }
     // Of several, all are to be kept: the newest.
     for value in headers.get_all(NEXARCH_MIN_VERSION) {
-        let version: Option<u64> = value.to_str().ok().and_then(|text| text.trim().parse().ok());
+        let version = value.to_str().ok().and_then(|text| decimal(text.trim()));
         let wrong =
             || ApiError::bad_request("Nexarch-Min-Version must be the decimal integer of a Nexarch-Version");
         directives.min_version = directives.min_version.max(version.ok_or_else(wrong)?);
@@ -181,9 +187,45 @@ pub(super) fn directives(headers: &HeaderMap) -> Result<Directives, ApiError> {
     Ok(directives)
 }
 
+/// The elements of a list; a comma inside of quotes is none of its own (RFC 9110 §5.6.4).
+fn elements(list: &str) -> impl Iterator<Item = &str> {
+    let (mut quoted, mut escaped) = (false, false);
+    list.split(move |c| {
+        let begins_or_ends = c == '"' && !escaped;
+        escaped = quoted && c == '\\' && !escaped;
+        quoted ^= begins_or_ends;
+        c == ',' && !quoted
+    })
+}
+
+/// Digits and nothing else: `parse` takes a sign as well.
+fn decimal(text: &str) -> Option<u64> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+}
+
 /// RFC 9111 §1.2.2: a number that is too large is the greatest there is.
 fn delta_seconds(text: &str) -> Option<Duration> {
     let digits = text.trim().trim_matches('"');
     let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
     is_number.then(|| Duration::from_secs(digits.parse().unwrap_or(u64::from(u32::MAX))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_comma_in_quotes_separates_nothing() {
+        let list = r#"private="a, no-cache", x="\", ", y="\\", no-cache"#;
+        let names: Vec<_> = elements(list).map(str::trim).collect();
+        assert_eq!(names, [r#"private="a, no-cache""#, r#"x="\", ""#, r#"y="\\""#, "no-cache"]);
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(r#"private="a, no-cache""#));
+        assert!(!directives(&headers).unwrap().no_cache);
+    }
+
+    #[test]
+    fn a_version_has_digits_only() {
+        assert_eq!(["7", "+7", "-7", "", "7 7"].map(decimal), [Some(7), None, None, None, None]);
+    }
 }

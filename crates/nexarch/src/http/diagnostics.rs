@@ -103,7 +103,7 @@ pub(super) async fn diagnostics(
     let params = Params::parse(&uri, &["window", "from", "to"])?;
     let window = Window::parse(params.get("window"), params.get("from"), params.get("to"))
         .map_err(|error| ApiError::bad_request(error.to_string()))?;
-    let _turn = app.turn().await?;
+    let _turn = app.turn(Some(&caller.tenant)).await?;
     let (waiting, mut snapshot) = app.noted.beside(&*app.store, &caller.tenant).await?;
     let asked = window.range(snapshot.newest_ns());
     // Sums only: the longest cells that fit say the same with less to read.

@@ -5,7 +5,7 @@ mod cache;
 use std::time::Duration;
 
 use axum::{
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use nexarch_store::Error as StoreError;
@@ -13,11 +13,11 @@ use serde::Serialize;
 
 use super::limits::{self, RATE_LIMIT};
 use crate::{
-    app::Busy,
     auth::Refused,
     ingest::{self, IngestError, body::BodyError},
     limit::{DAILY_SPANS, Limited},
     stream::{self, Crowded},
+    turns::Busy,
 };
 
 /// What the caller is told, and what only the log is told.
@@ -34,6 +34,8 @@ pub struct ApiError {
     /// `WWW-Authenticate`.
     challenge: Option<&'static str>,
     cause: Option<String>,
+    /// Further headers.
+    labels: Option<Box<HeaderMap>>,
 }
 
 /// The problem type of a used-up quota (draft-ietf-httpapi-ratelimit-headers, section "Problem Types").
@@ -61,7 +63,7 @@ impl ApiError {
     /// An error of the caller's making.
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         let (detail, retry_after) = (detail.into(), None);
-        Self { status, detail, retry_after, violated: None, challenge: None, cause: None }
+        Self { status, detail, retry_after, violated: None, challenge: None, cause: None, labels: None }
     }
 
     /// 400.
@@ -107,6 +109,11 @@ impl ApiError {
         Self { violated, ..Self::try_again(StatusCode::TOO_MANY_REQUESTS, detail, after) }
     }
 
+    /// With further headers.
+    pub(super) fn labelled(self, labels: HeaderMap) -> Self {
+        Self { labels: Some(Box::new(labels)), ..self }
+    }
+
     /// Logs the inside cause; called once, where the answer is made.
     pub fn log(&self) {
         if let Some(cause) = &self.cause {
@@ -125,6 +132,9 @@ impl ApiError {
         }
         if let Some(challenge) = self.challenge {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
+        if let Some(labels) = &self.labels {
+            headers.extend((**labels).clone());
         }
     }
 }

@@ -48,7 +48,7 @@ pub(super) async fn body(
     let (scope, operation, which) = (&caller.scope, app.operations.get(operation), coding as usize);
     if only {
         // Who can do with nothing else may make the server pack at each request.
-        let _turn = app.turn().await.ok()?;
+        let _turn = app.turn(Some(&caller.tenant)).await.ok()?;
         return app.cache.variant_now(scope, operation, answer, which, make).await.map(|body| (body, name));
     }
     app.cache.variant(scope, operation, answer, which, make).map(|body| (body, name))

@@ -84,7 +84,7 @@ pub(super) async fn search(
         return Err(ApiError::bad_request(format!("limit must be from 1 to {MOST}")));
     }
     let cursor = params.get("cursor").map(Cursor::parse).transpose()?;
-    let _turn = app.turn().await?;
+    let _turn = app.turn(Some(&caller.tenant)).await?;
     let mut snapshot = app.store.snapshot(&caller.tenant).await?;
     // A named window moves with the data: later pages go on in the one that the first looked at.
     let minutes = match &cursor {

@@ -19,7 +19,8 @@ const MEDIA_TYPE: HeaderValue = HeaderValue::from_static("text/event-stream");
 /// Asks nginx, and what is made of it, not to hold events back.
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
-/// What changes, as it changes: server-sent events `version`, `invalidation`, `cache` and `reset`.
+/// What changes, as it changes: server-sent events `version`, `invalidation`, `warm`, `incident`, `cache` and
+/// `reset`.
 #[utoipa::path(get, path = "/api/v1/stream", tag = "stream", params(
     ("Last-Event-ID" = Option<String>, Header, description = "The `id` of the last event that was seen: the stream goes on after it, or says by `reset` that it cannot."),
 ), responses((status = 200, description = "Events until either side ends it.", body = String, content_type = "text/event-stream")))]

@@ -39,7 +39,7 @@ pub(super) async fn waterfall(
         Some("false") => false,
         Some(_) => return Err(ApiError::bad_request("fold must be true or false")),
     };
-    let _turn = app.turn().await?;
+    let _turn = app.turn(Some(&caller.tenant)).await?;
     let (id, found) = excerpt(&app, &caller, &segment(&uri, TRACES, "/waterfall")?).await?;
     let work = move || {
         let mut waterfall = Waterfall::new(id, &Facts::of_all(&found.spans), fold);
@@ -59,7 +59,7 @@ pub(super) async fn trace(
 ) -> Result<Response, ApiError> {
     let caller = caller(&app, &headers, Scope::Read).await?;
     Params::parse(&uri, &[])?;
-    let _turn = app.turn().await?;
+    let _turn = app.turn(Some(&caller.tenant)).await?;
     let (id, found) = excerpt(&app, &caller, &segment(&uri, TRACES, "")?).await?;
     render(move || serde_json::to_vec(&Trace::new(id, &found))).await
 }

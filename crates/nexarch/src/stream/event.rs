@@ -239,6 +239,63 @@ impl std::str::FromStr for Id {
 mod tests {
     use super::*;
 
+    /// Readers of the document listen for these and no others.
+    #[test]
+    fn the_document_names_every_type_of_event() {
+        let (version, at) = (1, || "2026-01-01T00:00:00Z".to_owned());
+        let mut state = CacheState { backend: "memory", status: "memory", mode: "local", reason: None };
+        state.reason = Some("refused");
+        let all = [
+            Event::Version(Version { version, cause: None }),
+            Event::Invalidation(Invalidation {
+                version,
+                scope: "tenant",
+                operations: vec![],
+                by: None,
+                reach: "node",
+            }),
+            Event::Warm(Warm {
+                version,
+                operations: vec![],
+                entries: 0,
+                bytes: 0,
+                by: String::new(),
+                reach: "node",
+            }),
+            Event::Incident(IncidentNews {
+                version,
+                change: "opened",
+                id: String::new(),
+                opened_at: at(),
+                closed_at: None,
+                root: String::new(),
+                services: vec![],
+                total_services: 0,
+                merged_into: None,
+            }),
+            Event::Cache(state),
+            Event::Reset(Reset::new(Why::Gap)),
+        ];
+        let document: serde_json::Value =
+            serde_json::from_str(&crate::http::openapi::json().unwrap()).unwrap();
+        let words = document["paths"]["/api/v1/stream"]["get"].to_string();
+        for event in all {
+            // Of a new one, all places where they are listed are to be thought of.
+            match event {
+                Event::Version(_)
+                | Event::Invalidation(_)
+                | Event::Warm(_)
+                | Event::Incident(_)
+                | Event::Cache(_)
+                | Event::Reset(_) => {}
+            }
+            let text = event.text(Id { room: 1, place: 1 });
+            let text = std::str::from_utf8(&text).unwrap();
+            let kind = text.lines().find_map(|line| line.strip_prefix("event: ")).unwrap();
+            assert!(words.contains(&format!("`{kind}`")), "{kind} is not in {words}");
+        }
+    }
+
     #[test]
     fn an_event_is_three_fields_and_an_empty_line() {
         let id = Id { room: 0xab, place: 7 };

@@ -165,6 +165,10 @@ fn tenants_are_made_shown_changed_and_listed_page_by_page() {
     for what in ["audit: tenant created", "audit: tenant renamed", "audit: tenant renamed and disabled"] {
         server.log_with(what);
     }
+    assert!(
+        log.contains("audit: tenant renamed tenant=acme by=\"admin\" name=\"Acme\" reach=\"cluster\""),
+        "{log}"
+    );
 }
 
 #[test]

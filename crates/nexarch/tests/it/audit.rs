@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::support::{
     client::{Body, Client, Reply},
     encode::native,
-    home::Home,
+    home::{Holder, Home},
     server::Server,
     spans::call,
     wait,
@@ -101,4 +101,35 @@ fn the_line_is_found_in_text_and_can_be_turned_off_by_name() {
     assert!(server.terminate().success());
     let log = wait::until("the end of the log", || Some(server.log()).filter(|log| log.contains("draining")));
     assert!(!log.contains("audit"), "{log}");
+}
+
+/// Whoever asks later what was made old finds also what nobody knows.
+#[test]
+fn an_invalidation_that_the_database_did_not_confirm_is_a_line() {
+    let home = Home::new();
+    let mut server = home.serve_with(&[("LOG_FORMAT", "json")]);
+    let key = server.first_key();
+    let holder = Holder::take(&home);
+    invalidate(&server.client(&key), "/services").expect(503);
+    drop(holder);
+    let line = audits(&server, 1).remove(0);
+    assert_eq!(line["message"], "audit: cache invalidation not confirmed");
+    let told = ["tenant", "scope", "outcome"].map(|field| line[field].as_str().unwrap());
+    assert_eq!(told, ["default", "operation", "unknown"]);
+    assert!(line["by"].as_str().unwrap().starts_with("key_"), "{line}");
+}
+
+#[test]
+fn what_a_command_changes_of_rights_is_a_line_of_the_server() {
+    let home = Home::new();
+    let mut server = home.serve_with(&[("LOG_FORMAT", "json")]);
+    let key = server.first_key();
+    server.client(&key).get("/api/v1/cache/stats").expect(200);
+    assert!(!server.log().contains("audit:"), "{}", server.log());
+    home.key("default", "read");
+    let line = audits(&server, 1).remove(0);
+    assert_eq!(
+        (&line["message"], &line["by"]),
+        (&"audit: tenants or keys changed".into(), &"another process".into())
+    );
 }

@@ -136,7 +136,7 @@ fn the_table_follows_the_server_and_the_terminal_is_given_back() {
     let said = watch.until("the reads", fits);
     let figures = row(picture(&said), "services");
     assert!(figures[2].ends_with("/s"), "{figures:?}");
-    assert_eq!(figures[3..5], ["75.0", "%"]);
+    assert_eq!(figures[3..7], ["75.0", "%", "75.0", "%"], "in all, and since the look before");
     // The server goes away: what was seen stays, and says how old it is.
     server.kill();
     let said = watch.until("the loss", |said| picture(said).contains("connection refused"));
@@ -179,7 +179,7 @@ fn a_narrow_terminal_and_no_color_are_respected() {
     let said = watch.until("a picture", |said| picture(said).contains("Ctrl-C ends"));
     let text = plain(picture(&said));
     assert!(text.lines().all(|line| line.chars().count() <= 64), "{text}");
-    assert!(text.contains("no room for hit p50"), "{text}");
+    assert!(text.contains("no room for lately, hit p50"), "{text}");
     assert!(!said.contains("\x1b[1m") && !said.contains("\x1b[32m"), "{said:?}");
 }
 
@@ -215,5 +215,20 @@ fn what_is_wrong_from_the_start_ends_it() {
         let output = command.args(extra).env("NEXARCH_API_KEY", "nex_wrong").output().unwrap();
         assert_eq!(output.status.code(), Some(1), "{output:?}");
         assert!(String::from_utf8_lossy(&output.stderr).contains("the API key is unknown"), "{output:?}");
+    }
+}
+
+/// A key that is not taken any more is not tried for ever.
+#[test]
+fn a_key_that_is_revoked_ends_it() {
+    let (home, server, _) = started();
+    for extra in [&[][..], &["--json"]] {
+        let made = home.json(["key", "create", "--tenant", "default", "--scope", "read", "--json"]);
+        let mut command = home.command(["cache", "watch", "--interval", "1s", "--url", server.base()]);
+        let watch = Running::start(command.args(extra).env("NEXARCH_API_KEY", made["key"].as_str().unwrap()));
+        watch.until("a look", |said| said.contains("services"));
+        home.json(["key", "revoke", made["key_id"].as_str().unwrap(), "--json"]);
+        let (status, said) = watch.end();
+        assert_eq!(status.code(), Some(1), "{said:?}");
     }
 }

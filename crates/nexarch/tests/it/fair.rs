@@ -1,13 +1,19 @@
 //! What one tenant does to the way in is its own trouble: the byte budget is shared out, and bounds what requests become.
 
-use std::{io::Write, net::TcpStream};
+use std::{
+    io::Write,
+    net::TcpStream,
+    sync::atomic::{AtomicUsize, Ordering::SeqCst},
+    thread,
+};
 
 use serde_json::Value;
 
 use crate::support::{
     client::{Body, Client},
-    encode::{field, gzip, otlp_protobuf},
+    encode::{field, gzip, native, otlp_protobuf},
     home::Home,
+    inside::Inside,
     server::Server,
     spans::{call, many},
     wait::{self, now_ns},
@@ -117,4 +123,47 @@ fn refused_batches_and_the_quota_are_told_to_their_tenant() {
     let told = limits(&client);
     assert_eq!((&told["quota_spans_per_day"], &told["used_today"]), (&Value::Null, &Value::from(403)));
     assert_eq!(refused(&told), [1, 0, 0]);
+}
+
+/// One tenant asks for more than the server can compute at once; another one's key is looked up, and what it asks for is
+/// computed before the queue of the first is through.
+#[test]
+fn a_flood_of_computations_keeps_no_other_tenant_out() {
+    const FLOOD: usize = 40;
+    let server = Inside::start(&[]);
+    let other = server.tenant("other");
+    server.client().batch(&native(&call(1))).expect(202);
+    let gate = &server.gate;
+    gate.close();
+    let before = gate.opened.load(SeqCst);
+    let opened = || gate.opened.load(SeqCst) - before;
+    let (done, client) = (AtomicUsize::new(0), Client::new(server.base(), Some(&other)));
+    thread::scope(|scope| {
+        for nth in 0..FLOOD {
+            let (server, done) = (&server, &done);
+            scope.spawn(move || {
+                server.client().get(&format!("/api/v1/dashboard/services/name{nth}")).expect(404);
+                done.fetch_add(1, SeqCst);
+            });
+        }
+        // As many as there are readers, or turns.
+        let most = thread::available_parallelism().map_or(4, |cores| cores.get() * 2).min(4);
+        wait::until("the flood", || (opened() >= most).then_some(()));
+        client.get("/api/v1/cache/stats").expect(200);
+        let asked = scope.spawn(|| client.get("/api/v1/dashboard/overview").expect(200));
+        // On its way; it arrives in the course of some other requests.
+        (0..50).for_each(|_| drop(server.client().get("/api/v1/cache/health").expect(200)));
+        let mut passed = 0;
+        wait::until("the answer", || {
+            if opened() > passed {
+                gate.pass(1);
+                passed += 1;
+            }
+            asked.is_finished().then_some(())
+        });
+        let before_it = done.load(SeqCst);
+        gate.pass(1_000);
+        asked.join().unwrap();
+        assert!(before_it < FLOOD / 2, "{before_it} of the others came first");
+    });
 }

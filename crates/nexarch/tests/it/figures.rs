@@ -126,7 +126,19 @@ fn what_does_not_exist_is_answered_from_the_cache_until_it_does() {
     client.batch(&native(&call(1))).expect(202);
     for route in ["/api/v1/dashboard/services/typo", "/api/v1/dashboard/services/typo/metrics"] {
         let before = stats(&client);
-        let told: Vec<_> = (0..3).map(|_| client.get(route).expect(404).json()).collect();
+        let mut replies: Vec<_> = (0..3).map(|_| client.get(route).expect(404)).collect();
+        let version = client.get(OVERVIEW).version();
+        for (nth, reply) in replies.iter().enumerate() {
+            let how = if nth == 0 {
+                "nexarch; fwd=miss; stored; ttl="
+            } else {
+                "nexarch; hit; detail=memory; ttl="
+            };
+            assert!(reply.header("Cache-Status").starts_with(how), "{reply:?}");
+            assert!(!reply.header("Age").is_empty() && reply.header("ETag").is_empty(), "{reply:?}");
+            assert_eq!((reply.version(), reply.header("Cache-Control")), (version, "private, no-cache"));
+        }
+        let told: Vec<_> = replies.drain(..).map(|reply| reply.json()).collect();
         assert!(told[0]["detail"].as_str().is_some_and(|detail| detail.contains("\"typo\"")), "{told:?}");
         assert!(told.iter().all(|answer| *answer == told[0]), "{told:?}");
         let after = stats(&client);

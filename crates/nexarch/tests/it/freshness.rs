@@ -330,15 +330,18 @@ fn each_cached_read_is_one_debug_event_without_its_parameters() {
     client.get(path).expect(404);
     client.get("/api/v1/dashboard/overview?environment=nowhere").expect(200);
     client.get("/api/v1/dashboard/overview?environment=nowhere").expect(200);
+    let headers = [("Cache-Control", "only-if-cached")];
+    client.get_with("/api/v1/dashboard/trends?environment=nowhere", &headers).expect(504);
     let reads = |log: &str| -> Vec<serde_json::Value> {
         let lines = log.lines().filter(|line| line.contains("cached read"));
         lines.map(|line| serde_json::from_str(line).unwrap()).collect()
     };
-    wait::until("three reads in the log", || (reads(&server.log()).len() >= 3).then_some(()));
+    wait::until("four reads in the log", || (reads(&server.log()).len() >= 4).then_some(()));
     let expected = [
         ("service_detail", "miss", "none"),
         ("dashboard_overview", "miss", "none"),
         ("dashboard_overview", "hit", "memory"),
+        ("metrics", "error", "none"),
     ];
     let log = server.log();
     let found = reads(&log);

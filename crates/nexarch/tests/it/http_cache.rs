@@ -196,6 +196,7 @@ fn every_cached_route_follows_the_directives_of_a_request() {
             ("max-stale=\"5\", only-if-cached", "nexarch; hit; detail=memory"),
             ("no-cache, max-stale=5", "nexarch; fwd=request; stored"),
             ("No-Cache", "nexarch; fwd=request; stored"),
+            ("private=\"a, no-cache\"", "nexarch; hit; detail=memory"),
             // What says nothing here, and what nobody knows.
             ("max-age=0, min-fresh=1, no-transform, stale-if-error=9", "nexarch; hit; detail=memory"),
             (",,; = ,nonsense=\"a\",", "nexarch; hit; detail=memory"),
@@ -254,7 +255,7 @@ fn every_cached_route_follows_the_directives_of_a_request() {
         for pair in [["0", beyond.as_str()], [beyond.as_str(), "0"]] {
             problem(client.get_with(path, &pair.map(|text| ("Nexarch-Min-Version", text))), 412);
         }
-        for wrong in ["", "x", "-1", "+", "1.0", "1e3", "0x1", "18446744073709551616"] {
+        for wrong in ["", "x", "-1", "+", "+5", "1.0", "1e3", "0x1", "18446744073709551616"] {
             problem(at_least(wrong), 400);
         }
     }

@@ -1,9 +1,8 @@
 //! "Not now" by every way in: senders wait it out, nothing is counted twice, and what was answered is kept.
 
 use std::{
-    io::{BufRead, BufReader, Write},
+    io::Write as _,
     net::{TcpListener, TcpStream},
-    process::{Child, Command, Stdio},
 };
 
 use serde_json::json;
@@ -11,42 +10,13 @@ use serde_json::json;
 use crate::support::{
     encode::{native, otlp_protobuf},
     grpc::Grpc,
-    home::Home,
-    oracle::python,
+    home::{Holder, Home},
     sender::{Sdk, Sender, assert_holds},
     spans::{call, many},
     wait,
 };
 
 const UNAVAILABLE: u32 = 14;
-
-/// Another process that holds the database for writing, until it is dropped.
-struct Holder(Child);
-
-impl Holder {
-    fn take(home: &Home) -> Self {
-        let script = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=30); \
-                      c.execute('BEGIN IMMEDIATE'); print('held', flush=True); sys.stdin.read()";
-        let mut child = Command::new(python())
-            .args(["-c", script])
-            .arg(home.database())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        assert_eq!(line.trim(), "held");
-        Self(child)
-    }
-}
-
-impl Drop for Holder {
-    fn drop(&mut self) {
-        drop(self.0.stdin.take());
-        let _ = self.0.wait();
-    }
-}
 
 #[test]
 fn official_sdks_wait_out_a_database_that_is_away_and_no_span_is_lost_or_doubled() {

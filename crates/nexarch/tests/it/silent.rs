@@ -1,5 +1,7 @@
 //! A database that takes questions and answers none: whoever asks is told to come back, and does not wait for ever.
 
+use std::time::Duration;
+
 use crate::support::{
     client::{Body, Client, Reply},
     encode::native,
@@ -37,4 +39,18 @@ fn a_silent_database_is_a_503_that_says_when_to_come_back() {
     server.gate.silence(false);
     wait::until("it to answer", || (client.get(OVERVIEW).status == 200).then_some(()));
     invalidate(&client).expect(200);
+}
+
+/// Longer than a look may take, shorter than a read of versions may: it is answered too late for its look each time.
+#[test]
+fn a_revoked_key_is_refused_however_slow_the_looks_are() {
+    let server = Inside::start(&[]);
+    let other = Client::new(server.base(), Some(&server.tenant("other")));
+    other.get(OVERVIEW).expect(200);
+    server.gate.slow_versions(Duration::from_millis(450));
+    server.beside(async |store| {
+        let keys = store.keys(&"other".parse().unwrap()).await.unwrap();
+        store.revoke_key(&keys[0].id).await.unwrap();
+    });
+    wait::until("the refusal", || (other.get("/api/v1/cache/stats").status == 401).then_some(()));
 }

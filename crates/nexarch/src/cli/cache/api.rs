@@ -65,6 +65,14 @@ pub(super) enum Failure {
     Foreign { url: String, status: StatusCode },
 }
 
+impl Failure {
+    /// Would it be the same however often it is tried: is it the key that is not taken?
+    pub(super) fn is_final(&self) -> bool {
+        use StatusCode as Code;
+        matches!(self, Self::Refused { status: Code::UNAUTHORIZED | Code::FORBIDDEN, .. })
+    }
+}
+
 /// Where a server listens: `http` or `https`, with a path where a proxy stands before it.
 pub(super) fn base(text: &str) -> Result<Url, String> {
     let url: Url =

@@ -43,6 +43,7 @@ pub(super) fn frame(view: &View<'_>, style: Style, size: Option<screen::Size>, l
         Column::right("REQUESTS"),
         Column::right("RATE"),
         Column::right("HIT RATIO"),
+        Column::right("LATELY").expendable(7),
         Column::right("HIT P50").expendable(2),
         Column::right("HIT P99").expendable(4),
         Column::right("COMPUTE P50").expendable(5),
@@ -85,6 +86,7 @@ fn row(view: &View<'_>, name: &str, of: &Operation) -> Vec<Cell> {
         Cell::figure(units::count(of.requests)),
         Cell::figure(rate),
         Cell::figure(units::percent(of.hit_ratio, of.requests)),
+        Cell::figure(lately(view, of, before)),
         time(of.hit_ms.p50),
         time(of.hit_ms.p99),
         time(of.compute_ms.p50),
@@ -102,6 +104,17 @@ fn rate(view: &View<'_>, requests: u64, before: Option<u64>) -> String {
         Some((since, more)) => units::rate(more, view.last.seen.duration_since(since.seen)),
         None => units::NOTHING.to_owned(),
     }
+}
+
+/// The hit ratio of the requests since the look before.
+fn lately(view: &View<'_>, of: &Operation, before: Option<&Operation>) -> String {
+    let same_node = view.before.as_ref().is_some_and(|look| look.stats.node == view.last.stats.node);
+    let hits = |of: &Operation| of.hits_memory + of.hits_redis;
+    let more = before.filter(|_| same_node).and_then(|before| {
+        Some((of.requests.checked_sub(before.requests)?, hits(of).checked_sub(hits(before))?))
+    });
+    let (requests, hits) = more.unwrap_or_default();
+    units::percent(hits as f64 / requests.max(1) as f64, requests)
 }
 
 fn head(view: &View<'_>, style: Style, width: Option<usize>) -> Vec<String> {

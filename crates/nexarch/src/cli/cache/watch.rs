@@ -12,7 +12,7 @@ use tokio::{
 
 use super::{
     answers::parse,
-    api::{Answer, Api, Call},
+    api::{Answer, Api, Call, Failure},
     picture::{Look, View, frame},
     screen::{self, Screen},
 };
@@ -89,7 +89,7 @@ pub(super) async fn lines(api: &Api, every: Duration) -> anyhow::Result<()> {
                 let Some(answer) = events.unless_ended(api.send(&call)).await else { return Ok(()) };
                 match answer {
                     Ok(Answer { body, .. }) => output::print(&body)?,
-                    Err(error) if first => return Err(error.into()),
+                    Err(error) if first || error.is_final() => return Err(error.into()),
                     Err(error) => eprintln!("{error}; trying again"),
                 }
                 first = false;
@@ -110,6 +110,7 @@ pub(super) async fn tables(api: &Api, every: Duration, url: &Url) -> anyhow::Res
     let style = Style::of_stdout();
     let mut screen = Screen::enter()?;
     show(&view, screen.as_ref(), style)?;
+    let mut refused = None;
     loop {
         match events.next(&mut ticks).await {
             Event::Ended => break,
@@ -130,6 +131,10 @@ pub(super) async fn tables(api: &Api, every: Duration, url: &Url) -> anyhow::Res
                     view.before = Some(std::mem::replace(&mut view.last, look));
                     view.failure = None;
                 }
+                Some(Err(error)) if is_final(&error) => {
+                    refused = Some(error);
+                    break;
+                }
                 Some(Err(error)) => view.failure = Some(format!("{error:#}")),
             },
         }
@@ -139,7 +144,12 @@ pub(super) async fn tables(api: &Api, every: Duration, url: &Url) -> anyhow::Res
     if screen.take().is_some() {
         output::print(&frame(&view, style, screen::size(), false).join("\n"))?;
     }
-    Ok(())
+    refused.map_or(Ok(()), Err)
+}
+
+/// Would the next look fail for the same reason, however often it is tried?
+fn is_final(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<Failure>().is_some_and(Failure::is_final)
 }
 
 fn ticks(every: Duration) -> tokio::time::Interval {

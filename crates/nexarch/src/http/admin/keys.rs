@@ -20,6 +20,7 @@ use super::{
 use crate::{
     accounts::{self, KeyView, SecretView},
     app::App,
+    audit::Changed,
     auth, lifecycle,
 };
 
@@ -125,7 +126,7 @@ pub(in crate::http) async fn create(
     let own = Arc::clone(&app);
     let made = finish(&app, async move {
         let (key, secret) = auth::create_key(&*own.store, &tenant, &name, &scopes, expires_us).await?;
-        done(&own, &tenant, Some(&key.id), "key created").await;
+        done(&own, &tenant, Changed::Key(&key), "key created").await;
         Ok((key, secret))
     });
     let (key, secret) = made.await?;
@@ -164,7 +165,7 @@ pub(in crate::http) async fn revoke(
         // Another tenant's key is none.
         own.store.key(&tenant, &key_id).await?;
         let key = own.store.revoke_key(&key_id).await?;
-        done(&own, &tenant, Some(&key_id), "key revoked").await;
+        done(&own, &tenant, Changed::Key(&key), "key revoked").await;
         Ok(key)
     });
     Ok(Json(shown(&app, &key.await?)))
@@ -187,7 +188,7 @@ pub(in crate::http) async fn rotate(
     let rotated = finish(&app, async move {
         own.store.key(&tenant, &key_id).await?;
         let rotated = auth::rotate_key(&*own.store, &key_id, grace_us, expires_us).await?;
-        done(&own, &tenant, Some(&key_id), "key rotated").await;
+        done(&own, &tenant, Changed::Key(&rotated.0), "key rotated").await;
         Ok(rotated)
     });
     let (key, secret) = rotated.await?;

@@ -20,6 +20,7 @@ use axum::{
     routing::{get, post},
 };
 use bytes::Bytes;
+use nexarch_cache::Reach;
 use nexarch_core::ids::TenantId;
 use serde::de::DeserializeOwned;
 
@@ -30,7 +31,7 @@ use super::{
 };
 use crate::{
     app::App,
-    audit::{self, Administered},
+    audit::{self, Administered, Changed},
     authority, gone,
     ingest::body::{self, Encoding},
     lifecycle,
@@ -194,11 +195,12 @@ fn invalid(detail: impl Into<String>) -> ApiError {
 async fn done(
     app: &App,
     tenant: &TenantId,
-    key: Option<&str>,
+    changed: Changed<'_>,
     what: &'static str,
 ) -> Vec<(TenantId, gone::Leaving)> {
-    audit::administered(&Administered { tenant, key, what });
-    authority::notice(app, key.is_none()).await.unwrap_or_else(|error| {
+    let reach = super::cache::reach(app, Reach::Node);
+    audit::administered(&Administered { tenant, what, changed, reach });
+    authority::notice(app, matches!(changed, Changed::Tenant(_))).await.unwrap_or_else(|error| {
         tracing::warn!(%error, "a change of tenants or keys is taken notice of later");
         Vec::new()
     })

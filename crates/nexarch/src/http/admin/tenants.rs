@@ -21,6 +21,7 @@ use super::{
 use crate::{
     accounts::{self, TenantView},
     app::App,
+    audit::Changed,
     gone::{self, Leaving},
 };
 
@@ -110,7 +111,7 @@ pub(in crate::http) async fn create(
     let own = Arc::clone(&app);
     let tenant = finish(&app, async move {
         let tenant = own.store.create_tenant(&id, &name).await?;
-        done(&own, &id, None, "tenant created").await;
+        done(&own, &id, Changed::Tenant(Some(&name)), "tenant created").await;
         Ok(tenant)
     });
     let tenant = tenant.await?;
@@ -157,7 +158,7 @@ pub(in crate::http) async fn change(
             (Some(false), false) => "tenant disabled",
             (Some(false), true) => "tenant renamed and disabled",
         };
-        done(&own, &id, None, what).await;
+        done(&own, &id, Changed::Tenant(renamed.then_some(tenant.name.as_str())), what).await;
         Ok(tenant)
     });
     Ok(Json(TenantView::from(&tenant.await?)))
@@ -177,7 +178,7 @@ pub(in crate::http) async fn delete(
     let (own, tenant) = (Arc::clone(&app), id.clone());
     let leaving = finish(&app, async move {
         own.store.delete_tenant(&tenant).await?;
-        let gone = done(&own, &tenant, None, "tenant deleted").await;
+        let gone = done(&own, &tenant, Changed::Tenant(None), "tenant deleted").await;
         // The beat may have been faster; then it has begun to remove the values, and once more does no harm.
         let leaving = gone.into_iter().find(|(gone, _)| *gone == tenant).map(|(_, leaving)| leaving);
         Ok(leaving.or_else(|| gone::leave(&own, &tenant)))

@@ -5,7 +5,7 @@ use nexarch_cache::{Error as CacheError, NotBegun, SharedError};
 use nexarch_store::Error as StoreError;
 
 use super::ApiError;
-use crate::{app::Busy, view::ViewError};
+use crate::{turns::Busy, view::ViewError};
 
 /// Only the computation's own error, or one of the caller's making, reaches the caller.
 impl From<CacheError> for ApiError {

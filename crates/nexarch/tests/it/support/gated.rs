@@ -26,6 +26,7 @@ pub(crate) struct Gate {
     broken: AtomicBool,
     silent: watch::Sender<bool>,
     delay_ms: AtomicU64,
+    versions_ms: AtomicU64,
     /// Snapshots that were opened.
     pub(crate) opened: AtomicUsize,
     inside: AtomicUsize,
@@ -42,6 +43,7 @@ impl Gate {
             broken: AtomicBool::new(false),
             silent: watch::Sender::new(false),
             delay_ms: AtomicU64::new(0),
+            versions_ms: AtomicU64::new(0),
             opened: AtomicUsize::new(0),
             inside: AtomicUsize::new(0),
             most: AtomicUsize::new(0),
@@ -61,6 +63,11 @@ impl Gate {
     /// Every snapshot takes this long from now on.
     pub(crate) fn slow(&self, delay: Duration) {
         self.delay_ms.store(u64::try_from(delay.as_millis()).unwrap(), SeqCst);
+    }
+
+    /// Every read of versions takes this long from now on.
+    pub(crate) fn slow_versions(&self, delay: Duration) {
+        self.versions_ms.store(u64::try_from(delay.as_millis()).unwrap(), SeqCst);
     }
 
     /// The database does not answer, or does again.
@@ -149,7 +156,9 @@ impl Store for Gated {
 
     async fn versions(&self, tenants: &[TenantId]) -> Result<Truth, Error> {
         self.gate.there().await?;
-        self.store.versions(tenants).await
+        let read = self.store.versions(tenants).await;
+        tokio::time::sleep(Duration::from_millis(self.gate.versions_ms.load(SeqCst))).await;
+        read
     }
 
     async fn invalidate(&self, tenant: &TenantId, operations: Option<&[String]>) -> Result<Versions, Error> {

@@ -1,14 +1,15 @@
 //! A directory with a database, and the program run in it.
 
 use std::{
+    io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::{Child, Command, Output, Stdio},
 };
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{server::Server, wait};
+use super::{oracle::python, server::Server, wait};
 
 /// An empty directory that a test has for itself; gone with it.
 pub(crate) struct Home {
@@ -97,4 +98,32 @@ pub(crate) fn fixture(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures").join(name);
     assert!(path.is_file(), "{} is missing", path.display());
     path.to_str().unwrap().to_owned()
+}
+
+/// Another process that holds the database for writing, until it is dropped.
+pub(crate) struct Holder(Child);
+
+impl Holder {
+    pub(crate) fn take(home: &Home) -> Self {
+        let script = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=30); \
+                      c.execute('BEGIN IMMEDIATE'); print('held', flush=True); sys.stdin.read()";
+        let mut child = Command::new(python())
+            .args(["-c", script])
+            .arg(home.database())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line.trim(), "held");
+        Self(child)
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
+    }
 }

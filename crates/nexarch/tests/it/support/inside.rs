@@ -21,6 +21,7 @@ pub(crate) struct Inside {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) gate: Arc<Gate>,
     base: String,
+    url: String,
     key: String,
     _dir: TempDir,
 }
@@ -53,12 +54,32 @@ impl Inside {
         });
         let base = format!("http://{}", server.addr);
         let serving = Some(runtime.spawn(server.run()));
-        Self { runtime, lifecycle, serving, store, gate, base, key, _dir: dir }
+        Self { runtime, lifecycle, serving, store, gate, base, url, key, _dir: dir }
     }
 
     /// A client with its own connection.
     pub(crate) fn client(&self) -> Client {
         Client::new(&self.base, Some(&self.key))
+    }
+
+    /// Another tenant with a key to read; gives the key.
+    pub(crate) fn tenant(&self, id: &str) -> String {
+        let made = async {
+            let tenant = id.parse().unwrap();
+            self.store.create_tenant(&tenant, "").await.unwrap();
+            auth::create_key(&*self.store, &tenant, "", &[Scope::Read], None).await.unwrap().1
+        };
+        self.runtime.block_on(made).expose().to_owned()
+    }
+
+    /// What a command does beside the server.
+    pub(crate) fn beside(&self, change: impl AsyncFnOnce(&dyn Store)) {
+        self.runtime.block_on(async {
+            let options = Options::new(Role::Guest, nexarch::lifecycle::now_us);
+            let guest = nexarch_store::open(&self.url, options).await.unwrap();
+            change(&*guest).await;
+            guest.close().await;
+        });
     }
 
     /// `http://address`.
@@ -77,6 +98,7 @@ impl Drop for Inside {
         // Whatever is held goes on, or nothing would end.
         self.gate.pass(1_000);
         self.gate.slow(Duration::ZERO);
+        self.gate.slow_versions(Duration::ZERO);
         self.gate.away(false);
         self.gate.silence(false);
         self.lifecycle.drain().cancel();
