@@ -175,7 +175,7 @@ fn a_pause_of_redis_is_one_line_for_the_loss_and_one_for_the_return() {
     redis.resume();
     until_status(&client, "connected");
     use_it(&client, round..round + 3);
-    let log = server.log();
+    let log = server.log_with("cache: Redis back after ");
     let lines = |part: &str| log.lines().filter(|line| line.contains(part)).count();
     assert_eq!(lines("cache: Redis lost (timeout), using memory"), 1, "{took:?} {rest:?}\n{log}");
     assert_eq!(lines("cache: Redis back after "), 1, "{log}");

@@ -127,9 +127,9 @@ fn follow(host: &str, port: u16, key: &str, certificates: &Certificates, line: &
     assert!(output.status.success() && !said.contains("failed"), "{said}");
     let url = setting.split_once("REDIS_URL='").unwrap().1.trim_end_matches('\'').to_owned();
     let settings = [("REDIS_CA_FILE", authority.to_str().unwrap()), ("REDIS_URL", url.as_str())];
-    let mut server = home.serve_with(&settings);
+    let (_home, _server, said) = Home::started(&settings);
     let promised = format!("initialized (localhost:{port}, TLS, {line})");
-    assert!(server.line_with("cache: ").ends_with(&promised), "{promised}");
+    assert!(said.ends_with(&promised), "{promised}: {said}");
     assert!(page.contains(&format!("initialized ({host}, TLS, {line})")), "the page promises that line");
 }
 

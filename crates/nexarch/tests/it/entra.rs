@@ -57,7 +57,7 @@ fn tokens_of_a_managed_identity_are_renewed_and_no_read_fails() {
         client.get("/api/v1/dashboard/overview").expect(200);
         client.send("DELETE", "/api/v1/cache/invalidate", &[], &Body::None).expect(200);
         // For its values; messages may come late, and are asked after.
-        assert_eq!(Figures::read(&figures).sum("nexarch_redis_losses_total{"), 0.0, "{}", health());
+        assert!(Figures::read(&figures).sum("nexarch_redis_losses_total{") < 1.0, "{}", health());
         (identity.given() >= first + ROTATIONS).then_some(())
     });
     let stats = client.get("/api/v1/cache/stats").ok();

@@ -187,7 +187,9 @@ fn every_cached_route_follows_the_directives_of_a_request() {
             ["only-if-cached", "ONLY-IF-CACHED", " max-age=9 , only-if-cached", "only-if-cached, no-cache"]
                 .map(with)
         });
-        absent.into_iter().for_each(|reply| problem(reply, 504));
+        for reply in absent {
+            problem(reply, 504);
+        }
         client.get(path).expect(200);
         // There.
         for (directives, expected) in [
@@ -365,7 +367,8 @@ fn callers_who_come_while_it_is_computed_share_it() {
 /// What was being computed when it was invalidated is no answer to who asks later.
 #[test]
 fn a_warm_value_does_not_survive_what_came_after_it_began() {
-    let changes: [(&str, fn(&Client)); 3] = [
+    type Change = fn(&Client);
+    let changes: [(&str, Change); 3] = [
         ("an invalidation of everything", |client| drop(delete(client))),
         ("an invalidation of the operation", |client| {
             let path = "/api/v1/cache/invalidate/dashboard_overview";
