@@ -11,13 +11,14 @@
 //! after its minute was judged changes no verdict. Judging minutes one by one or many at once finds the same.
 
 mod group;
+mod near;
 mod signal;
 mod tracks;
 
 use serde::{Deserialize, Serialize};
 
 use self::{
-    group::Calls,
+    near::Calls,
     signal::{Expected, Reading},
     tracks::{Subject, Tracks},
 };
@@ -183,6 +184,7 @@ struct Recent {
 pub struct Watch {
     /// Minutes before this one (since the Unix epoch) were judged.
     until: u32,
+    /// By subject and signal.
     recent: Vec<Recent>,
     /// By subject and signal, then time.
     runs: Vec<Run>,
@@ -248,10 +250,11 @@ impl Watch {
         let mut recent = Vec::new();
         let before = std::mem::take(&mut self.recent);
         for (subject, signal) in tracks.watched() {
-            let run = self
-                .runs
-                .iter_mut()
-                .find(|run| run.to.is_none() && run.signal == signal && run.subject == *subject);
+            // Both are in the order of what is watched.
+            let at = self.runs.partition_point(|run| (&run.subject, run.signal) < (subject, signal));
+            let own = self.runs[at..].iter_mut();
+            let mut own = own.take_while(|run| run.signal == signal && run.subject == *subject);
+            let run = own.find(|run| run.to.is_none());
             let season = tracks.season(subject, signal, minute);
             if let Some(run) = run {
                 let reading =
@@ -263,8 +266,8 @@ impl Watch {
                 continue;
             }
             let expected = season.or_else(|| tracks.last_hour(subject, signal, minute)).unwrap_or_default();
-            let known = before.iter().find(|it| it.signal == signal && it.subject == *subject);
-            let bits = known.map_or(0, |it| it.minutes << 1) & ((1 << SPAN) - 1);
+            let known = before.binary_search_by(|it| (&it.subject, it.signal).cmp(&(subject, signal)));
+            let bits = known.map_or(0, |at| before[at].minutes << 1) & ((1 << SPAN) - 1);
             let reading = tracks.read(subject, signal, minute, expected, objective_ms);
             let Some(reading) = reading.filter(|reading| reading.is_anomalous) else {
                 if bits != 0 {

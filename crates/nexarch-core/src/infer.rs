@@ -29,6 +29,7 @@ mod genai;
 mod linked;
 mod links;
 mod messages;
+mod nested;
 mod outs;
 mod skew;
 mod target;

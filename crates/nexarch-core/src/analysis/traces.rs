@@ -173,7 +173,7 @@ impl<'a> Observer<'a> {
     fn requests(&mut self, tree: &Tree<'_>, view: &View) {
         let mut called: FxHashMap<usize, (FxHashSet<usize>, u32)> = FxHashMap::default();
         for call in &tree.calls {
-            let from = tree.parent[call.at].map_or(call.at, |above| tree.request[above]);
+            let from = call.caller;
             let Some(to) = view.to(call, self) else { continue };
             if view.place[from] != Some(to) {
                 let (callees, calls) = called.entry(from).or_default();
@@ -211,7 +211,7 @@ impl<'a> Observer<'a> {
             let to = view.to(call, self)?;
             let shown = call.reached.unwrap_or(call.at);
             let what = self.table.text_str(&pattern(&tree.spans[shown].name));
-            (view.place[tree.parent[call.at]?] != Some(to)).then_some((to, what))
+            (view.place[call.caller] != Some(to)).then_some((to, what))
         });
         for repeat in found {
             let Some(from) = view.place[repeat.parent] else { continue };

@@ -4,68 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{APART, Anomaly, Change, Happened, Incident, LISTED, Run, SPAN, Signal, Watch};
-use crate::{
-    graph::{NodeType, build},
-    rollup::{Corrupt, Rollup},
+use super::{
+    APART, Anomaly, Change, Happened, Incident, LISTED, Run, SPAN, Signal, Watch,
+    near::{Callees, Calls, Places},
 };
-
-/// Who calls whom, through queues too. Built when it is asked for: mostly nothing happens.
-pub(super) struct Calls<'a> {
-    minutes: &'a [(u32, Vec<u8>)],
-    known: Option<Callees>,
-}
-
-/// Services by the services that they call.
-#[derive(Default)]
-struct Callees(BTreeMap<String, BTreeSet<String>>);
-
-impl<'a> Calls<'a> {
-    /// As the cells of these minutes say.
-    pub(super) fn of(minutes: &'a [(u32, Vec<u8>)]) -> Self {
-        Self { minutes, known: None }
-    }
-
-    fn known(&mut self) -> Result<&Callees, Corrupt> {
-        if self.known.is_none() {
-            let rollup = Rollup::fold(self.minutes.iter().map(|(minute, blob)| (*minute, blob.as_slice())))?;
-            let graph = build(&rollup, None);
-            let is_service = |at: usize| graph.nodes[at].kind == NodeType::Service;
-            let calls = graph.edges.iter().map(|edge| (edge.source, edge.target));
-            let flows = graph.flows.iter().map(|flow| (flow.source, flow.target));
-            let mut callees = Callees::default();
-            for (from, to) in calls.chain(flows).filter(|(from, to)| is_service(*from) && is_service(*to)) {
-                let [from, to] = [from, to].map(|at| graph.nodes[at].id.clone());
-                callees.0.entry(from).or_default().insert(to);
-            }
-            self.known = Some(callees);
-        }
-        Ok(self.known.get_or_insert_default())
-    }
-}
-
-impl Callees {
-    fn of(&self, service: &str) -> impl Iterator<Item = &String> {
-        self.0.get(service).into_iter().flatten()
-    }
-
-    /// Does one call the other, directly or through others? An entry operation and what makes it slow may have services
-    /// between them that are busy with other things.
-    fn are_near(&self, a: &str, b: &str) -> bool {
-        let among = |service| BTreeSet::from([service]);
-        a == b || self.below(a, &among(b)) > 0 || self.below(b, &among(a)) > 0
-    }
-
-    /// How many of these services one depends on, directly or not.
-    fn below(&self, service: &str, among: &BTreeSet<&str>) -> usize {
-        let mut seen: BTreeSet<&str> = BTreeSet::from([service]);
-        let mut next = vec![service];
-        while let Some(at) = next.pop() {
-            next.extend(self.of(at).map(String::as_str).filter(|&callee| seen.insert(callee)));
-        }
-        among.iter().filter(|it| **it != service && seen.contains(**it)).count()
-    }
-}
+use crate::rollup::Corrupt;
 
 impl Watch {
     /// Gives the runs that began in a minute their incidents, ends incidents whose runs ended, and notes what happened.
@@ -79,14 +22,22 @@ impl Watch {
         let before = self.incidents.clone();
         let mut touched: BTreeSet<String> = BTreeSet::new();
         let mut merged: BTreeMap<String, String> = BTreeMap::new();
-        for mut run in opened {
-            run.incident = self.place(&run, calls.known()?, &mut merged);
-            touched.insert(run.incident.clone());
-            self.runs.push(run);
+        if !opened.is_empty() {
+            let mut places = Places::of(&self.runs, &opened, calls.known()?);
+            for mut run in opened {
+                run.incident = self.place(&run, &mut places, &mut merged);
+                touched.insert(run.incident.clone());
+                places.add(&run);
+                self.runs.push(run);
+            }
         }
         self.runs.sort_by(|a, b| (&a.subject, a.signal, a.from).cmp(&(&b.subject, b.signal, b.from)));
+        let mut runs: BTreeMap<&str, Vec<&Run>> = BTreeMap::new();
+        for run in &self.runs {
+            runs.entry(&run.incident).or_default().push(run);
+        }
         for incident in &mut self.incidents {
-            let runs: Vec<&Run> = self.runs.iter().filter(|run| run.incident == incident.id).collect();
+            let runs = runs.remove(incident.id.as_str()).unwrap_or_default();
             let ends = runs.iter().map(|run| run.to).collect::<Option<Vec<u32>>>();
             incident.to = ends.and_then(|ends| ends.into_iter().max());
             if touched.contains(&incident.id) {
@@ -101,13 +52,8 @@ impl Watch {
 
     /// The incident that a new run belongs to: the oldest of those with a run of a near service at most some minutes apart,
     /// of which the others become parts; a new one when there is none.
-    fn place(&mut self, run: &Run, calls: &Callees, merged: &mut BTreeMap<String, String>) -> String {
-        let is_near = |other: &&Run| {
-            other.to.is_none_or(|to| to + APART >= run.from)
-                && calls.are_near(&other.subject.service, &run.subject.service)
-        };
-        let ids: BTreeSet<String> =
-            self.runs.iter().filter(is_near).map(|other| other.incident.clone()).collect();
+    fn place(&mut self, run: &Run, places: &mut Places, merged: &mut BTreeMap<String, String>) -> String {
+        let mut ids = places.near(run);
         let oldest =
             self.incidents.iter().filter(|it| ids.contains(&it.id)).min_by_key(|it| (it.from, &it.id));
         let Some(id) = oldest.map(|oldest| oldest.id.clone()) else {
@@ -116,11 +62,15 @@ impl Watch {
             self.incidents.push(incident);
             return id;
         };
-        for part in self.runs.iter_mut().filter(|other| ids.contains(&other.incident)) {
-            part.incident.clone_from(&id);
+        ids.remove(&id);
+        if !ids.is_empty() {
+            for part in self.runs.iter_mut().filter(|other| ids.contains(&other.incident)) {
+                part.incident.clone_from(&id);
+            }
+            self.incidents.retain(|incident| !ids.contains(&incident.id));
+            places.merge(&ids, &id);
+            merged.extend(ids.into_iter().map(|part| (part, id.clone())));
         }
-        self.incidents.retain(|incident| incident.id == id || !ids.contains(&incident.id));
-        merged.extend(ids.into_iter().filter(|part| *part != id).map(|part| (part, id.clone())));
         id
     }
 
@@ -142,10 +92,11 @@ impl Watch {
                 });
             }
         }
+        let before: BTreeMap<&str, &Incident> = before.iter().map(|it| (it.id.as_str(), it)).collect();
         for incident in &self.incidents {
-            let happened = match before.iter().find(|it| it.id == incident.id) {
+            let happened = match before.get(incident.id.as_str()) {
                 None => Happened::Opened,
-                Some(known) if known == incident => continue,
+                Some(known) if *known == incident => continue,
                 Some(known) if known.to.is_none() && incident.to.is_some() => Happened::Closed,
                 Some(_) => Happened::Updated,
             };
@@ -156,8 +107,8 @@ impl Watch {
     /// Forgets incidents that cannot go on any more: a run that begins later is too far apart.
     fn forget(&mut self, minute: u32) {
         self.incidents.retain(|incident| incident.to.is_none_or(|to| to + APART + SPAN >= minute));
-        let incidents = &self.incidents;
-        self.runs.retain(|run| incidents.iter().any(|incident| incident.id == run.incident));
+        let known: BTreeSet<&str> = self.incidents.iter().map(|incident| incident.id.as_str()).collect();
+        self.runs.retain(|run| known.contains(run.incident.as_str()));
     }
 }
 
@@ -221,7 +172,7 @@ fn root(runs: &[&Run], calls: &Callees) -> Option<String> {
     }
     let among: BTreeSet<&str> = first.keys().copied().collect();
     let rank = |(service, from): &(&str, u32)| {
-        let below = calls.below(service, &among);
+        let below = calls.count_below(service, &among);
         (if is_ill { below } else { among.len() - below }, *from, (*service).to_owned())
     };
     first.into_iter().min_by_key(rank).map(|(service, _)| service.to_owned())

@@ -1,5 +1,6 @@
 //! Planted minutes, and the incidents that they must make, to the minute.
 
+mod outage;
 mod plant;
 mod planted;
 

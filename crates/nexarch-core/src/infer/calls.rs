@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     Text,
-    facts::RemoteKind,
+    facts::{Facts, RemoteKind},
     rollup::{Class, Key, NodeKey, Note, Table, Via},
     span::{Kind, Side},
 };
@@ -37,6 +37,11 @@ struct Crossing {
     /// From the first start to the last end of its `local` spans, nanoseconds; none when no duration is known.
     times: Option<(u64, u64)>,
     error: bool,
+}
+
+/// A CONSUMER that says that it sends, or settles: the operation counts for more than the kind (R7).
+pub(super) fn is_misnamed(span: &Facts) -> bool {
+    span.kind == Kind::Consumer && flow(span) != Some(Flow::Takes)
 }
 
 impl Inference<'_> {
@@ -77,7 +82,8 @@ impl Inference<'_> {
         if takes_in(facts) && self.receive(span, caller, seen) {
             return;
         }
-        if facts.kind == Kind::Consumer && self.misnamed(span) {
+        if is_misnamed(facts) {
+            self.named_otherwise(span);
             return;
         }
         match caller {
@@ -99,17 +105,13 @@ impl Inference<'_> {
         }
     }
 
-    /// A CONSUMER that says that it sends, or settles: the operation counts for more than the kind (R7).
-    fn misnamed(&mut self, span: usize) -> bool {
+    /// The queue of an `in` span that does not receive.
+    fn named_otherwise(&mut self, span: usize) {
         let facts = self.trace.spans[span];
-        if flow(facts) == Some(Flow::Takes) {
-            return false;
-        }
         if let Some(queue) = queue(facts, &mut self.table) {
             let (queue, protocol) = (self.table.node(queue), self.table.text(&facts.protocol));
             self.count(Key::Client(Via::Out, self.trace.service[span], queue, protocol), Sample::of(facts));
         }
-        true
     }
 
     /// R2 (a): a client half and a server half are one call. R3: it failed when either half did.

@@ -206,7 +206,8 @@ fn at(environment: &str) -> String {
     if environment.is_empty() { String::new() } else { format!("@{environment}") }
 }
 
-fn node(table: &Table, id: u32) -> String {
+/// A node by a readable name.
+pub(crate) fn node(table: &Table, id: u32) -> String {
     let (class, parts) = table.describe(id);
     let shown: Vec<&str> = parts[1..].iter().map(|part| &***part).filter(|part| !part.is_empty()).collect();
     let label = match class {

@@ -41,7 +41,7 @@ struct Children {
 impl<'a> Tree<'a> {
     /// Sorts out a trace. Names go into the table, its cells are left alone. O(n log n).
     pub(crate) fn new(facts: &'a [Facts], table: &mut Table) -> Self {
-        let Trace { spans, service, parent, call_above, .. } = Trace::new(facts, &[], table);
+        let Trace { spans, service, parent, call_above, up, .. } = Trace::new(facts, &[], table);
         let is_entry: Vec<bool> =
             parent.iter().zip(&spans).map(|(above, span)| is_entry(*above, span)).collect();
         let parent: Vec<Option<usize>> = parent
@@ -72,7 +72,7 @@ impl<'a> Tree<'a> {
             children,
         };
         tree.find_requests();
-        tree.find_calls(&call_above, table);
+        tree.find_calls(&call_above, &up, table);
         tree.tops.retain(|&top| is_entry[top]);
         tree
     }

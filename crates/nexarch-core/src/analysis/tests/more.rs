@@ -163,3 +163,26 @@ fn findings_say_how_calls_are_known() {
     let seen = analyse(&hour(2_000), Analysis::issues).issues;
     assert!(!seen[0].description.contains("inferred"), "{seen:?}");
 }
+
+#[test]
+fn asking_a_queue_again_and_again_is_no_loop_of_calls() {
+    let traces = shots(40, |shot| {
+        let worker = shot.entry("worker", "GET /tick", 900);
+        for at in 0..8 {
+            shot.poll(worker, "jobs", 10 + at * 30, 20);
+        }
+    });
+    assert_eq!(found(&traces), []);
+}
+
+#[test]
+fn calls_of_another_host_inside_of_queries_count_beside_them() {
+    let traces = shots(40, |shot| {
+        let gateway = shot.entry("gateway", "GET /", 900);
+        for at in 0..6 {
+            let query = shot.query(gateway, &format!("db{at}"), "SELECT it", 10 + at * 30, 20);
+            shot.ask(query, &format!("api{at}.x"), 12 + at * 30, 10);
+        }
+    });
+    assert_eq!(found(&traces), [(IssueKind::FanOutOverload, ids(&["gateway"]))], "12 callees");
+}

@@ -4,10 +4,10 @@ use std::collections::{HashMap, HashSet};
 
 use crate::{
     analysis::{Analysis, Options},
-    facts::Facts,
+    facts::{Facts, Messaging},
     graph::tests::{context, rollup},
     ids::TraceId,
-    infer::testing::{START_NS, client, message, query, server},
+    infer::testing::{START_NS, client, does, message, query, server},
     span::Kind,
 };
 
@@ -78,12 +78,24 @@ impl Shot {
         self.add(query, name, from, ms)
     }
 
+    /// A call of a host that sends no spans.
+    pub(super) fn ask(&mut self, by: u64, host: &str, from: u64, ms: u64) {
+        let call = client(&self.service(by), self.next(), by).with(|it| it.address = host.into());
+        self.add(call, "GET", from, ms);
+    }
+
     /// A message, and its processing by another.
     pub(super) fn message(&mut self, by: u64, receiver: &str, topic: &str) {
         let send = message(&self.service(by), Kind::Producer, self.next(), by, topic);
         let id = self.add(send, "send", 1, 2);
         let process = message(receiver, Kind::Consumer, self.next(), id, topic);
         self.add(process, "process", 10, 5);
+    }
+
+    /// A request asks a queue for messages.
+    pub(super) fn poll(&mut self, by: u64, topic: &str, from: u64, ms: u64) {
+        let poll = message(&self.service(by), Kind::Client, self.next(), by, topic);
+        self.add(does(Messaging::Receive, poll), "receive", from, ms);
     }
 
     /// Leaves out all client spans; what they called are children of who made them.

@@ -27,9 +27,12 @@ pub(crate) struct Repeat {
 pub(crate) fn repeats(tree: &Tree<'_>, mut place: impl FnMut(&Call) -> Option<(usize, u32)>) -> Vec<Repeat> {
     let mut groups: FxHashMap<(usize, usize, u32), Vec<&Call>> = FxHashMap::default();
     for call in tree.calls.iter().filter(|call| call.waits) {
-        if let Some(parent) = tree.parent[call.at]
+        if let Some(above) = tree.parent[call.at]
             && let Some((callee, what)) = place(call)
         {
+            // Below a span of another service the entry of the caller is missing.
+            let is_own = tree.service[above] == tree.service[call.caller];
+            let parent = if is_own { above } else { call.caller };
             groups.entry((parent, callee, what)).or_default().push(call);
         }
     }

@@ -6,7 +6,7 @@ use proptest::{collection::vec, prelude::*, sample::select};
 
 use crate::{
     facts::{Facts, Messaging, RemoteKind},
-    infer::{contribution, testing::*},
+    infer::{contribution, testing::*, tree::Tree},
     rollup::{self, Delta},
     span::{Kind, Side},
 };
@@ -123,6 +123,59 @@ fn service_edges(delta: &Delta) -> BTreeSet<(String, String)> {
         (!from.contains(':') && !to.contains(':')).then(|| (from.into(), to.into()))
     };
     cells(delta).keys().filter(|key| key.starts_with("call ")).filter_map(|key| between(key)).collect()
+}
+
+/// A database is asked, and sent no messages.
+fn well_said(span: Facts) -> Facts {
+    match (span.remote_kind, span.kind) {
+        (RemoteKind::Database, Kind::Producer) => span.with(|it| it.remote_kind = RemoteKind::Queue),
+        _ => span,
+    }
+}
+
+/// Consumers stand below who sends, or alone.
+fn delivered(mut trace: Vec<Facts>) -> Vec<Facts> {
+    let others: BTreeSet<_> =
+        trace.iter().filter(|span| span.kind != Kind::Producer).map(|span| span.span_id).collect();
+    for span in trace.iter_mut().filter(|span| span.kind == Kind::Consumer) {
+        span.parent_span_id = span.parent_span_id.filter(|parent| !others.contains(parent));
+    }
+    trace
+}
+
+/// What leads from one node to another: an edge, or two with a queue between them.
+fn ways(delta: &Delta) -> BTreeSet<(String, String)> {
+    let edge = |key: &String| -> Option<(String, String)> {
+        let (label, rest) = key.split_once(' ')?;
+        let (_, ends) = rest.split_once(' ').filter(|_| label == "call" || label == "client")?;
+        let (from, to) = ends.split_once(" -> ")?;
+        Some((from.into(), to.split(" [").next()?.into()))
+    };
+    let edges: BTreeSet<(String, String)> = cells(delta).keys().filter_map(edge).collect();
+    let through = |(from, queue): &(String, String)| {
+        let taken = edges.iter().filter(|(at, _)| queue.starts_with("queue:") && at == queue);
+        taken.map(|(_, to)| (from.clone(), to.clone())).collect::<Vec<_>>()
+    };
+    edges.iter().flat_map(through).chain(edges.iter().cloned()).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+    /// What is said of whole traces is said of edges of the map, calls of a service to itself aside. (An
+    /// id that stands for several spans makes a guess of who called.)
+    #[test]
+    fn a_tree_has_no_call_that_the_map_has_not(trace in plain_trace()) {
+        let trace = delivered(trace.into_iter().map(well_said).collect());
+        let ways = ways(&contribution(&trace));
+        let mut table = rollup::Table::default();
+        let tree = Tree::new(&trace, &mut table);
+        for call in &tree.calls {
+            let Some(to) = call.to else { continue };
+            let [from, to] = [tree.service[call.caller], to].map(|at| node(&table, at));
+            prop_assert!(from == to || ways.contains(&(from.clone(), to.clone())), "{} -> {}: {:?}", from, to, ways);
+        }
+    }
 }
 
 proptest! {

@@ -1,11 +1,20 @@
-//! The calls in a trace, each once: the innermost of several layers, as R3, R4 and R6 count them.
+//! The calls in a trace, each once: of several layers the one that the map counts.
 
-use super::{super::target::target, Tree};
+use super::{
+    super::{
+        calls::is_misnamed,
+        messages::{Flow, flow},
+        nested::Nested,
+        outs::calls,
+        target::{names_queue, target},
+        trace::{Above, is_call},
+    },
+    Tree,
+};
 use crate::{
-    facts::{Facts, RemoteKind},
-    infer::trace::is_call,
+    facts::Facts,
     rollup::{NodeKey, Table},
-    span::Kind,
+    span::{Kind, Side},
 };
 
 /// A call of a service to something else.
@@ -13,6 +22,8 @@ use crate::{
 pub(crate) struct Call {
     /// The caller's span of it; where that is missing, the span with which the callee's request begins.
     pub(crate) at: usize,
+    /// The request of the caller.
+    pub(crate) caller: usize,
     /// The callee's request, where it is known: the first of them.
     pub(crate) reached: Option<usize>,
     /// How many requests of the callee it became one after the other: more than one when a proxy retries.
@@ -27,30 +38,49 @@ pub(crate) struct Call {
 
 impl Tree<'_> {
     /// Fills in `calls`.
-    pub(super) fn find_calls(&mut self, call_above: &[Option<usize>], table: &mut Table) {
+    pub(super) fn find_calls(&mut self, call_above: &[Option<usize>], up: &[Above], table: &mut Table) {
         let mut reached: Vec<Vec<usize>> = vec![Vec::new(); self.spans.len()];
         let mut bare = vec![false; self.spans.len()];
         for &span in &self.order {
-            let Some(above) = self.parent[span].filter(|_| self.is_request(span)) else { continue };
+            let Some(above) = self.parent[span] else { continue };
+            if self.takes_from(above, span) {
+                reached[above].push(span);
+                continue;
+            }
+            if !self.is_request(span) {
+                continue;
+            }
+            if is_misnamed(self.spans[span]) || takes(self.spans[span]) && takes(self.spans[above]) {
+                // Who asks a queue for messages calls nobody that processes them.
+                continue;
+            }
+            // Local spans of the callee are its own.
+            let Above::Span(above) = up[span] else { continue };
             let call = if is_call(self.spans[above]) { Some(above) } else { call_above[above] };
             match call {
                 Some(call) => reached[call].push(span),
                 None => bare[span] = self.service[span] != self.service[above],
             }
         }
-        let targets: Vec<Option<u32>> = (0..self.spans.len())
-            .map(|span| match reached[span].first() {
-                Some(&request) => Some(self.service[request]),
-                None if is_call(self.spans[span]) => {
-                    target(self.spans[span], table).map(|key: NodeKey| table.node(key))
-                }
-                None => None,
-            })
-            .collect();
-        let folded = self.folded(call_above, &reached, &targets);
+        let answered: Vec<Option<usize>> = reached.iter().map(|by| by.first().copied()).collect();
+        let names = |span: &&Facts| calls(span).then(|| target(span, table)).flatten();
+        let targets: Vec<Option<NodeKey>> = self.spans.iter().map(names).collect();
+        let (spans, answered, targets) = (&self.spans[..], &answered[..], &targets[..]);
+        let mut folded = Nested { spans, call_above, answered, targets }.folded();
+        for &span in self.order.iter().filter(|&&span| is_call(spans[span])) {
+            if let Some(outer) = call_above[span] {
+                folded[outer] |= answered[outer].is_none() && targets[outer].is_none();
+            }
+        }
         for &span in &self.order {
-            if is_call(self.spans[span]) && !folded[span] {
-                self.calls.push(self.call(span, &reached[span], targets[span]));
+            let to = match answered[span] {
+                Some(request) => Some(self.service[request]),
+                None => targets[span].map(|key| table.node(key)),
+            };
+            let arrives = answered[span].is_some_and(|by| !takes(spans[by]));
+            let is_told = calls(spans[span]) || is_call(spans[span]) && arrives;
+            if is_told && !folded[span] {
+                self.calls.push(self.call(span, &reached[span], to));
             }
             if bare[span] {
                 self.calls.push(self.call(span, &[span], Some(self.service[span])));
@@ -58,11 +88,22 @@ impl Tree<'_> {
         }
     }
 
+    /// Does a span that asks for messages, without being a request, take them from its parent through a queue?
+    fn takes_from(&self, above: usize, span: usize) -> bool {
+        let (from, by) = (self.spans[above], self.spans[span]);
+        let asks = self.side(span) != Side::In && takes(by);
+        asks && self.side(above) == Side::Out
+            && flow(from) == Some(Flow::Sends)
+            && (names_queue(from) || names_queue(by))
+    }
+
     fn call(&self, at: usize, reached: &[usize], to: Option<u32>) -> Call {
         let first = reached.first().copied();
+        let by = self.parent[at].filter(|_| first == Some(at)).unwrap_or(at);
         let message = |span: usize| matches!(self.spans[span].kind, Kind::Producer | Kind::Consumer);
         Call {
             at,
+            caller: self.request[by],
             reached: first,
             times: self.attempts(reached),
             to,
@@ -91,39 +132,8 @@ impl Tree<'_> {
         }
         attempts
     }
-
-    /// Which calls are another layer of one that counts.
-    fn folded(
-        &self,
-        call_above: &[Option<usize>],
-        reached: &[Vec<usize>],
-        targets: &[Option<u32>],
-    ) -> Vec<bool> {
-        let mut folded = vec![false; self.spans.len()];
-        for &inner in self.order.iter().rev() {
-            let Some(outer) = call_above[inner].filter(|_| is_call(self.spans[inner])) else { continue };
-            let (o, i) = (self.spans[outer], self.spans[inner]);
-            let lost = reached[inner].is_empty();
-            if lost && !is_plain(o) && is_plain(i) {
-                // A database or model call over HTTP is that call.
-                folded[inner] = true;
-            } else if lost && !reached[outer].is_empty() {
-                folded[inner] |= same(o, i, targets[outer] == targets[inner]);
-            } else {
-                folded[outer] |= targets[outer].is_none() || same(o, i, targets[outer] == targets[inner]);
-            }
-        }
-        folded
-    }
 }
 
-fn is_plain(span: &Facts) -> bool {
-    span.remote_kind == RemoteKind::Service
-}
-
-/// Are two layers of calls one call?
-fn same(outer: &Facts, inner: &Facts, same_target: bool) -> bool {
-    let store = |span: &Facts| matches!(span.remote_kind, RemoteKind::Database | RemoteKind::Cache);
-    let same_host = !outer.address.is_empty() && outer.address == inner.address;
-    same_target || same_host || (store(outer) && store(inner))
+fn takes(span: &Facts) -> bool {
+    flow(span) == Some(Flow::Takes)
 }

@@ -3,7 +3,8 @@
 use proptest::{collection::vec, prelude::*, sample::select};
 
 use super::*;
-use crate::infer::testing::{bare, client, local, message, query, server, span};
+use crate::facts::Messaging;
+use crate::infer::testing::{bare, client, does, local, message, query, server, span};
 
 /// Calls as `from -> to [waits]`, sorted.
 fn calls(spans: &[Facts]) -> Vec<String> {
@@ -11,10 +12,7 @@ fn calls(spans: &[Facts]) -> Vec<String> {
     let tree = Tree::new(spans, &mut table);
     let name = |node: u32| table.describe(node).1[2].to_string();
     let shown = |call: &Call| {
-        let from = match call.reached {
-            Some(request) if request == call.at => tree.service[tree.parent[call.at].unwrap()],
-            _ => tree.service[call.at],
-        };
+        let from = tree.service[call.caller];
         let to = call.to.map_or_else(|| "?".into(), name);
         format!("{} -> {to}{}", name(from), if call.waits { "" } else { " later" })
     };
@@ -39,8 +37,14 @@ fn one_call_for_each_way_to_see_it() {
     assert_eq!(calls(&[client("a", 1, 0), local("a", 2, 1), server("b", 3, 2)]), ["a -> b"]);
     let sent = message("a", Kind::Producer, 1, 0, "orders");
     assert_eq!(calls(&[sent, message("b", Kind::Consumer, 2, 1, "orders")]), ["a -> b later"]);
+    let asks = does(Messaging::Receive, message("a", Kind::Client, 2, 1, "orders"));
+    assert_eq!(calls(&[server("a", 1, 0), asks]), [""; 0], "who asks a queue for messages does not call it");
     let over_http = client("a", 3, 2).with(|it| it.address = "db".into());
     assert_eq!(calls(&[server("a", 1, 0), query("a", 2, 1, "db"), over_http]), ["a -> db"]);
+    let elsewhere = client("a", 3, 2).with(|it| it.address = "api.x".into());
+    assert_eq!(calls(&[server("a", 1, 0), query("a", 2, 1, "db"), elsewhere]), ["a -> api.x", "a -> db"]);
+    let unentered = [server("a", 1, 0), client("b", 2, 1), server("c", 3, 2)];
+    assert_eq!(calls(&unentered), ["a -> b", "b -> c"], "the caller is the service of the span");
 }
 
 #[test]
