@@ -275,7 +275,9 @@ mod tests {
                     1 => account.clear(false),
                     2 => {
                         let held = account.ring().peek(&key(which), "p");
-                        held.iter().for_each(|held| _ = account.grow(&key(which), held, size as u64, NOW));
+                        if let Some(held) = held {
+                            account.grow(&key(which), &held, size as u64, NOW);
+                        }
                     }
                     _ => _ = account.store(key(which), new, NOW),
                 }
