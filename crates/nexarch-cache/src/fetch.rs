@@ -86,7 +86,8 @@ impl Inner {
         if self.enabled() {
             tenant.memory.store_if_better(key, Arc::clone(&entry), moment.boot);
         }
-        if entry.fresh(moment.boot) { Fetched::Hit(entry) } else { Fetched::Miss(Some(head.cost)) }
+        // Unpacking may have waited for a thread, and the authority may have been asked.
+        if entry.fresh(self.clock.boot()) { Fetched::Hit(entry) } else { Fetched::Miss(Some(head.cost)) }
     }
 
     async fn unpack(
