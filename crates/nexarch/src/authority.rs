@@ -203,6 +203,9 @@ async fn look(app: &App, missed: bool, seen: &mut Seen) -> Result<(), BoxError> 
         let refreshed = tokio::time::timeout_at(refreshed_by, app.cache.refresh()).await;
         observe_rights(app, seen);
         refreshed.map_err(|_elapsed| no_answer(REFRESH))??;
+        // Whatever this beat saw before: what this process changed itself it has not seen, and a database that was set back
+        // since may be where it was then.
+        app.auth.observe(seen.auth_version);
         gone::follow(app, seen.auth_version).await?;
         stream::observe(app, &mut seen.epoch).await?;
     }

@@ -2,12 +2,19 @@
 
 use std::fs;
 
+use serde_json::json;
+
 use crate::support::{
+    admin::{Admin, OPEN},
+    client::Client,
     encode::otlp_protobuf,
     home::Home,
+    inside::Inside,
     spans::{call, many},
     wait,
 };
+
+const CACHE: &str = "/api/v1/cache/stats";
 
 #[test]
 fn a_backup_beside_a_server_is_put_back_and_no_old_value_is_met() {
@@ -35,6 +42,20 @@ fn a_backup_beside_a_server_is_put_back_and_no_old_value_is_met() {
     let next = client.otlp_protobuf(&otlp_protobuf(&call(3))).expect(200).version();
     assert!(next > late, "{next} after {late}");
     assert_eq!(client.total_spans(), 2 * before);
+}
+
+/// The server itself made the key, so its looks never saw another version of rights than that of the backup.
+#[test]
+fn a_key_that_was_made_after_the_backup_is_refused_once_it_is_put_back() {
+    let server = Inside::start(&[OPEN]);
+    server.client().get(CACHE).expect(200);
+    server.back_up();
+    let made = Admin::at(server.base()).key("acme", &json!({"scopes": ["read"]}));
+    let late = Client::new(server.base(), made["key"].as_str());
+    late.get(CACHE).expect(200);
+    server.set_back();
+    wait::until("the refusal", || (late.get(CACHE).status == 401).then_some(()));
+    server.client().get(CACHE).expect(200);
 }
 
 #[test]

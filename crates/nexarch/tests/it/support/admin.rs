@@ -24,6 +24,11 @@ impl Admin {
         Self(server.stranger())
     }
 
+    /// Of a server at `http://address`.
+    pub(crate) fn at(base: &str) -> Self {
+        Self(Client::new(base, None))
+    }
+
     pub(crate) fn get(&self, path: &str) -> Reply {
         self.0.get_with(path, &[("X-Admin-Key", SECRET)])
     }

@@ -25,6 +25,7 @@ pub(crate) struct Gate {
     away: AtomicBool,
     broken: AtomicBool,
     silent: watch::Sender<bool>,
+    held: watch::Sender<bool>,
     delay_ms: AtomicU64,
     versions_ms: AtomicU64,
     /// Snapshots that were opened.
@@ -42,6 +43,7 @@ impl Gate {
             away: AtomicBool::new(false),
             broken: AtomicBool::new(false),
             silent: watch::Sender::new(false),
+            held: watch::Sender::new(false),
             delay_ms: AtomicU64::new(0),
             versions_ms: AtomicU64::new(0),
             opened: AtomicUsize::new(0),
@@ -78,6 +80,11 @@ impl Gate {
     /// The database takes questions and answers none, or answers them all.
     pub(crate) fn silence(&self, is: bool) {
         self.silent.send_replace(is);
+    }
+
+    /// Invalidations are committed and not answered, or all are.
+    pub(crate) fn hold_invalidations(&self, is: bool) {
+        self.held.send_replace(is);
     }
 
     /// No snapshot can be had, or can again; everything else works.
@@ -163,7 +170,9 @@ impl Store for Gated {
 
     async fn invalidate(&self, tenant: &TenantId, operations: Option<&[String]>) -> Result<Versions, Error> {
         self.gate.there().await?;
-        self.store.invalidate(tenant, operations).await
+        let committed = self.store.invalidate(tenant, operations).await;
+        let _ = self.gate.held.subscribe().wait_for(|is| !is).await;
+        committed
     }
 
     async fn replace_epoch(&self, seen: u128) -> Result<u128, Error> {

@@ -1,6 +1,6 @@
 //! A server inside the test: the same parts and the same sockets, over a store that the test holds a gate of.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, process::Command, sync::Arc, time::Duration};
 
 use nexarch::{app::Server, auth, config, lifecycle::Lifecycle};
 use nexarch_store::{Options, Role, Scope, Store};
@@ -10,6 +10,7 @@ use tokio::{runtime::Runtime, task::JoinHandle};
 use super::{
     client::Client,
     gated::{Gate, Gated},
+    oracle::python,
     wait::PATIENCE,
 };
 
@@ -23,7 +24,7 @@ pub(crate) struct Inside {
     base: String,
     url: String,
     key: String,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Inside {
@@ -54,7 +55,7 @@ impl Inside {
         });
         let base = format!("http://{}", server.addr);
         let serving = Some(runtime.spawn(server.run()));
-        Self { runtime, lifecycle, serving, store, gate, base, url, key, _dir: dir }
+        Self { runtime, lifecycle, serving, store, gate, base, url, key, dir }
     }
 
     /// A client with its own connection.
@@ -82,6 +83,18 @@ impl Inside {
         });
     }
 
+    /// Keeps a copy of the database as it is now.
+    pub(crate) fn back_up(&self) {
+        self.runtime.block_on(self.store.backup(&self.dir.path().join("backup.db"))).unwrap();
+    }
+
+    /// Puts the copy back while the server runs, as a restore of `sqlite3` does.
+    pub(crate) fn set_back(&self) {
+        let script = "import sqlite3; sqlite3.connect('backup.db').backup(sqlite3.connect('test.db'))";
+        let made = Command::new(python()).args(["-c", script]).current_dir(self.dir.path()).output().unwrap();
+        assert!(made.status.success(), "{made:?}");
+    }
+
     /// `http://address`.
     pub(crate) fn base(&self) -> &str {
         &self.base
@@ -101,6 +114,7 @@ impl Drop for Inside {
         self.gate.slow_versions(Duration::ZERO);
         self.gate.away(false);
         self.gate.silence(false);
+        self.gate.hold_invalidations(false);
         self.lifecycle.drain().cancel();
         let serving = self.serving.take();
         self.runtime.block_on(async {
