@@ -13,11 +13,8 @@ use crate::tenants::Tenant;
 use crate::truth::DEADLINE;
 use std::time::Duration;
 
-/// How long a caller waits for the authority to commit an invalidation: it may have to wait for the lock of a busy
-/// database.
-const COMMIT_PATIENCE: Duration = Duration::from_secs(5);
-
-/// How long it may go on when nobody waits any more. What it brings is announced all the same.
+/// How long the authority may take to commit an invalidation. Long, because what it brings after that is announced to
+/// nobody; who waits for it has less patience.
 const COMMIT_LIMIT: Duration = Duration::from_mins(1);
 
 /// What a committed transaction changed.
@@ -108,8 +105,10 @@ impl Cache {
     /// it; [`Reach`] says whether the others were told, for which it waits as long as a call to the shared tier may take,
     /// one for each 64 operations.
     ///
-    /// An authority that does not answer within five seconds is [`Error::Unverified`]: as after any other failure of it,
-    /// the invalidation may have been committed, or be committed yet.
+    /// An authority that does not answer within a minute is [`Error::Unverified`]: as after any other failure of it, the
+    /// invalidation may have been committed, or be committed yet. Bring your own patience: who stops to wait
+    /// (`tokio::time::timeout`) ends nothing. It is announced when it is committed, and until then nobody knows whether it
+    /// was; [`Cache::distrust`] makes reads ask meanwhile.
     ///
     /// An unknown operation is an error; an empty list raises nothing and tells the newest version.
     pub async fn invalidate(
@@ -133,11 +132,7 @@ impl Cache {
         // On a task of its own: committed and never announced would be worse than not done.
         let (cache, scope) = (self.clone(), scope.clone());
         let task = async move { cache.commit_invalidation(&scope, &what, changed, cause).await };
-        let done = tokio::time::timeout(COMMIT_PATIENCE, self.inner.tracker.spawn(task)).await;
-        let (version, reach) = match done {
-            Ok(done) => done.unwrap_or(Err(Error::Dropped))?,
-            Err(_elapsed) => return Err(self.unconfirmed(no_answer(COMMIT_PATIENCE))),
-        };
+        let (version, reach) = self.inner.tracker.spawn(task).await.unwrap_or(Err(Error::Dropped))?;
         Ok(Invalidated { version, operations: names, reach })
     }
 

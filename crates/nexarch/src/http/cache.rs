@@ -1,11 +1,15 @@
 //! The cache's own routes: statistics, health, invalidation.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    pin::pin,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use axum::{
     Json,
     extract::State,
-    http::{HeaderMap, HeaderValue, Uri},
+    http::{HeaderMap, HeaderValue, StatusCode, Uri},
     response::{IntoResponse, Response},
 };
 use nexarch_cache::{Cause, Invalidation, Reach, Reason, ScopeStats};
@@ -24,6 +28,11 @@ use crate::{
     audit::{self, By, Mutation, What},
     auth::Caller,
 };
+
+/// How long a caller waits for the database to commit an invalidation: it may have to wait for the lock of a busy one.
+const PATIENCE: Duration = Duration::from_secs(5);
+const UNCONFIRMED: &str =
+    "the database did not confirm the invalidation, which may have been made; try again";
 
 /// State of the cache; always 200, because the cache never makes the service unhealthy.
 #[derive(Serialize, utoipa::ToSchema)]
@@ -176,30 +185,17 @@ pub(super) async fn invalidate_operation(
     apply(&app, &caller, "operation", Invalidation::Operations(vec![operation])).await
 }
 
-/// Invalidates, writes it down and tells it, whether or not the caller waits for the answer.
+/// Invalidates, and waits for it as long as a caller may.
 async fn apply(
     app: &Arc<App>,
     caller: &Arc<Caller>,
     scope: &'static str,
     what: Invalidation,
 ) -> Result<Response, ApiError> {
-    let (own, by) = (Arc::clone(app), Arc::clone(caller));
-    let (done, reach) = finish(app, async move {
-        let done = own.cache.invalidate(&by.scope, what, Cause::Manual).await;
-        let done = done.map_err(|error| unconfirmed(error.into(), &by, scope))?;
-        let reach = reach(&own, done.reach);
-        let made = Mutation {
-            by: By::Key(&by.key_id),
-            tenant: &by.tenant,
-            what: What::Invalidated { scope },
-            operations: &done.operations,
-            reach,
-            version: done.version,
-        };
-        audit::record(&own.streams, &made);
-        Ok((done, reach))
-    })
-    .await?;
+    let made = finish(app, carry_out(Arc::clone(app), Arc::clone(caller), scope, what));
+    let waited = tokio::time::timeout(PATIENCE, made).await;
+    let (done, reach) = waited
+        .unwrap_or_else(|_elapsed| Err(ApiError::again(StatusCode::SERVICE_UNAVAILABLE, UNCONFIRMED)))?;
     let answer = Invalidated {
         status: "success",
         tenant_id: caller.tenant.to_string(),
@@ -213,15 +209,47 @@ async fn apply(
     Ok(response)
 }
 
-/// What the database did not confirm may have been done, or be done yet; what it refused was not.
-fn unconfirmed(mut error: ApiError, by: &Caller, scope: &'static str) -> ApiError {
-    if !error.status.is_server_error() {
-        return error;
-    }
-    audit::unconfirmed(By::Key(&by.key_id), &by.tenant, scope);
-    let detail = "the database did not confirm the invalidation, which may have been made; try again";
-    detail.clone_into(&mut error.detail);
-    error
+/// Invalidates, writes it down and tells it, whether or not the caller waits for the answer, and however late it is
+/// committed. What the database did not confirm may have been done, or be done yet; what it refused was not.
+async fn carry_out(
+    app: Arc<App>,
+    by: Arc<Caller>,
+    scope: &'static str,
+    what: Invalidation,
+) -> Result<(nexarch_cache::Invalidated, &'static str), ApiError> {
+    // Then there is nothing to commit: the newest version is read.
+    let nothing = matches!(&what, Invalidation::Operations(names) if names.is_empty());
+    let doubt = || audit::unconfirmed(By::Key(&by.key_id), &by.tenant, scope);
+    let mut work = pin!(app.cache.invalidate(&by.scope, what, Cause::Manual));
+    let (done, late) = match tokio::time::timeout(PATIENCE, work.as_mut()).await {
+        Ok(done) => (done, false),
+        Err(_elapsed) => {
+            doubt();
+            app.cache.distrust();
+            (work.await, true)
+        }
+    };
+    let done = done.map_err(|error| {
+        let mut error = ApiError::from(error);
+        if !nothing && error.status.is_server_error() {
+            if !late {
+                doubt();
+            }
+            UNCONFIRMED.clone_into(&mut error.detail);
+        }
+        error
+    })?;
+    let reach = reach(&app, done.reach);
+    let made = Mutation {
+        by: By::Key(&by.key_id),
+        tenant: &by.tenant,
+        what: What::Invalidated { scope },
+        operations: &done.operations,
+        reach,
+        version: done.version,
+    };
+    audit::record(&app.streams, &made);
+    Ok((done, reach))
 }
 
 /// Where this is the only server of the database, nobody is left to be told.
