@@ -22,6 +22,8 @@ use tracing::Instrument as _;
 const PER_CORE: usize = 2;
 /// How long a request waits for its turn before it is told to come back.
 const LIMIT: Duration = Duration::from_secs(10);
+/// Requests of a tenant that wait at once; more are told to come back, which most of these will be anyway.
+const MOST_WAITING: usize = 1_024;
 
 /// No turn in time: others compute.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
@@ -47,7 +49,7 @@ type Owner = Option<TenantId>;
 #[derive(Debug, Default)]
 struct Line {
     held: usize,
-    /// In the order in which they came; some may have gone.
+    /// In the order in which they came; some may be going. At most [`MOST_WAITING`].
     waiting: VecDeque<(u64, oneshot::Sender<Turn>)>,
 }
 
@@ -56,6 +58,13 @@ struct Line {
 pub(crate) struct Turn {
     turns: Turns,
     owner: Owner,
+}
+
+/// A place in a line; left when dropped, so that who hung up takes no room.
+struct Place<'a> {
+    turns: &'a Turns,
+    owner: &'a Owner,
+    came: u64,
 }
 
 impl Turns {
@@ -71,7 +80,7 @@ impl Turns {
     /// Waits for a turn of a tenant, with a limit.
     pub(crate) async fn take(&self, tenant: Option<&TenantId>) -> Result<Turn, Busy> {
         let owner = tenant.cloned();
-        let turn = {
+        let (came, turn) = {
             let mut state = self.state();
             if state.free > 0 {
                 // Nobody waits where one is free.
@@ -79,8 +88,9 @@ impl Turns {
                 state.lines.entry(owner.clone()).or_default().held += 1;
                 return Ok(Turn { turns: self.clone(), owner });
             }
-            state.queue(owner)
+            state.queue(&owner).ok_or(Busy)?
         };
+        let _place = Place { turns: self, owner: &owner, came };
         tokio::time::timeout(LIMIT, turn).await.map_err(|_| Busy)?.map_err(|_| Busy)
     }
 
@@ -96,31 +106,54 @@ impl Turns {
 }
 
 impl State {
-    fn queue(&mut self, owner: Owner) -> oneshot::Receiver<Turn> {
+    /// The end of a tenant's line, unless that is full.
+    fn queue(&mut self, owner: &Owner) -> Option<(u64, oneshot::Receiver<Turn>)> {
+        let line = self.lines.entry(owner.clone()).or_default();
+        if line.waiting.len() >= MOST_WAITING {
+            return None;
+        }
         let (ready, turn) = oneshot::channel();
         self.arrivals += 1;
-        self.lines.entry(owner).or_default().waiting.push_back((self.arrivals, ready));
-        turn
+        line.waiting.push_back((self.arrivals, ready));
+        Some((self.arrivals, turn))
     }
 
-    /// Takes back a turn and says who has it next, if anybody waits.
+    /// Who came then has a turn, or gave up.
+    fn leave(&mut self, owner: &Owner, came: u64) {
+        let Some(line) = self.lines.get_mut(owner) else { return };
+        if let Ok(at) = line.waiting.binary_search_by_key(&came, |(came, _)| *came) {
+            line.waiting.remove(at);
+        }
+        self.forget_idle(owner);
+    }
+
+    fn forget_idle(&mut self, owner: &Owner) {
+        if self.lines.get(owner).is_some_and(|line| line.held == 0 && line.waiting.is_empty()) {
+            self.lines.remove(owner);
+        }
+    }
+
+    /// Takes back a turn and says who has it next, if anybody waits. Of each line it looks at the front alone.
     fn pass_on(&mut self, owner: &Owner) -> Option<(Owner, oneshot::Sender<Turn>)> {
         if let Some(line) = self.lines.get_mut(owner) {
             line.held -= 1;
         }
-        // Whoever gave up is nobody to be fair to.
-        self.lines.retain(|_, line| {
-            line.waiting.retain(|(_, ready)| !ready.is_closed());
-            line.held > 0 || !line.waiting.is_empty()
-        });
         let first = |line: &Line| line.waiting.front().map(|(came, _)| (line.held, *came));
         let wanting = self.lines.iter_mut().filter(|(_, line)| first(line).is_some());
-        let Some((next, line)) = wanting.min_by_key(|(_, line)| first(line)) else {
-            self.free += 1;
-            return None;
-        };
-        line.held += 1;
-        line.waiting.pop_front().map(|(_, ready)| (next.clone(), ready))
+        let next = wanting.min_by_key(|(_, line)| first(line)).and_then(|(next, line)| {
+            let (_, ready) = line.waiting.pop_front()?;
+            line.held += 1;
+            Some((next.clone(), ready))
+        });
+        self.free += usize::from(next.is_none());
+        self.forget_idle(owner);
+        next
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.turns.state().leave(self.owner, self.came);
     }
 }
 
@@ -233,6 +266,35 @@ mod tests {
         assert_eq!(order[..3], ["b", "c", "a"], "who has fewest, then who waits longest");
         assert_eq!(order.len(), 7);
         assert_eq!((turns.free(), turns.state().lines.len()), (4, 0), "nothing is kept of who is gone");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_line_is_bounded_and_who_hung_up_takes_no_room_in_it() {
+        let (turns, a) = (Turns::new(1), tenant("a"));
+        let held = turns.take(Some(&a)).await.unwrap();
+        let line = || {
+            (0..MOST_WAITING).map(|_| {
+                let mut wait = Box::pin(turns.take(Some(&a)));
+                async move { (futures_util::poll!(&mut wait).is_pending(), wait) }
+            })
+        };
+        let full = futures_util::future::join_all(line()).await;
+        assert!(full.iter().all(|(waits, _)| *waits));
+        let mut one_more = Box::pin(turns.take(Some(&a)));
+        assert!(
+            futures_util::poll!(&mut one_more).map(|outcome| outcome.is_err()).is_ready(),
+            "refused at once"
+        );
+        let mut other = Box::pin(turns.take(None));
+        assert!(futures_util::poll!(&mut other).is_pending(), "another line");
+        drop(full);
+        assert!(
+            futures_util::future::join_all(line()).await.iter().all(|(waits, _)| *waits),
+            "there is room"
+        );
+        drop(held);
+        assert!(other.await.is_ok());
+        assert_eq!((turns.free(), turns.state().lines.len()), (1, 0));
     }
 
     #[tokio::test(start_paused = true)]
