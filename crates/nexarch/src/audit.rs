@@ -13,6 +13,9 @@ use crate::{
 /// The target of the lines; they are kept at level `info`, whatever `RUST_LOG` says of the rest, unless it names them.
 pub(crate) const TARGET: &str = "audit";
 
+/// Made, and not taken notice of by this server yet, which may act by what was before.
+pub(crate) const PENDING: &str = "pending";
+
 /// Who asked.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum By<'a> {
@@ -106,7 +109,7 @@ pub(crate) struct Administered<'a> {
     pub(crate) what: &'static str,
     /// What is different now.
     pub(crate) changed: Changed<'a>,
-    /// How far it is known by now: `cluster` or `node`.
+    /// How far it is known by now: `cluster`, `node` or [`PENDING`].
     pub(crate) reach: &'static str,
 }
 

@@ -36,6 +36,9 @@ const LOOK: Duration = Duration::from_millis(400);
 /// How much of it reading what changed may take.
 const REFRESH: Duration = Duration::from_millis(300);
 
+/// How long a change that is made waits to be taken notice of, before it is written down and answered all the same.
+const NOTICE: Duration = Duration::from_secs(5);
+
 /// Waits until every server of this database has seen what was just committed.
 pub(crate) async fn wait_one_lease() {
     tokio::time::sleep(LEASE).await;
@@ -233,7 +236,10 @@ pub(crate) async fn notice(
         app.auth.observe(auth_version);
         if of_tenants { gone::follow(app, auth_version).await } else { Ok(Vec::new()) }
     };
-    let outcome = noticed.await;
+    let outcome = tokio::time::timeout(NOTICE, noticed).await.unwrap_or_else(|_elapsed| {
+        let (reason, retry_after) = (format!("no answer within {NOTICE:?}"), LEASE);
+        Err(StoreError::Unavailable { reason, retry_after })
+    });
     if outcome.is_err() {
         app.unnoticed.store(true, Ordering::Release);
     }

@@ -198,9 +198,10 @@ async fn done(
     changed: Changed<'_>,
     what: &'static str,
 ) -> Vec<(TenantId, gone::Leaving)> {
-    let reach = super::cache::reach(app, Reach::Node);
+    let noticed = authority::notice(app, matches!(changed, Changed::Tenant(_))).await;
+    let reach = if noticed.is_ok() { super::cache::reach(app, Reach::Node) } else { audit::PENDING };
     audit::administered(&Administered { tenant, what, changed, reach });
-    authority::notice(app, matches!(changed, Changed::Tenant(_))).await.unwrap_or_else(|error| {
+    noticed.unwrap_or_else(|error| {
         tracing::warn!(%error, "a change of tenants or keys is taken notice of later");
         Vec::new()
     })
