@@ -161,8 +161,11 @@ fn matches_etag(headers: &HeaderMap, etag: &str) -> bool {
 /// asks; ours with a value that cannot be read are errors, because ignoring them would break a promise.
 pub(super) fn directives(headers: &HeaderMap) -> Result<Directives, ApiError> {
     let mut directives = Directives::default();
-    let lists = headers.get_all(header::CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
-    for directive in lists.flat_map(elements) {
+    let lists = || headers.get_all(header::CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
+    if lists().any(Quotes::are_open_after) {
+        return Err(ApiError::bad_request("Cache-Control: a quoted string does not end"));
+    }
+    for directive in lists().flat_map(elements) {
         let (name, value) =
             directive.split_once('=').map_or((directive, None), |(name, value)| (name, Some(value)));
         match (name.trim().to_ascii_lowercase().as_str(), value) {
@@ -187,14 +190,34 @@ pub(super) fn directives(headers: &HeaderMap) -> Result<Directives, ApiError> {
     Ok(directives)
 }
 
-/// The elements of a list; a comma inside of quotes is none of its own (RFC 9110 §5.6.4).
+/// Inside or outside of quotes (RFC 9110 §5.6.4).
+#[derive(Default)]
+struct Quotes {
+    open: bool,
+    escaped: bool,
+}
+
+impl Quotes {
+    fn pass(&mut self, c: char) {
+        let begins_or_ends = c == '"' && !self.escaped;
+        self.escaped = self.open && c == '\\' && !self.escaped;
+        self.open ^= begins_or_ends;
+    }
+
+    /// Does a list end inside of them? Then nobody knows which of its commas separate.
+    fn are_open_after(list: &str) -> bool {
+        let mut quotes = Self::default();
+        list.chars().for_each(|c| quotes.pass(c));
+        quotes.open
+    }
+}
+
+/// The elements of a list; a comma inside of quotes is none of its own.
 fn elements(list: &str) -> impl Iterator<Item = &str> {
-    let (mut quoted, mut escaped) = (false, false);
+    let mut quotes = Quotes::default();
     list.split(move |c| {
-        let begins_or_ends = c == '"' && !escaped;
-        escaped = quoted && c == '\\' && !escaped;
-        quoted ^= begins_or_ends;
-        c == ',' && !quoted
+        quotes.pass(c);
+        c == ',' && !quotes.open
     })
 }
 
@@ -222,6 +245,22 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(r#"private="a, no-cache""#));
         assert!(!directives(&headers).unwrap().no_cache);
+    }
+
+    /// What it swallows may bind us.
+    #[test]
+    fn a_quote_that_does_not_end_is_an_error() {
+        let of = |list| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(list));
+            directives(&headers)
+        };
+        for list in [r#"x="a, no-cache"#, r#"no-cache, y="\""#, r#"""#] {
+            let error = of(list).unwrap_err();
+            assert_eq!(error.status, StatusCode::BAD_REQUEST, "{list}");
+            assert!(error.detail.contains("quoted string"), "{}", error.detail);
+        }
+        assert!(of(r#"x="a\\", no-cache"#).unwrap().no_cache);
     }
 
     #[test]
