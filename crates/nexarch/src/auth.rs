@@ -10,6 +10,7 @@ use std::{
         Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use nexarch_core::ids::TenantId;
@@ -25,6 +26,9 @@ const MAX_CACHED: usize = 10_000;
 const MAX_UNKNOWN: usize = 10_000;
 /// For how long, microseconds: a key that is made meanwhile is to be seen within a second even when nobody tells us.
 const UNKNOWN_US: u64 = 1_000_000;
+
+/// How long a key is looked for.
+const LOOK_UP: Duration = Duration::from_secs(5);
 
 /// Who calls.
 #[derive(Debug, Clone)]
@@ -221,6 +225,15 @@ impl Authenticator {
         if self.is_unknown(&hash, generation, now_us) {
             return Err(Refused::Unknown);
         }
+        // Those who wait for their turn, too: of a silent database each would wait for all before it.
+        let asked = tokio::time::timeout(LOOK_UP, self.ask(hash, generation, now_us)).await;
+        asked.unwrap_or_else(|_elapsed| {
+            let (reason, retry_after) = (format!("no key within {LOOK_UP:?}"), Duration::from_secs(1));
+            Err(StoreError::Unavailable { reason, retry_after }.into())
+        })
+    }
+
+    async fn ask(&self, hash: [u8; 32], generation: u64, now_us: u64) -> Result<Arc<Found>, Refused> {
         let _turn = self.turn.lock().await;
         // Somebody else may have asked for it meanwhile.
         if let Some(found) = self.remembered(&hash, generation) {

@@ -1,10 +1,15 @@
 //! A database that takes questions and answers none: whoever asks is told to come back, and does not wait for ever.
 
-use std::time::Duration;
+use std::{
+    io,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use crate::support::{
     client::{Body, Client, Reply},
     encode::native,
+    events::Events,
     inside::Inside,
     spans::call,
     wait,
@@ -39,6 +44,70 @@ fn a_silent_database_is_a_503_that_says_when_to_come_back() {
     server.gate.silence(false);
     wait::until("it to answer", || (client.get(OVERVIEW).status == 200).then_some(()));
     invalidate(&client).expect(200);
+}
+
+#[test]
+fn a_key_is_not_looked_for_for_ever() {
+    let server = Inside::start(&[]);
+    server.client().get(OVERVIEW).expect(200);
+    let unknown = Client::new(server.base(), Some("nex_unknown"));
+    server.gate.silence(true);
+    come_back(unknown.get(OVERVIEW));
+    server.gate.silence(false);
+    unknown.get(OVERVIEW).expect(401);
+}
+
+/// What this process logs.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn start() -> Self {
+        let log = Self::default();
+        let copy = log.clone();
+        let subscriber =
+            tracing_subscriber::fmt().with_writer(move || copy.clone()).with_ansi(false).finish();
+        tracing::subscriber::set_global_default(subscriber).unwrap();
+        log
+    }
+
+    fn audits(&self) -> Vec<String> {
+        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        text.lines().filter(|line| line.contains("audit: ")).map(str::to_owned).collect()
+    }
+}
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn an_invalidation_that_is_confirmed_late_is_told_and_written_down_all_the_same() {
+    let log = Log::start();
+    let server = Inside::start(&[]);
+    let client = server.client();
+    client.get(OVERVIEW).expect(200);
+    let mut events = Events::open(server.base(), server.key(), None);
+    server.gate.hold_invalidations(true);
+    come_back(invalidate(&client));
+    let audits = wait::until("the doubt", || Some(log.audits()).filter(|lines| !lines.is_empty()));
+    assert!(audits.len() == 1 && audits[0].contains("outcome=\"unknown\""), "{audits:?}");
+    server.gate.hold_invalidations(false);
+    let told = events.expect("invalidation").data;
+    assert_eq!(told["scope"], "tenant", "{told}");
+    let version = told["version"].as_u64().unwrap();
+    let audits = wait::until("the line", || Some(log.audits()).filter(|lines| lines.len() > 1));
+    let is_whole =
+        audits[1].contains("cache invalidated") && audits[1].contains(&format!("version={version}"));
+    assert!(audits.len() == 2 && is_whole, "{audits:?}");
+    assert!(client.get(OVERVIEW).expect(200).version() >= version);
 }
 
 /// Longer than a look may take, shorter than a read of versions may: it is answered too late for its look each time.
