@@ -316,6 +316,8 @@ mod tests {
         };
         let shown = {
             let excerpt = Excerpt::of(vec![client, server], Extent::ANSWER);
+            let drawn = Waterfall::new(base.trace_id, &Facts::of_all(&excerpt.spans), true);
+            assert_eq!(drawn.rows[1].moved_ms, Some(62.0), "the same in the waterfall");
             serde_json::to_value(Trace::new(base.trace_id, &excerpt)).unwrap()
         };
         let span =

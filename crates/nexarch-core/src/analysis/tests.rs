@@ -107,6 +107,36 @@ fn a_cycle_is_one_finding_wherever_it_is_entered() {
     assert_eq!(found(&traces), [(IssueKind::CyclicDependency, ids(&["a", "b", "c"]))]);
 }
 
+/// Ids of the findings of one type, and what they affect.
+fn ids_of(kind: IssueKind, traces: &[Shot]) -> Vec<(String, Vec<String>)> {
+    let issues = analyse(traces, |analysis| analysis.issues().issues);
+    issues.into_iter().filter(|issue| issue.kind == kind).map(|issue| (issue.id, issue.affected)).collect()
+}
+
+#[test]
+fn a_cycle_keeps_its_id_when_it_gets_another_member() {
+    // Calls from each service to others.
+    let id = |calls: &[(&str, &str)]| {
+        let traces = shots(60, |shot| {
+            let (from, to) = calls[shot.number() % calls.len()];
+            let entry = shot.entry(from, "GET /", 100);
+            shot.call(entry, to, "GET /next", 10, 50);
+        });
+        let mut found = ids_of(IssueKind::CyclicDependency, &traces);
+        assert_eq!(found.len(), 1, "{found:?}");
+        found.remove(0)
+    };
+    let two = [("b", "c"), ("c", "b")];
+    let (before, members) = id(&two);
+    assert_eq!(members, ids(&["b", "c"]));
+    // Later by name with a cycle as short, and first by name in a longer one.
+    for joins in [[("c", "d"), ("d", "c")], [("c", "a"), ("a", "b")]] {
+        let (after, members) = id(&[two, joins].concat());
+        assert_eq!((after, members.len()), (before.clone(), 3), "{joins:?}");
+    }
+    assert_ne!(id(&[("c", "d"), ("d", "c")]).0, before, "another cycle is another finding");
+}
+
 #[test]
 fn a_queue_of_ones_own_is_no_cycle() {
     let traces = |receiver: &'static str| {
@@ -137,6 +167,42 @@ fn a_deep_chain_is_one_finding() {
     let wanted: Vec<String> = (0..8).map(|at| format!("s{at}")).collect();
     assert_eq!(found(&traces), [(IssueKind::DeepSyncChain, wanted)]);
     assert_eq!(found(&shots(60, |shot| chain(shot, 3))), [], "five are not too many");
+}
+
+#[test]
+fn a_deep_chain_keeps_its_id_in_another_sample() {
+    // Each sample has the same operations; which request is deepest, where it goes and which operation has more of
+    // them differs.
+    let sample = |deepest: usize, last: &str, often: &str| {
+        let traces = shots(60, |shot| {
+            let rare = if often == "GET /a" { "GET /b" } else { "GET /a" };
+            let name = if shot.number() % 3 == 0 { rare } else { often };
+            let mut at = shot.entry("shop", name, 900);
+            let deep = if name == "GET /b" { deepest } else { 7 };
+            for hop in 1..deep {
+                let service = if hop == 6 { last.to_owned() } else { format!("s{hop}") };
+                at = shot.call(at, &service, "GET /", 10 * hop as u64, 800 - 100 * hop as u64);
+            }
+        });
+        let found = ids_of(IssueKind::DeepSyncChain, &traces);
+        assert_eq!(found.len(), 1, "{found:?}");
+        found.into_iter().next().unwrap()
+    };
+    let (id, parts) = sample(8, "s6", "GET /a");
+    assert_eq!(parts.len(), 8);
+    for (deepest, last, often) in
+        [(7, "s6", "GET /a"), (7, "s6", "GET /b"), (6, "s6", "GET /b"), (8, "x", "GET /a")]
+    {
+        let (other, parts) = sample(deepest, last, often);
+        assert_eq!(other, id, "{parts:?}");
+    }
+    let elsewhere = shots(60, |shot| {
+        let mut at = shot.entry("shop", "GET /c", 900);
+        for hop in 1..7 {
+            at = shot.call(at, &format!("s{hop}"), "GET /", 10 * hop, 800 - 100 * hop);
+        }
+    });
+    assert_ne!(ids_of(IssueKind::DeepSyncChain, &elsewhere)[0].0, id, "another operation is another finding");
 }
 
 #[test]

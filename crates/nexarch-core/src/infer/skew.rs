@@ -1,5 +1,5 @@
-//! R10: by how much the clock of a span's host differs from its caller's, for showing a trace in time. Counts and edges
-//! never use this.
+//! R10: by how much the clock of a span's host differs from its caller's, for showing a trace in time and for what
+//! takes part in its critical path. Counts of rollups and edges never use this.
 //!
 //! A child on another host that lies outside of its parent, where it cannot have been, is moved into it, and what it
 //! caused on its own host moves along. Of a request and its answer the child is put into the middle of its parent, as if
@@ -29,10 +29,21 @@ pub fn clock_shifts(trace: &[&Facts]) -> Vec<i64> {
     let spans: Vec<&Facts> = order.iter().map(|&at| trace[at]).collect();
     let mut parent = Family::new(&spans).parents();
     let top_down = from_roots(&mut parent);
-    let ambiguous = ambiguous(&spans);
+    let known = |above| if let Above::Span(at) = above { Some(at) } else { None };
+    let parent: Vec<Option<usize>> = parent.into_iter().map(known).collect();
+    let mut given = vec![0; trace.len()];
+    for (at, shift) in order.into_iter().zip(shifts(&spans, &parent, &top_down)) {
+        given[at] = shift;
+    }
+    given
+}
+
+/// The same for spans in canonical order whose parents are known; `top_down` has parents before children.
+pub(super) fn shifts(spans: &[&Facts], parent: &[Option<usize>], top_down: &[usize]) -> Vec<i64> {
+    let ambiguous = ambiguous(spans);
     let mut shifts = vec![0; spans.len()];
-    for span in top_down {
-        let Above::Span(above) = parent[span] else { continue };
+    for &span in top_down {
+        let Some(above) = parent[span] else { continue };
         let (p, c) = (spans[above], spans[span]);
         shifts[span] = if same_host(p, c) {
             shifts[above]
@@ -42,11 +53,7 @@ pub fn clock_shifts(trace: &[&Facts]) -> Vec<i64> {
             shift(p, shifts[above], c)
         };
     }
-    let mut given = vec![0; trace.len()];
-    for (at, shift) in order.into_iter().zip(shifts) {
-        given[at] = shift;
-    }
-    given
+    shifts
 }
 
 /// Spans of one service whose host is unknown are taken to be of one host.

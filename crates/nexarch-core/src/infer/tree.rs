@@ -2,9 +2,11 @@
 
 mod calls;
 mod requests;
-mod times;
 
-use super::trace::{Above, Trace};
+use super::{
+    skew,
+    trace::{Above, Trace},
+};
 pub(crate) use calls::Call;
 
 use crate::{
@@ -25,6 +27,8 @@ pub(crate) struct Tree<'a> {
     pub(crate) order: Vec<usize>,
     /// Start and end in nanoseconds since the Unix epoch, by the clock of the top (R10).
     pub(crate) times: Vec<(u64, u64)>,
+    /// What was added to the times as sent, nanoseconds.
+    pub(crate) shifts: Vec<i64>,
     /// The span with which the request begins that each span is a part of.
     pub(crate) request: Vec<usize>,
     /// The calls of one service to something else, in the order of `order`.
@@ -59,7 +63,8 @@ impl<'a> Tree<'a> {
             next += 1;
             order.extend_from_slice(children.of_span(span));
         }
-        let times = times::aligned(&spans, &parent, &order);
+        let shifts = skew::shifts(&spans, &parent, &order);
+        let times = spans.iter().zip(&shifts).map(|(span, &by)| shifted(span, by)).collect();
         let mut tree = Self {
             request: (0..spans.len()).collect(),
             spans,
@@ -68,6 +73,7 @@ impl<'a> Tree<'a> {
             tops,
             order,
             times,
+            shifts,
             calls: Vec::new(),
             children,
         };
@@ -95,6 +101,10 @@ impl<'a> Tree<'a> {
     pub(crate) fn is_timed(&self, span: usize) -> bool {
         self.spans[span].duration_ns.is_some()
     }
+}
+
+fn shifted(span: &Facts, by: i64) -> (u64, u64) {
+    (span.start_ns.saturating_add_signed(by), span.end_ns().saturating_add_signed(by))
 }
 
 /// A request that entered the system: a root, or what may be one and has no known caller (analysis of entries).

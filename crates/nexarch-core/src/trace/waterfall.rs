@@ -72,7 +72,8 @@ pub struct Row {
     pub critical_ms: f64,
     /// Where on it that part lies, milliseconds from the start of the trace.
     pub critical: Vec<Piece>,
-    /// By how much it was moved later, because it began before its caller by another clock; absent when it was not.
+    /// By how much it was moved because its clock disagreed with its caller's, milliseconds: later when the clock is
+    /// behind, negative when it is ahead; absent when it was not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub moved_ms: Option<f64>,
     /// Its children, those in one row included.
@@ -122,7 +123,7 @@ impl Waterfall {
             duration_ms: milliseconds(end - drawing.zero),
             span_count: tree.spans.len(),
             error_count: tree.spans.iter().filter(|span| span.error).count(),
-            moved_spans: (0..tree.spans.len()).filter(|&span| drawing.moved(span) > 0).count(),
+            moved_spans: tree.shifts.iter().filter(|&&shift| shift != 0).count(),
             truncated: drawing.truncated,
             rows: drawing.rows,
         }
@@ -228,7 +229,7 @@ impl<'t, 'a> Drawing<'t, 'a> {
         let mut critical: Vec<(u64, u64)> =
             all().flat_map(|span| self.critical[span].iter().copied()).collect();
         critical.sort_unstable();
-        let moved = self.moved(first);
+        let moved = self.tree.shifts[first];
         Row {
             span_id: facts.span_id,
             parent: next.parent,
@@ -243,7 +244,7 @@ impl<'t, 'a> Drawing<'t, 'a> {
             self_ms: milliseconds(all().map(|span| self_time(self.tree, span)).sum()),
             critical_ms: milliseconds(critical.iter().map(|(from, to)| to - from).sum()),
             critical: self.joined(critical),
-            moved_ms: (moved > 0).then(|| milliseconds(moved)),
+            moved_ms: (moved != 0).then(|| moved as f64 / 1e6),
             children: next.spans.iter().map(|&span| self.tree.children(span).len()).sum(),
             repeats: (next.spans.len() > 1).then(|| self.repeats(&next.spans, below.len())),
         }
@@ -288,11 +289,6 @@ impl<'t, 'a> Drawing<'t, 'a> {
             longest_ms: milliseconds(durations().max().unwrap_or(0)),
             hidden_spans,
         }
-    }
-
-    /// How much later a span stands than its clock said, nanoseconds.
-    fn moved(&self, span: usize) -> u64 {
-        self.tree.times[span].0.saturating_sub(self.tree.spans[span].start_ns)
     }
 }
 

@@ -1,12 +1,15 @@
 //! What whole requests show.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use super::{percent, time};
 use crate::{
     analysis::{
         Analysis, Issue, IssueKind, Severity,
-        traces::{Example, FanOut, Hop, Loop, weighted_quantile},
+        traces::{Example, FanOut, Hop, Loop, Route, weighted_quantile},
     },
     graph::NodeType,
 };
@@ -25,44 +28,73 @@ const LEAST_RETRIES: u64 = 3;
 /// Calls for each one at the entry, over all hops.
 const AMPLIFIED_PATH: f64 = 3.0;
 
-/// One finding for each longest chain.
+/// The requests of one entry operation, nested too deeply.
+struct Chain<'a> {
+    entry: &'a str,
+    operation: &'a str,
+    /// Nodes of the deepest, from the first caller on.
+    nodes: &'a [usize],
+    /// The same, each once, ascending.
+    parts: BTreeSet<usize>,
+    route: &'a Route,
+    p95: u32,
+}
+
+/// One finding for each longest chain. Of the operations by which one service enters it, the first by name is its
+/// subject: which of them was deepest, and over which parts, changes with the sample.
 pub(super) fn deep_chains(analysis: &Analysis<'_>, issues: &mut Vec<Issue>) {
-    let mut found: Vec<(&[usize], u64, u32, Example, u64)> = Vec::new();
-    for route in analysis.totals.routes.values() {
-        let p95 = weighted_quantile(&route.depths, 950).unwrap_or(0);
-        if p95 > DEEP {
-            let (example, chain) = &route.deepest;
-            found.push((chain, route.depths.len() as u64, p95, *example, route.weight / 256));
+    let mut found: Vec<Chain<'_>> = Vec::new();
+    for (&(at, operation), route) in &analysis.totals.routes {
+        let (p95, nodes) = (weighted_quantile(&route.depths, 950).unwrap_or(0), &route.deepest.1[..]);
+        if p95 > DEEP && nodes.iter().any(|&at| analysis.is_shown(at)) {
+            let (entry, operation) = (analysis.id(at), analysis.name(operation));
+            let parts = nodes.iter().copied().collect();
+            found.push(Chain { entry, operation, nodes, parts, route, p95 });
         }
     }
-    found.sort_by(|a, b| (b.0.len(), a.0, b.1, b.2).cmp(&(a.0.len(), b.0, a.1, a.2)));
-    let mut kept: Vec<&[usize]> = Vec::new();
-    let mut ids_seen = BTreeSet::new();
-    for (chain, n, p95, example, requests) in found {
-        let inside = |longer: &&[usize]| longer.windows(chain.len().max(1)).any(|window| window == chain);
-        if kept.len() == MOST_CHAINS {
-            break;
+    found.sort_by_key(|it| (Reverse(it.nodes.len()), it.nodes, it.entry, it.operation));
+    let mut kept: Vec<Chain<'_>> = Vec::new();
+    for chain in found {
+        if let Some(longer) = kept.iter_mut().find(|longer| longer.holds(&chain)) {
+            if longer.entry == chain.entry {
+                longer.operation = longer.operation.min(chain.operation);
+            }
+        } else if kept.len() < MOST_CHAINS {
+            kept.push(chain);
         }
-        if kept.iter().any(inside) || !chain.iter().any(|&at| analysis.is_shown(at)) {
-            continue;
-        }
-        kept.push(chain);
-        let ids: Vec<String> = chain.iter().map(|&at| analysis.id(at).to_owned()).collect();
+    }
+    issues.extend(kept.iter().map(|chain| chain.issue(analysis)));
+}
+
+impl Chain<'_> {
+    /// Is another a part of it, or the same parts in another order?
+    fn holds(&self, other: &Self) -> bool {
+        self.nodes.windows(other.nodes.len().max(1)).any(|window| window == other.nodes)
+            || self.parts == other.parts
+    }
+
+    fn issue(&self, analysis: &Analysis<'_>) -> Issue {
+        let Self { nodes, route, p95, .. } = self;
+        let id = |at: &usize| analysis.id(*at).to_owned();
+        let n = route.depths.len() as u64;
         let reason = format!("one request of twenty waits for {p95} nested requests or more");
-        let shown = format!("Every hop adds its latency and its failures: {}.", ids.join(" → "));
-        let mut subject = ids;
-        subject.sort_unstable();
-        subject.dedup();
-        let issue = Issue::new(IssueKind::DeepSyncChain, (Severity::Medium, reason), subject, n)
-            .titled(format!("{} requests wait for each other", chain.len()), shown);
-        // The same parts in another order are the same finding.
-        if ids_seen.insert(issue.id.clone()) {
-            issues.push(
-                Issue { affected_requests: requests, example_trace_id: shown_trace(example), ..issue }.with(
-                    [("p95_depth", f64::from(p95)), ("deepest", chain.len() as f64), ("requests", n as f64)],
-                ),
-            );
+        let shown = nodes.iter().map(id).collect::<Vec<_>>().join(" → ");
+        let subject = vec![self.entry.to_owned(), self.operation.to_owned()];
+        let issue = Issue::new(IssueKind::DeepSyncChain, (Severity::Medium, reason), subject, n).titled(
+            format!("{} requests wait for each other", nodes.len()),
+            format!("Every hop adds its latency and its failures: {shown}."),
+        );
+        Issue {
+            affected: self.parts.iter().map(id).collect(),
+            affected_requests: route.weight / 256,
+            example_trace_id: shown_trace(route.deepest.0),
+            ..issue
         }
+        .with([
+            ("p95_depth", f64::from(*p95)),
+            ("deepest", nodes.len() as f64),
+            ("requests", n as f64),
+        ])
     }
 }
 
@@ -102,8 +134,8 @@ pub(super) fn fan_out(analysis: &Analysis<'_>, issues: &mut Vec<Issue>) {
 /// One finding for each pair of caller and callee: its costliest loop.
 pub(super) fn loops(analysis: &Analysis<'_>, issues: &mut Vec<Issue>) {
     type Costliest<'a> = (Loop, &'a str, &'a str, (usize, u32));
-    fn rank<'a>(one: &Costliest<'a>) -> (u128, u128, std::cmp::Reverse<(&'a str, &'a str)>) {
-        (one.0.cost_ns, one.0.calls, std::cmp::Reverse((one.1, one.2)))
+    fn rank<'a>(one: &Costliest<'a>) -> (u128, u128, Reverse<(&'a str, &'a str)>) {
+        (one.0.cost_ns, one.0.calls, Reverse((one.1, one.2)))
     }
     let mut pairs: BTreeMap<(usize, usize), (Costliest<'_>, usize)> = BTreeMap::new();
     for (&(from, operation, to, what), seen) in &analysis.totals.loops {
@@ -236,7 +268,7 @@ pub(in crate::analysis) fn amplification(analysis: &Analysis<'_>) -> Vec<f64> {
         .map(|(&(from, to), hop)| (parts.of[from], parts.of[to], factor(hop)))
         .filter(|(from, to, _)| from > to)
         .collect();
-    hops.sort_unstable_by_key(|hop| std::cmp::Reverse(hop.0));
+    hops.sort_unstable_by_key(|hop| Reverse(hop.0));
     for (from, to, factor) in hops {
         reached[to] = reached[to].max(reached[from] * factor);
     }

@@ -34,16 +34,18 @@ fn cycle_issue(analysis: &Analysis<'_>, cycle: &Cycle) -> Issue {
         let next = cycle.path[(at + 1) % cycle.path.len()];
         sum.saturating_add(analysis.net.weight(node, next).unwrap_or(0))
     });
-    let issue = Issue::new(IssueKind::CyclicDependency, severity, ids(&cycle.members), cycle.cut_weight)
-        .titled(
-            format!("{} parts depend on each other", cycle.members.len()),
-            format!(
-                "A shortest cycle is {}. The call with the least traffic on it is {from} → {to} ({} calls).",
-                round.join(" → "),
-                cycle.cut_weight
-            ),
-        );
-    Issue { affected_requests: calls, ..issue }.with([
+    // Members come and go. The first call of the cycle stays what it is, unless a new one makes a shorter cycle, or
+    // one as short that comes before it.
+    let subject = ids(&cycle.path[..2]);
+    let issue = Issue::new(IssueKind::CyclicDependency, severity, subject, cycle.cut_weight).titled(
+        format!("{} parts depend on each other", cycle.members.len()),
+        format!(
+            "A shortest cycle is {}. The call with the least traffic on it is {from} → {to} ({} calls).",
+            round.join(" → "),
+            cycle.cut_weight
+        ),
+    );
+    Issue { affected: ids(&cycle.members), affected_requests: calls, ..issue }.with([
         ("members", cycle.members.len() as f64),
         ("cycle_length", cycle.path.len() as f64),
         ("cut_calls", cycle.cut_weight as f64),

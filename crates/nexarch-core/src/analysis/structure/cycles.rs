@@ -11,7 +11,7 @@ pub struct Cycle {
     /// All nodes of the component, ascending.
     pub members: Vec<usize>,
     /// A shortest cycle among those through the first [`STARTS`] members, in the order of calls, from its smallest
-    /// node on.
+    /// node on: of several shortest ones the first in order, so that it begins with the smallest edge on any of them.
     pub path: Vec<usize>,
     /// The edge of `path` with the least weight: where cutting costs least.
     pub cut: (usize, usize),

@@ -155,6 +155,10 @@ proptest! {
             prop_assert!(edges.contains(&cycle.cut));
             let shortest = cycle.members.iter().filter_map(|&node| shortest_cycle(&net, node)).min();
             prop_assert_eq!(Some(path.len()), shortest);
+            let paths = path_counts(&net);
+            let is_on_one =
+                |&(a, b, _): &(usize, usize, u64)| cycle.members.contains(&a) && paths[b][a].0 == path.len() - 1;
+            prop_assert_eq!(net.edges().find(is_on_one).map(|(a, b, _)| (a, b)), Some(edges[0]));
         }
     }
 

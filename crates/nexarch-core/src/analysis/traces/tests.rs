@@ -72,18 +72,22 @@ fn nobody_waits_for_a_message() {
 }
 
 #[test]
-fn a_clock_that_is_behind_moves_the_server_into_its_client() {
-    let root = timed(client("a", 1, 0), 1000, 2000);
-    // Takes 600 and seems to begin 500 before it was called.
-    let answer = timed(server("b", 2, 1), 500, 1100);
-    let inside = timed(local("b", 3, 2), 600, 700);
-    assert_eq!(
-        path(&[root.clone(), answer, inside]),
-        ["1: 1000-1200", "2: 1200-1300", "3: 1300-1400", "2: 1400-1800", "1: 1800-2000"]
-    );
-    // Two hours are another fault.
-    let root = Facts { start_ns: root.start_ns + 7_200_000_000_000, ..root };
-    assert_eq!(path(&[root, timed(server("b", 2, 1), 500, 1100)]).len(), 1);
+fn a_server_whose_clock_is_wrong_is_moved_into_its_client() {
+    let on = |host, span: Facts| span.with(|it| it.instance = host);
+    let root = on(1, timed(client("a", 1, 0), 1000, 2000));
+    // Takes 600, and seems to begin 500 before it was called, or 100 after it was answered.
+    for begin in [500, 2100] {
+        let answer = on(2, timed(server("b", 2, 1), begin, begin + 600));
+        let inside = on(2, timed(local("b", 3, 2), begin + 100, begin + 200));
+        assert_eq!(
+            path(&[root.clone(), answer, inside]),
+            ["1: 1000-1200", "2: 1200-1300", "3: 1300-1400", "2: 1400-1800", "1: 1800-2000"],
+            "{begin}"
+        );
+    }
+    // An hour is another fault.
+    let root = Facts { start_ns: root.start_ns + 3_600_000_000_000, ..root };
+    assert_eq!(path(&[root, on(2, timed(server("b", 2, 1), 500, 1100))]).len(), 1);
 }
 
 #[test]

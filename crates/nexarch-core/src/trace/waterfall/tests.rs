@@ -12,6 +12,10 @@ fn named(name: &str, span: Facts) -> Facts {
     span.with(|it| it.name = name.to_owned().into())
 }
 
+fn on(host: u64, span: Facts) -> Facts {
+    span.with(|it| it.instance = host)
+}
+
 fn waterfall(facts: &[Facts]) -> Waterfall {
     Waterfall::new(facts[0].trace_id, facts, true)
 }
@@ -28,6 +32,22 @@ fn shown(waterfall: &Waterfall) -> Vec<String> {
         )
     };
     waterfall.rows.iter().map(one).collect()
+}
+
+fn moves(waterfall: &Waterfall) -> Vec<Option<f64>> {
+    waterfall.rows.iter().map(|row| row.moved_ms).collect()
+}
+
+/// All spans stand where they were sent.
+fn assert_unmoved(trace: &[Facts]) {
+    let found = waterfall(trace);
+    assert_eq!((moves(&found), found.moved_spans), (vec![None; trace.len()], 0));
+    let first = trace.iter().map(|span| span.start_ns).min().unwrap();
+    let mut sent: Vec<f64> = trace.iter().map(|span| milliseconds(span.start_ns - first)).collect();
+    let mut offsets: Vec<f64> = found.rows.iter().map(|row| row.offset_ms).collect();
+    sent.sort_by(f64::total_cmp);
+    offsets.sort_by(f64::total_cmp);
+    assert_eq!(offsets, sent);
 }
 
 #[test]
@@ -86,16 +106,75 @@ fn equal_siblings_become_one_row() {
 #[test]
 fn a_clock_that_is_behind_is_put_right_and_said() {
     let trace = [
-        at(100, 200, named("call", client("shop", 1, 0))),
-        at(20, 100, named("serve", server("pay", 2, 1))),
-        at(30, 40, named("inner", local("pay", 3, 2))),
+        on(1, at(100, 200, named("call", client("shop", 1, 0)))),
+        on(2, at(20, 100, named("serve", server("pay", 2, 1)))),
+        on(2, at(30, 40, named("inner", local("pay", 3, 2)))),
     ];
     let found = waterfall(&trace);
     // Into the caller's middle: 10 ms before and behind.
     assert_eq!(shown(&found)[1], "  pay serve 10+80 self 70 critical 70");
-    assert_eq!(found.rows[1].moved_ms, Some(90.0));
-    assert_eq!(found.rows[2].moved_ms, Some(90.0), "and what is below by the same clock");
-    assert_eq!((found.rows[0].moved_ms, found.moved_spans), (None, 2));
+    assert_eq!(moves(&found), [None, Some(90.0), Some(90.0)], "and what is below by the same clock");
+    assert_eq!(found.moved_spans, 2);
+}
+
+#[test]
+fn a_clock_that_is_ahead_is_put_right_and_said() {
+    let trace = [
+        on(1, at(100, 200, named("call", client("shop", 1, 0)))),
+        on(2, at(500, 580, named("serve", server("pay", 2, 1)))),
+        on(2, at(510, 520, named("inner", local("pay", 3, 2)))),
+    ];
+    let found = waterfall(&trace);
+    let rows = [
+        "shop call 0+100 self 20 critical 20",
+        "  pay serve 10+80 self 70 critical 70",
+        "    pay inner 20+10 self 10 critical 10",
+    ];
+    assert_eq!((&shown(&found)[..], found.duration_ms), (&rows.map(String::from)[..], 100.0));
+    assert_eq!((moves(&found), found.moved_spans), (vec![None, Some(-390.0), Some(-390.0)], 2));
+}
+
+#[test]
+fn halves_of_one_id_are_compared_and_ids_of_several_spans_are_not() {
+    let call = on(1, at(100, 200, client("shop", 1, 0)));
+    let shared = [call.clone(), on(2, at(20, 100, server("pay", 1, 0)))];
+    assert_eq!(moves(&waterfall(&shared)), [None, Some(90.0)]);
+    let broadcast =
+        [call.clone(), on(2, at(20, 100, server("pay", 2, 1))), on(3, at(20, 100, server("pay", 2, 1)))];
+    assert_unmoved(&broadcast);
+    let callers = [call, on(1, at(300, 400, client("shop", 1, 0))), on(2, at(20, 100, server("pay", 2, 1)))];
+    assert_unmoved(&callers);
+}
+
+#[test]
+fn the_clock_of_an_unknown_host_is_left_alone() {
+    for (caller, callee) in [(0, 0), (0, 2), (1, 0)] {
+        for begin in [20, 500] {
+            assert_unmoved(&[
+                on(caller, at(100, 200, client("shop", 1, 0))),
+                on(callee, at(begin, begin + 80, server("pay", 2, 1))),
+            ]);
+        }
+    }
+}
+
+#[test]
+fn a_message_is_moved_no_further_than_its_sending() {
+    let sent = on(1, at(100, 110, message("shop", Kind::Producer, 1, 0, "orders")));
+    let early = on(2, at(60, 62, message("pay", Kind::Consumer, 2, 1, "orders")));
+    assert_eq!(moves(&waterfall(&[sent.clone(), early])), [None, Some(40.0)], "only the order is certain");
+    assert_unmoved(&[sent, on(2, at(500, 900, message("pay", Kind::Consumer, 2, 1, "orders")))]);
+}
+
+#[test]
+fn a_clock_that_is_an_hour_off_is_another_fault() {
+    const HOUR: u64 = 3_600_000;
+    for (caller, callee) in [(HOUR - 1_000, 0), (0, HOUR)] {
+        assert_unmoved(&[
+            on(1, at(caller, caller + 100, client("shop", 1, 0))),
+            on(2, at(callee, callee + 80, server("pay", 2, 1))),
+        ]);
+    }
 }
 
 #[test]
