@@ -1,8 +1,10 @@
 //! A database that takes questions and answers none: whoever asks is told to come back, and does not wait for ever.
 
 use std::{
-    io,
-    sync::{Arc, Mutex},
+    io::{self, Write as _},
+    net::TcpStream,
+    sync::{Arc, Mutex, atomic::Ordering::SeqCst},
+    thread,
     time::Duration,
 };
 
@@ -55,6 +57,27 @@ fn a_key_is_not_looked_for_for_ever() {
     come_back(unknown.get(OVERVIEW));
     server.gate.silence(false);
     unknown.get(OVERVIEW).expect(401);
+}
+
+/// Work that nothing can stop goes on without them, and another in its place would be one more.
+#[test]
+fn callers_who_hang_up_leave_their_turns_to_the_work_they_asked_for() {
+    let server = Inside::start(&[]);
+    let client = server.client();
+    client.get(OVERVIEW).expect(200);
+    server.gate.stop_snapshots(true);
+    let asked = server.gate.asked.load(SeqCst);
+    let turns = 2 * thread::available_parallelism().unwrap().get();
+    for nth in 1..=turns {
+        let mut stream = TcpStream::connect(server.base().trim_start_matches("http://")).unwrap();
+        write!(stream, "GET /api/v1/traces HTTP/1.1\r\nHost: x\r\nX-API-Key: {}\r\n\r\n", server.key())
+            .unwrap();
+        wait::until("its turn", || (server.gate.asked.load(SeqCst) == asked + nth).then_some(()));
+    }
+    come_back(client.get("/api/v1/traces"));
+    assert_eq!(server.gate.asked.load(SeqCst), asked + turns);
+    server.gate.stop_snapshots(false);
+    client.get("/api/v1/traces").expect(200);
 }
 
 /// What this process logs.

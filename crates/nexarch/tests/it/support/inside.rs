@@ -115,6 +115,7 @@ impl Drop for Inside {
         self.gate.away(false);
         self.gate.silence(false);
         self.gate.hold_invalidations(false);
+        self.gate.stop_snapshots(false);
         self.lifecycle.drain().cancel();
         let serving = self.serving.take();
         self.runtime.block_on(async {
