@@ -29,6 +29,8 @@ pub(crate) struct Gate {
     stopped: watch::Sender<bool>,
     delay_ms: AtomicU64,
     versions_ms: AtomicU64,
+    /// Looks whether others wrote.
+    pub(crate) looks: AtomicUsize,
     /// Snapshots that were asked for.
     pub(crate) asked: AtomicUsize,
     /// Snapshots that were opened.
@@ -50,6 +52,7 @@ impl Gate {
             stopped: watch::Sender::new(false),
             delay_ms: AtomicU64::new(0),
             versions_ms: AtomicU64::new(0),
+            looks: AtomicUsize::new(0),
             asked: AtomicUsize::new(0),
             opened: AtomicUsize::new(0),
             inside: AtomicUsize::new(0),
@@ -198,6 +201,7 @@ impl Store for Gated {
     }
 
     async fn changed_by_others(&self) -> Result<bool, Error> {
+        self.gate.looks.fetch_add(1, SeqCst);
         self.gate.there().await?;
         self.store.changed_by_others().await
     }
