@@ -190,8 +190,12 @@ impl App {
         let rules = otlp::Rules { max_memory: Some(room), ..self.rules(lifecycle::now_ns()) };
         let (decoded, flags) = match turn {
             None => decode(&rules),
-            Some(_) => {
-                tokio::task::spawn_blocking(move || decode(&rules)).await.map_err(http::ApiError::internal)?
+            Some(turn) => {
+                let work = move || {
+                    let _turn = turn;
+                    decode(&rules)
+                };
+                tokio::task::spawn_blocking(work).await.map_err(http::ApiError::internal)?
             }
         };
         if room < most && flags.too_many_elements > 0 {
@@ -223,6 +227,16 @@ impl App {
         work: impl Future<Output = Result<T, BoxError>> + Send + 'static,
     ) -> Result<T, BoxError> {
         in_turn(&self.heavy, tenant, self.lifecycle.tracker(), work).await
+    }
+
+    /// Answers a request in a turn, which lasts as long as the work, whether or not the caller waits for it.
+    pub(crate) async fn answer_in_turn<T: Send + 'static>(
+        &self,
+        tenant: &TenantId,
+        work: impl Future<Output = Result<T, http::ApiError>> + Send + 'static,
+    ) -> Result<T, http::ApiError> {
+        let turn = self.turn(Some(tenant)).await?;
+        turn.spend(self.lifecycle.tracker(), work).await.map_err(http::ApiError::internal)?
     }
 
     /// Would nobody wait for us, if we did something heavy now?

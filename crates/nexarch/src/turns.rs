@@ -14,7 +14,7 @@ use std::{
 
 use nexarch_cache::{BoxError, NotBegun};
 use nexarch_core::ids::TenantId;
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, task::JoinHandle};
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
@@ -157,6 +157,21 @@ impl Drop for Place<'_> {
     }
 }
 
+impl Turn {
+    /// Does `work` on a task of its own, and is given back when that ends, whoever waits for it.
+    pub(crate) fn spend<T: Send + 'static>(
+        self,
+        tracker: &TaskTracker,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> JoinHandle<T> {
+        let task = async move {
+            let _turn = self;
+            work.await
+        };
+        tracker.spawn(task.in_current_span())
+    }
+}
+
 impl Drop for Turn {
     fn drop(&mut self) {
         let next = self.turns.state().pass_on(&self.owner);
@@ -177,11 +192,7 @@ pub(crate) async fn in_turn<T: Send + 'static>(
     work: impl Future<Output = Result<T, BoxError>> + Send + 'static,
 ) -> Result<T, BoxError> {
     let turn = turns.take(Some(tenant)).await.map_err(|busy| NotBegun(busy.into()))?;
-    let task = async move {
-        let _turn = turn;
-        work.await
-    };
-    match tracker.spawn(task.in_current_span()).await {
+    match turn.spend(tracker, work).await {
         Ok(outcome) => outcome,
         Err(error) if error.is_panic() => resume_unwind(error.into_panic()),
         Err(error) => Err(error.into()),

@@ -10,6 +10,7 @@ use super::{block_on, output};
 use crate::{
     app::Server,
     auth::{self, Secret},
+    authority,
     config::{self, Config},
     lifecycle::{DRAIN_LIMIT, DRAIN_NOTICE, FLUSH_LIMIT, Lifecycle},
 };
@@ -60,6 +61,10 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let lifecycle = Lifecycle::default();
     let server = Server::start(&config, std::sync::Arc::clone(&store), lifecycle.clone()).await?;
     let first_key = first_key(&*store).await?;
+    if first_key.is_some() {
+        // Else the beat would find it, and write down that another process had made it.
+        authority::notice(&server.app, true).await?;
+    }
     say(&server.cache_line)?;
     let scheme = if config.tls.is_some() { "https" } else { "http" };
     say(&format!("nexarch {} listening on {scheme}://{}", env!("CARGO_PKG_VERSION"), server.addr))?;

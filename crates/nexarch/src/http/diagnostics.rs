@@ -103,7 +103,7 @@ pub(super) async fn diagnostics(
     let params = Params::parse(&uri, &["window", "from", "to"])?;
     let window = Window::parse(params.get("window"), params.get("from"), params.get("to"))
         .map_err(|error| ApiError::bad_request(error.to_string()))?;
-    let _turn = app.turn(Some(&caller.tenant)).await?;
+    let turn = app.turn(Some(&caller.tenant)).await?;
     let (waiting, mut snapshot) = app.noted.beside(&*app.store, &caller.tenant).await?;
     let asked = window.range(snapshot.newest_ns());
     // Sums only: the longest cells that fit say the same with less to read.
@@ -113,7 +113,10 @@ pub(super) async fn diagnostics(
     let (used_today, refused) = (snapshot.used_today().await?, app.ingest.refused.of(&caller.tenant));
     drop(snapshot);
     // Folding a month takes longer than other requests should wait for this thread.
-    let fold = move || Rollup::fold(blobs.iter().map(|(minute, blob)| (*minute, blob.as_slice())));
+    let fold = move || {
+        let _turn = turn;
+        Rollup::fold(blobs.iter().map(|(minute, blob)| (*minute, blob.as_slice())))
+    };
     let rollup = tokio::task::spawn_blocking(fold).await.map_err(ApiError::internal)?;
     let missing = Missing::of(&rollup.map_err(ApiError::internal)?);
     let mut counts: BTreeMap<&'static str, u64> = BTreeMap::new();

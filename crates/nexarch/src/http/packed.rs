@@ -48,8 +48,10 @@ pub(super) async fn body(
     let (scope, operation, which) = (&caller.scope, app.operations.get(operation), coding as usize);
     if only {
         // Who can do with nothing else may make the server pack at each request.
-        let _turn = app.turn(Some(&caller.tenant)).await.ok()?;
-        return app.cache.variant_now(scope, operation, answer, which, make).await.map(|body| (body, name));
+        let (cache, scope, answer) = (app.cache.clone(), scope.clone(), answer.clone());
+        let work = async move { Ok(cache.variant_now(&scope, operation, &answer, which, make).await) };
+        let packed = app.answer_in_turn(&caller.tenant, work).await.ok()?;
+        return packed.map(|body| (body, name));
     }
     app.cache.variant(scope, operation, answer, which, make).map(|body| (body, name))
 }

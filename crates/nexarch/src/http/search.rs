@@ -18,7 +18,7 @@ use nexarch_store::{FactsFit, Scope, Search, SearchPlace, SpanFits};
 use serde::Serialize;
 
 use super::{caller::caller, error::ApiError, params::Params};
-use crate::{app::App, view::Range};
+use crate::{app::App, auth::Caller, view::Range};
 
 const MINUTE_NS: u64 = 60_000_000_000;
 /// Traces of a page, unless asked for otherwise …
@@ -84,7 +84,19 @@ pub(super) async fn search(
         return Err(ApiError::bad_request(format!("limit must be from 1 to {MOST}")));
     }
     let cursor = params.get("cursor").map(Cursor::parse).transpose()?;
-    let _turn = app.turn(Some(&caller.tenant)).await?;
+    let (reading, by) = (Arc::clone(&app), Arc::clone(&caller));
+    let work = async move { page(&reading, &by, asked, conditions, cursor, limit).await };
+    Ok(Json(app.answer_in_turn(&caller.tenant, work).await?).into_response())
+}
+
+async fn page(
+    app: &App,
+    caller: &Caller,
+    asked: Range,
+    conditions: Conditions,
+    cursor: Option<Cursor>,
+    limit: usize,
+) -> Result<TracePage, ApiError> {
     let mut snapshot = app.store.snapshot(&caller.tenant).await?;
     // A named window moves with the data: later pages go on in the one that the first looked at.
     let minutes = match &cursor {
@@ -107,13 +119,12 @@ pub(super) async fn search(
         matching_spans: trace.fitting,
         partial: trace.partial,
     });
-    let page = TracePage {
+    Ok(TracePage {
         traces: traces.collect(),
         next_cursor: found.next.map(|place| Cursor { minutes, place }.to_string()),
         scanned_spans: found.scanned,
         window: asked.window_of(minutes),
-    };
-    Ok(Json(page).into_response())
+    })
 }
 
 /// What a span has to be like.

@@ -39,15 +39,13 @@ pub(super) async fn waterfall(
         Some("false") => false,
         Some(_) => return Err(ApiError::bad_request("fold must be true or false")),
     };
-    let _turn = app.turn(Some(&caller.tenant)).await?;
-    let (id, found) = excerpt(&app, &caller, &segment(&uri, TRACES, "/waterfall")?).await?;
-    let work = move || {
+    render(&app, &caller, &segment(&uri, TRACES, "/waterfall")?, move |id, found| {
         let mut waterfall = Waterfall::new(id, &Facts::of_all(&found.spans), fold);
         // Of a larger trace the first spans were read.
         waterfall.truncated |= found.span_count > found.spans.len() as u64;
         serde_json::to_vec(&waterfall)
-    };
-    render(work).await
+    })
+    .await
 }
 
 /// All spans of a trace, parents before children. The id has 16 or 32 hex digits.
@@ -59,27 +57,35 @@ pub(super) async fn trace(
 ) -> Result<Response, ApiError> {
     let caller = caller(&app, &headers, Scope::Read).await?;
     Params::parse(&uri, &[])?;
-    let _turn = app.turn(Some(&caller.tenant)).await?;
-    let (id, found) = excerpt(&app, &caller, &segment(&uri, TRACES, "")?).await?;
-    render(move || serde_json::to_vec(&Trace::new(id, &found))).await
+    let json = |id, found: &Excerpt| serde_json::to_vec(&Trace::new(id, found));
+    render(&app, &caller, &segment(&uri, TRACES, "")?, json).await
 }
 
 /// The caller's trace with an id, as far as an answer lists it.
-async fn excerpt(app: &Arc<App>, caller: &Caller, text: &str) -> Result<(TraceId, Excerpt), ApiError> {
-    let wrong = || ApiError::bad_request("a trace id has 16 or 32 hex digits and is not all zero");
-    let id = TraceId::from_hex_lenient(text).ok_or_else(wrong)?;
+async fn excerpt(app: &App, caller: &Caller, id: TraceId) -> Result<Excerpt, ApiError> {
     let found = app.store.snapshot(&caller.tenant).await?.trace(id, Extent::ANSWER).await?;
     if found.span_count == 0 {
         return Err(ApiError::not_found(format!("no trace {id} is stored for this tenant")));
     }
-    Ok((id, found))
+    Ok(found)
 }
 
-/// 10,000 spans take longer than other requests should wait for this thread.
+/// Reads a trace and makes an answer of it, in a turn. 10,000 spans take longer than other requests should wait for this
+/// thread.
 async fn render(
-    work: impl FnOnce() -> serde_json::Result<Vec<u8>> + Send + 'static,
+    app: &Arc<App>,
+    caller: &Arc<Caller>,
+    text: &str,
+    json: impl FnOnce(TraceId, &Excerpt) -> serde_json::Result<Vec<u8>> + Send + 'static,
 ) -> Result<Response, ApiError> {
-    let body = tokio::task::spawn_blocking(work).await.map_err(ApiError::internal)?;
-    let body = body.map_err(ApiError::internal)?;
+    let wrong = || ApiError::bad_request("a trace id has 16 or 32 hex digits and is not all zero");
+    let id = TraceId::from_hex_lenient(text).ok_or_else(wrong)?;
+    let (reading, by) = (Arc::clone(app), Arc::clone(caller));
+    let work = async move {
+        let found = excerpt(&reading, &by, id).await?;
+        let made = tokio::task::spawn_blocking(move || json(id, &found)).await.map_err(ApiError::internal)?;
+        made.map_err(ApiError::internal)
+    };
+    let body = app.answer_in_turn(&caller.tenant, work).await?;
     Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
 }

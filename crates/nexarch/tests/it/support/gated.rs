@@ -26,8 +26,13 @@ pub(crate) struct Gate {
     broken: AtomicBool,
     silent: watch::Sender<bool>,
     held: watch::Sender<bool>,
+    stopped: watch::Sender<bool>,
     delay_ms: AtomicU64,
     versions_ms: AtomicU64,
+    /// Looks whether others wrote.
+    pub(crate) looks: AtomicUsize,
+    /// Snapshots that were asked for.
+    pub(crate) asked: AtomicUsize,
     /// Snapshots that were opened.
     pub(crate) opened: AtomicUsize,
     inside: AtomicUsize,
@@ -44,8 +49,11 @@ impl Gate {
             broken: AtomicBool::new(false),
             silent: watch::Sender::new(false),
             held: watch::Sender::new(false),
+            stopped: watch::Sender::new(false),
             delay_ms: AtomicU64::new(0),
             versions_ms: AtomicU64::new(0),
+            looks: AtomicUsize::new(0),
+            asked: AtomicUsize::new(0),
             opened: AtomicUsize::new(0),
             inside: AtomicUsize::new(0),
             most: AtomicUsize::new(0),
@@ -87,6 +95,11 @@ impl Gate {
         self.held.send_replace(is);
     }
 
+    /// No snapshot is opened, and who asks for one waits, or all are.
+    pub(crate) fn stop_snapshots(&self, is: bool) {
+        self.stopped.send_replace(is);
+    }
+
     /// No snapshot can be had, or can again; everything else works.
     pub(crate) fn break_snapshots(&self, is: bool) {
         self.broken.store(is, SeqCst);
@@ -99,6 +112,7 @@ impl Gate {
     }
 
     async fn readable(&self) -> Result<(), Error> {
+        let _ = self.stopped.subscribe().wait_for(|is| !is).await;
         if self.broken.load(SeqCst) { Err(cut_off()) } else { self.there().await }
     }
 
@@ -155,6 +169,7 @@ impl Store for Gated {
 
     /// Held after it was opened: what comes meanwhile is not in it.
     async fn snapshot(&self, tenant: &TenantId) -> Result<Box<dyn Snapshot>, Error> {
+        self.gate.asked.fetch_add(1, SeqCst);
         self.gate.readable().await?;
         let snapshot = self.store.snapshot(tenant).await?;
         self.gate.hold().await;
@@ -186,6 +201,7 @@ impl Store for Gated {
     }
 
     async fn changed_by_others(&self) -> Result<bool, Error> {
+        self.gate.looks.fetch_add(1, SeqCst);
         self.gate.there().await?;
         self.store.changed_by_others().await
     }

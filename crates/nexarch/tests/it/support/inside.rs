@@ -24,6 +24,8 @@ pub(crate) struct Inside {
     base: String,
     url: String,
     key: String,
+    /// The public id of its key.
+    pub(crate) key_id: String,
     dir: TempDir,
 }
 
@@ -42,20 +44,20 @@ impl Inside {
         let config = config::load(&config::Sources::default().layer("environment", values)).unwrap();
         let runtime = Runtime::new().unwrap();
         let lifecycle = Lifecycle::default();
-        let (server, store, gate, key) = runtime.block_on(async {
+        let (server, store, gate, key, key_id) = runtime.block_on(async {
             let options = Options::new(Role::Owner, nexarch::lifecycle::now_us);
             let (store, gate) = Gated::new(nexarch_store::open(&url, options).await.unwrap());
             let store: Arc<dyn Store> = Arc::new(store);
             let tenant = "acme".parse().unwrap();
             store.create_tenant(&tenant, "").await.unwrap();
             let scopes = [Scope::Ingest, Scope::Read, Scope::Admin];
-            let (_, key) = auth::create_key(&*store, &tenant, "", &scopes, None).await.unwrap();
+            let (made, key) = auth::create_key(&*store, &tenant, "", &scopes, None).await.unwrap();
             let server = Server::start(&config, Arc::clone(&store), lifecycle.clone()).await.unwrap();
-            (server, store, gate, key.expose().to_owned())
+            (server, store, gate, key.expose().to_owned(), made.id)
         });
         let base = format!("http://{}", server.addr);
         let serving = Some(runtime.spawn(server.run()));
-        Self { runtime, lifecycle, serving, store, gate, base, url, key, dir }
+        Self { runtime, lifecycle, serving, store, gate, base, url, key, key_id, dir }
     }
 
     /// A client with its own connection.
@@ -115,6 +117,7 @@ impl Drop for Inside {
         self.gate.away(false);
         self.gate.silence(false);
         self.gate.hold_invalidations(false);
+        self.gate.stop_snapshots(false);
         self.lifecycle.drain().cancel();
         let serving = self.serving.take();
         self.runtime.block_on(async {
