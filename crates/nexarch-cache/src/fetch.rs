@@ -170,7 +170,8 @@ impl Plan {
 fn entry(plan: &Plan, head: &Head, (body, etag): (Bytes, Etag), moment: Moment, known: u64) -> Entry {
     let computed_at = moment.passed(head.computed_at);
     let (ttl, whole) = plan.life(head.negative);
-    let expires = moment.to_come(head.expires, ttl);
+    // Whoever wrote it may have had a longer TTL: what is found again and again must not begin anew each time.
+    let expires = moment.to_come(head.expires, ttl).min(computed_at.plus(ttl));
     Entry {
         params: Arc::clone(&plan.params),
         etag,
@@ -179,7 +180,7 @@ fn entry(plan: &Plan, head: &Head, (body, etag): (Bytes, Etag), moment: Moment, 
         contains: head.contains.min(known).max(head.label.newest()),
         computed_at,
         expires,
-        dies: moment.to_come(head.dies, whole),
+        dies: moment.to_come(head.dies, whole).min(computed_at.plus(whole)),
         cost: head.cost,
         negative: head.negative,
         early: early::begins(computed_at, expires, head.cost),

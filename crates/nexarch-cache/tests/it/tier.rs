@@ -362,6 +362,23 @@ async fn a_wrong_wall_clock_makes_nothing_live_longer_than_its_ttl() {
     }
 }
 
+/// Whoever wrote it may have a longer TTL: found in Redis again and again, it does not begin a new life each time.
+#[tokio::test(start_paused = true)]
+async fn a_value_of_another_node_lives_no_longer_than_the_ttl_here() {
+    let cluster = cluster(2);
+    let [one, other] = &cluster.nodes[..] else { panic!() };
+    one.read().await.unwrap();
+    let read = async || {
+        let read = Read::new(other.overview, "window=24h").max_ttl(SECOND * 4);
+        let anew = |_| async { Ok(Computed::new("anew")) };
+        other.cache.get_or_compute(&cluster.acme, read, anew).await.unwrap().outcome()
+    };
+    cluster.clock.advance(SECOND * 3);
+    assert_eq!(read().await, Outcome::HitRedis { ttl: SECOND });
+    cluster.clock.advance(SECOND);
+    assert!(matches!(read().await, Outcome::Miss { .. }));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_body_above_the_limit_goes_nowhere_and_a_large_one_comes_back_whole() {
     let cluster = cluster_with(2, |builder| builder.max_value_bytes(1 << 20));
