@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     app::Server,
+    authority,
     config::{self, Config},
     demo::{Shop, sender},
     lifecycle::{self, Lifecycle},
@@ -80,6 +81,8 @@ async fn demo(config: Config, run_for: Option<Duration>) -> anyhow::Result<()> {
     let lifecycle = Lifecycle::default();
     let server = Server::start(&config, Arc::clone(&store), lifecycle.clone()).await?;
     let (_, key) = first_key(&*store).await?.context("the temporary database is not empty")?;
+    // Else the beat would find it, and write down that another process had made it.
+    authority::notice(&server.app, true).await?;
     println!("{}", server.cache_line);
     println!("nexarch {} listening on http://{}", env!("CARGO_PKG_VERSION"), server.addr);
     println!("\nA shop of 12 services is running. Open\n\n  http://{}/#key={}\n", server.addr, key.expose());

@@ -31,6 +31,7 @@ fn the_demo_shows_a_landscape_through_its_link_and_leaves_nothing_behind() {
     assert!(overview["total_requests"].as_u64().unwrap() > 0, "{overview}");
 
     assert_eq!(server.wait().code(), Some(0), "{}", server.log());
+    assert!(!server.log().contains("another process"), "its own key: {}", server.log());
     assert_eq!(fs::read_dir(&temporary).unwrap().count(), 0, "the temporary database stays behind");
     assert!(!home.database().exists(), "the demo touched DATABASE_URL");
 }
