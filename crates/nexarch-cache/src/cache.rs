@@ -310,10 +310,8 @@ impl Inner {
             }
             Err(error) => return Err(error),
         };
-        if scope.home().is_none() {
-            // Its epoch is known now: it stays where it is.
-            scope.settle(&tenant);
-        }
+        // Its epoch is known now: it stays where it is.
+        scope.settle(&tenant);
         let needed = tenant.mirror.certain(read.operation.index(), follows_data);
         let now = self.clock.boot();
         tenant.touch(now);

@@ -11,6 +11,7 @@ mod fairness;
 mod flights;
 mod game;
 mod lease;
+mod lives;
 mod model;
 mod mutated;
 mod others;
