@@ -43,7 +43,12 @@ async fn evicting_it_is_never_full() {
         rig.remote.set(&format!("test:a:b:{n}"), vec![7; 64 << 10].into(), PATIENCE).await.unwrap();
     }
     assert_eq!(rig.status().reason, None);
-    assert_eq!(rig.remote.get("test:a:b:0", 1 << 20).await, Ok(None), "the oldest had to go");
+    // Which went is by chance: Redis tells ages apart by the second.
+    let mut gone = 0;
+    for n in 0..100 {
+        gone += usize::from(rig.remote.get(&format!("test:a:b:{n}"), 1 << 20).await.unwrap().is_none());
+    }
+    assert!(gone > 50, "{gone} had to go");
 }
 
 #[tokio::test]
